@@ -1,0 +1,66 @@
+# claude-vm: every step is here or in a script that is called here, and is
+# skipped while its inputs are unchanged.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+UNITDIR ?= $(PREFIX)/lib/systemd/user
+GUESTDIR ?= $(PREFIX)/share/claude-vm/guest
+QEMU ?= qemu-system-x86_64
+VIRTIOFSD ?= virtiofsd
+
+# What is built once and used by every checkout.
+export CLAUDE_VM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claude-vm
+export WORK_DIR
+
+GO ?= go
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
+GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+SOURCES := $(shell find cmd guest/agent guest/initrd internal -name '*.go') go.mod go.sum
+UNITS := $(wildcard units/*.service units/*.slice)
+OVERLAY := $(shell find guest/overlay -type f -o -type l)
+
+.PHONY: help build install guest vm vm.run test unit-test e2e bench lint clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+build: build/claude-vm-ctl ## Build the programs
+
+build/claude-vm-ctl: $(SOURCES)
+	@echo 'Building claude-vm-ctl' >&2
+	@CGO_ENABLED=0 $(GO) build $(GOFLAGS_RELEASE) -o $@ ./cmd/claude-vm-ctl
+
+build/agent/usr/lib/claude-vm/agent: $(SOURCES)
+	@echo 'Building the guest agent' >&2
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./guest/agent
+
+guest: build/guest ## Build the Debian guest bundle, once
+
+# The link names the bundle in the cache; its key is made of the content, so the
+# builder is always asked.
+.PHONY: build/guest
+build/guest: build/agent/usr/lib/claude-vm/agent
+	@dir=$$(guest/debian/build --overlay guest/overlay --overlay build/agent "$$CLAUDE_VM_CACHE") && \
+		ln -sfnT "$$dir" build/guest
+
+install: build ## Install programs, units and, if it has been built, the guest
+	@scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
+
+vm: build guest ## Make everything that vm.run needs
+	@scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'
+
+vm.run: vm ## Run Claude Code on the current directory, or WORK_DIR=
+	@scripts/vm-run "$${WORK_DIR:-$$PWD}"
+
+test: ## Run all tests
+	@scripts/test
+
+lint: ## Check format and style
+	@scripts/lint
+
+bench: vm ## Measure
+	@scripts/bench
+
+clean: ## Remove what was built here; the cache stays
+	rm -rf build

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+type idVerb struct {
+	dir  string
+	unit bool
+}
+
+func (i *idVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("id", "Print the id of a directory's VM: its escaped path.")
+	directoryArg(cmd, &i.dir)
+	cmd.Flag("unit", "Print the unit's name instead, as systemctl takes it.").BoolVar(&i.unit)
+	return cmd.FullCommand()
+}
+
+func (i *idVerb) run(ctx context.Context, out *output) (int, error) {
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, noManager(err)
+	}
+	id, _, err := find(env, i.dir)
+	if err != nil {
+		return 0, err
+	}
+	if i.unit {
+		id = instance.Unit(id)
+	}
+	_, err = fmt.Fprintln(out.stdout, id)
+	return 0, err
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
+)
+
+type logsVerb struct {
+	dir    string
+	follow bool
+	boot   bool
+	lines  string
+	since  string
+	format string
+}
+
+func (l *logsVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("logs", "Show what a VM's units and its guest have logged. The flags are journalctl's.")
+	directoryArg(cmd, &l.dir)
+	cmd.Flag("follow", "Go on with what comes.").Short('f').BoolVar(&l.follow)
+	cmd.Flag("boot", "Since the machine has started.").Short('b').BoolVar(&l.boot)
+	cmd.Flag("lines", "That many of the newest lines.").Short('n').StringVar(&l.lines)
+	cmd.Flag("since", "Since a time.").StringVar(&l.since)
+	cmd.Flag("output", "journalctl's output format.").Short('o').StringVar(&l.format)
+	return cmd.FullCommand()
+}
+
+func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, noManager(err)
+	}
+	id, _, err := find(env, l.dir)
+	if err != nil {
+		return 0, err
+	}
+	args := append([]string{"journalctl"}, journalOf(instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id))...)
+	for flag, value := range map[string]string{"--lines=": l.lines, "--since=": l.since, "--output=": l.format} {
+		if value != "" {
+			args = append(args, flag+value)
+		}
+	}
+	if l.follow {
+		args = append(args, "--follow")
+	}
+	if l.boot {
+		args = append(args, "--boot")
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return 0, &failure{status: exitHostUnable, err: err, hint: "install systemd's journalctl"}
+	}
+	return 0, unix.Exec(path, args, unix.Environ())
+}
+
+// journalOf selects units' messages. An id's backslashes are no escapes to
+// journalctl, but its brackets and stars, which an id cannot have, would be.
+func journalOf(units ...string) []string {
+	args := []string{"--user"}
+	for _, u := range units {
+		args = append(args, "--unit="+u)
+	}
+	return args
+}
+
+// lastWords is the last line that a unit's processes have logged since a time;
+// empty if there is none.
+func lastWords(ctx context.Context, unit string, since time.Time) string {
+	args := append(journalOf(unit), "--quiet", "--output=cat", "--lines=20",
+		fmt.Sprintf("--since=@%d", since.Unix()), "_SYSTEMD_USER_UNIT="+unit)
+	text, err := exec.CommandContext(ctx, "journalctl", args...).Output()
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return oneLine(lines[len(lines)-1])
+}

@@ -1,0 +1,106 @@
+// claude-vm-ctl starts, attaches to and looks at virtual machines for Claude
+// Code. systemd's user manager runs them; see units/.
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/sys/unix"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], newOutput(os.Stdin, os.Stdout, os.Stderr)))
+}
+
+// verb is one command of the program. Its fields are set by the parser.
+type verb interface {
+	register(app *kingpin.Application) (name string)
+	run(ctx context.Context, out *output) (status int, err error)
+}
+
+func run(ctx context.Context, args []string, out *output) int {
+	app, verbs := application(out)
+	// What follows -- is Claude's or a command's. Kingpin would read on in it.
+	args, rest, _ := cutArguments(args)
+	name, err := parse(app, args)
+	if err != nil {
+		out.error(usage(err))
+		return exitUsage
+	}
+	if name == "" {
+		return 0 // --help and --version have printed
+	}
+	v := verbs[name]
+	if r, ok := v.(interface{ arguments([]string) }); ok {
+		r.arguments(rest)
+	} else if len(rest) > 0 {
+		out.error(usage(errors.New(name + " takes nothing after --")))
+		return exitUsage
+	}
+	status, err := v.run(ctx, out)
+	if err != nil {
+		return out.error(err)
+	}
+	return status
+}
+
+func application(out *output) (*kingpin.Application, map[string]verb) {
+	// "@name" is a directory like any other, not a file of arguments.
+	kingpin.EnableFileExpansion = false
+	app := kingpin.New("claude-vm-ctl", "Run Claude Code in a virtual machine that sees one directory.")
+	app.UsageWriter(out.stdout)
+	app.ErrorWriter(out.stderr)
+	app.HelpFlag.Short('h')
+	app.Version(version)
+	app.Terminate(nil)
+	app.UsageTemplate(usageTemplate)
+	verbs := map[string]verb{}
+	for _, v := range []verb{
+		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &attachVerb{}, &shellVerb{},
+		&statusVerb{}, &logsVerb{}, &idVerb{}, &doctorVerb{}, &unitVerb{},
+	} {
+		verbs[v.register(app)] = v
+	}
+	return app, verbs
+}
+
+// parse gives the chosen verb; empty when help or the version was asked for.
+func parse(app *kingpin.Application, args []string) (string, error) {
+	ended := false
+	app.Terminate(func(int) { ended = true })
+	name, err := app.Parse(args)
+	if ended {
+		return "", nil
+	}
+	return name, err
+}
+
+// cutArguments splits at the first "--".
+func cutArguments(args []string) (before, after []string, found bool) {
+	for i, a := range args {
+		if a == "--" {
+			return args[:i], args[i+1:], true
+		}
+	}
+	return args, nil, false
+}
+
+func usage(err error) error {
+	return &failure{
+		status: exitUsage,
+		err:    errors.New(strings.TrimSuffix(err.Error(), ", try --help")),
+		hint:   "claude-vm-ctl --help",
+	}
+}
+
+var usageTemplate = kingpin.CompactUsageTemplate

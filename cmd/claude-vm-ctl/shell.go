@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+)
+
+type shellVerb struct {
+	dir  string
+	root bool
+	args []string
+}
+
+func (s *shellVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("shell", "Open a shell, or run what follows --, in a running VM.")
+	directoryArg(cmd, &s.dir)
+	cmd.Flag("root", "As the guest's root, not as claude.").BoolVar(&s.root)
+	return cmd.FullCommand()
+}
+
+func (s *shellVerb) arguments(args []string) { s.args = args }
+
+func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
+	v, err := open(ctx, s.dir)
+	if err != nil {
+		return 0, err
+	}
+	defer v.manager.Close()
+	user := contract.UserClaude
+	if s.root {
+		user = contract.UserRoot
+	}
+	client, err := v.dial(ctx, user)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	var words []string
+	for _, arg := range s.args {
+		words = append(words, shellQuote(arg))
+	}
+	line := strings.Join(words, " ")
+	start := func(session *guest.Session) error { return session.Run(line) }
+	status, err := 0, error(nil)
+	if out.terminal() {
+		status, err = onTerminal(ctx, out, client, start, false)
+	} else {
+		var session *guest.Session
+		if session, err = client.Open("", nil); err == nil {
+			if err = start(session); err == nil {
+				status, err = onPipes(ctx, out, session)
+			}
+		}
+	}
+	if errors.Is(err, guest.ErrLost) {
+		err = v.lost(ctx)
+	}
+	return status, err
+}

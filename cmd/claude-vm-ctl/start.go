@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+type startVerb struct {
+	dir  string
+	args []string
+}
+
+func (s *startVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("start", "Start a VM on a directory and leave Claude Code running in it.")
+	directoryArg(cmd, &s.dir)
+	return cmd.FullCommand()
+}
+
+func (s *startVerb) arguments(args []string) { s.args = args }
+
+func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
+	v, err := open(ctx, s.dir)
+	if err != nil {
+		return 0, err
+	}
+	defer v.manager.Close()
+	u, err := v.state(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if u.Running() && len(s.args) > 0 {
+		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: Claude's arguments cannot be changed any more", v.dir)
+	}
+	request := newRequest(out, s.args)
+	request.Terminal = true // for whoever attaches
+	if err := v.start(ctx, out, request); err != nil {
+		return 0, err
+	}
+	warnEmulation(out)
+	return 0, nil
+}
+
+type stopVerb struct{ dir string }
+
+func (s *stopVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("stop", "Shut a VM down and wait until it is gone.")
+	directoryArg(cmd, &s.dir)
+	return cmd.FullCommand()
+}
+
+func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
+	v, err := open(ctx, s.dir)
+	if err != nil {
+		return 0, err
+	}
+	defer v.manager.Close()
+	u, err := v.state(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if u.Gone() {
+		return 0, v.notRunning()
+	}
+	if err := v.manager.Ref(ctx, v.unit()); err != nil {
+		return 0, err
+	}
+	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
+		return 0, err
+	}
+	return 0, v.stopped(ctx)
+}
+
+// stopped says whether a VM that was told to stop did so by itself.
+func (v *vm) stopped(ctx context.Context) error {
+	u, err := v.state(ctx)
+	if err != nil {
+		return err
+	}
+	if u.Result == "timeout" {
+		return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "the guest did not shut down in time and was killed")
+	}
+	return nil
+}
+
+type restartVerb struct{ dir string }
+
+func (r *restartVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("restart", "Shut a VM down and start it again, with Claude's default arguments.")
+	directoryArg(cmd, &r.dir)
+	return cmd.FullCommand()
+}
+
+func (r *restartVerb) run(ctx context.Context, out *output) (int, error) {
+	if status, err := (&stopVerb{dir: r.dir}).run(ctx, out); err != nil && !isNoInstance(err) {
+		return status, err
+	}
+	return (&startVerb{dir: r.dir}).run(ctx, out)
+}
+
+func isNoInstance(err error) bool {
+	f, ok := err.(*failure)
+	return ok && f.status == exitNoInstance
+}

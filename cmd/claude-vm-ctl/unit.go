@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
+)
+
+// unitVerb is what the units call, hidden from people.
+type unitVerb struct {
+	step string
+	args []string
+}
+
+func (u *unitVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("unit", "For the unit files.").Hidden()
+	cmd.Arg("step", "").Required().StringVar(&u.step)
+	return cmd.FullCommand()
+}
+
+func (u *unitVerb) arguments(args []string) { u.args = args }
+
+func (u *unitVerb) run(ctx context.Context, out *output) (int, error) {
+	steps := map[string]struct {
+		args int // -1: any
+		run  func(context.Context, []string) (int, error)
+	}{
+		"setup":     {1, unitSetup},
+		"teardown":  {1, unitTeardown},
+		"share":     {-1, unitShare},
+		"begin":     {1, unitBegin},
+		"power-off": {0, unitPowerOff},
+		"result":    {0, unitResult},
+	}
+	step, ok := steps[u.step]
+	if !ok || step.args >= 0 && len(u.args) != step.args {
+		return 0, usage(fmt.Errorf("no such step with %d arguments: %s", len(u.args), u.step))
+	}
+	status, err := step.run(ctx, u.args)
+	if err != nil {
+		notify("STATUS=" + oneLine(err.Error()))
+	}
+	return status, err
+}
+
+// notify tells the user manager; without one, as in a trial by hand, nobody.
+func notify(line string) {
+	if _, err := daemon.SdNotify(false, line); err != nil {
+		fmt.Fprintf(os.Stderr, "tell the user manager %q: %v\n", line, err)
+	}
+}
+
+// unitSetup makes the runtime directory of the instance on args[0].
+func unitSetup(_ context.Context, args []string) (int, error) {
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, err
+	}
+	path, err := instance.Resolve(args[0])
+	if err != nil {
+		return 0, plain(err)
+	}
+	if err := env.Check(path); err != nil {
+		return 0, err
+	}
+	if path != args[0] && filepath.Dir(args[0]) != env.StateDir {
+		return 0, fmt.Errorf("%s is a symbolic link: start %s instead", args[0], instance.Unit(instance.Escape(path)))
+	}
+	if err := checkHost(); err != nil {
+		return 0, err
+	}
+	id := instance.Escape(args[0])
+	request, err := env.TakeOffer(id)
+	if err != nil {
+		return 0, err
+	}
+	return 0, instance.MakeRuntimeDirectory(env.RuntimeDirectory(id), path, request)
+}
+
+func unitTeardown(_ context.Context, args []string) (int, error) {
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, err
+	}
+	return 0, os.RemoveAll(env.RuntimeDirectory(instance.Escape(args[0])))
+}
+
+// unitShare listens on the socket args[0], says that it is ready, and becomes
+// args[1], virtiofsd, with the socket as descriptor 3.
+func unitShare(_ context.Context, args []string) (int, error) {
+	if len(args) < 2 {
+		return 0, usage(errors.New("share needs a socket and a command"))
+	}
+	path, err := findVirtiofsd(args[1])
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Remove(args[0]); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: args[0], Net: "unix"})
+	if err != nil {
+		return 0, err
+	}
+	file, err := listener.File()
+	if err != nil {
+		return 0, err
+	}
+	// Duplicated, the descriptor stays open over execve. If it is 3 already,
+	// the flag that would close it has to go instead.
+	if fd := int(file.Fd()); fd == 3 {
+		_, err = unix.FcntlInt(3, unix.F_SETFD, 0)
+	} else {
+		err = unix.Dup2(fd, 3)
+	}
+	if err != nil {
+		return 0, err
+	}
+	// Held by virtiofsd from now on: see shareDied.
+	lock, err := unix.Open(contract.ShareLock, unix.O_RDWR|unix.O_CREAT, 0o600)
+	if err == nil {
+		err = unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("lock %s: %w", contract.ShareLock, err)
+	}
+	notify("READY=1")
+	return 0, syscall.Exec(path, append([]string{"virtiofsd"}, args[2:]...), os.Environ())
+}
+
+// findVirtiofsd finds virtiofsd where distributions put it: outside $PATH.
+func findVirtiofsd(name string) (string, error) {
+	candidates := []string{name}
+	if !strings.Contains(name, "/") {
+		candidates = []string{"/usr/libexec/" + name, "/usr/lib/" + name, "/usr/lib/qemu/" + name}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	for _, path := range candidates {
+		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("virtiofsd is not installed: install the package virtiofsd")
+}
+
+// readStatus reads what the guest has reported; nothing if it never started.
+func readStatus() contract.Status {
+	f, err := os.Open(contract.StatusFile)
+	if err != nil {
+		return contract.Status{}
+	}
+	defer f.Close()
+	return contract.ParseStatus(f)
+}
+
+// unitResult turns what the guest has reported into the unit's result. When
+// systemd has found a failure already, that is the one to keep.
+func unitResult(context.Context, []string) (int, error) {
+	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
+		return 0, nil
+	}
+	status := readStatus()
+	_, shareErr := os.Stat(contract.ShareMark)
+	_, stopErr := os.Stat(contract.StopMark)
+	switch {
+	case status.Exit != nil && *status.Exit != 0:
+		notify(fmt.Sprintf("STATUS=Claude Code exited with status %d", *status.Exit))
+		return *status.Exit, nil
+	case status.Exit != nil:
+		notify("STATUS=Claude Code exited")
+		return 0, nil
+	case shareErr == nil:
+		return 0, errors.New("virtiofsd, which shares the directory, died")
+	case status.Stopping, stopErr == nil:
+		notify("STATUS=Shut down")
+		return 0, nil
+	}
+	return 0, errors.New("the guest ended without a word: its kernel crashed, or QEMU was told to quit")
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"golang.org/x/sys/unix"
+)
+
+// unitBegin waits for the guest to boot and makes it the instance on args[0].
+// It fails as soon as QEMU has ended; systemd itself would wait for the time-out.
+func unitBegin(ctx context.Context, args []string) (int, error) {
+	notify("STATUS=Booting the guest")
+	qemu, err := openMainPID()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		awaitPID(qemu)
+		cancel(errors.New("QEMU ended; its last words are in the journal"))
+	}()
+	err = begin(ctx, args[0])
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Cause(ctx)
+	}
+	if errors.Is(err, context.Canceled) {
+		// A stop of a unit that is still starting: no ExecStop= runs.
+		return 0, os.WriteFile(contract.StopMark, nil, 0o600)
+	}
+	return 0, err
+}
+
+func begin(ctx context.Context, dir string) error {
+	var request contract.Request
+	text, err := os.ReadFile(contract.RequestFile)
+	if err == nil {
+		err = json.Unmarshal(text, &request)
+	}
+	if err != nil {
+		return err
+	}
+	client, err := dialBooting(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	notify("STATUS=Starting Claude Code")
+	b, err := newBegin(request, dir)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Begin(b); err != nil {
+		return err
+	}
+	os.Remove(contract.RequestFile) // it may hold an API key
+	notify("STATUS=Claude Code is running")
+	return nil
+}
+
+// dialBooting connects to a VM whose sockets QEMU is about to make.
+func dialBooting(ctx context.Context) (*guest.Client, error) {
+	for {
+		client, err := guest.Dial(ctx, ".", contract.UserRoot)
+		// Not there yet, or left by the run before and not listening.
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
+			return client, err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func newBegin(request contract.Request, dir string) (contract.Begin, error) {
+	b := contract.Begin{Version: contract.Version, Request: request, Time: time.Now(), Entropy: make([]byte, 64)}
+	rand.Read(b.Entropy) // never fails
+	var id [16]byte
+	rand.Read(id[:])
+	// machine-id(5): a random UUID of version 4.
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	b.MachineID = fmt.Sprintf("%x", id)
+	b.Hostname = hostname(dir, b.MachineID)
+	secrets, err := credentials()
+	if err != nil {
+		return b, err
+	}
+	if b.Environment == nil {
+		b.Environment = map[string]string{}
+	}
+	for _, entry := range os.Environ() {
+		if name, value, _ := strings.Cut(entry, "="); handedIn(name) && b.Environment[name] == "" && name != "TERM" {
+			b.Environment[name] = value
+		}
+	}
+	for name, value := range secrets {
+		if b.Environment[name] == "" {
+			b.Environment[name] = value
+		}
+	}
+	return b, nil
+}
+
+// hostname makes a name for the guest that a person recognises.
+func hostname(dir, machineID string) string {
+	base := strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			return r
+		case 'A' <= r && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, filepath.Base(dir))
+	base = strings.Trim(base[:min(len(base), 40)], "-")
+	if base == "" {
+		base = "claude-vm"
+	}
+	return base + "-" + machineID[:6]
+}
+
+// credentials reads the unit's credentials; each becomes a variable of Claude.
+func credentials() (map[string]string, error) {
+	found := map[string]string{}
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return found, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if value := strings.TrimSpace(string(text)); value != "" {
+			found[entry.Name()] = value
+		}
+	}
+	return found, nil
+}
+
+// openMainPID gives a pidfd of the unit's main process, QEMU.
+func openMainPID() (int, error) {
+	pid, err := strconv.Atoi(os.Getenv("MAINPID"))
+	if err != nil {
+		return -1, errors.New("QEMU does not run")
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, fmt.Errorf("QEMU ended: %w", err)
+	}
+	return fd, nil
+}
+
+// awaitPID returns when the process of a pidfd has ended.
+func awaitPID(fd int) {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if err != unix.EINTR {
+			return
+		}
+	}
+}

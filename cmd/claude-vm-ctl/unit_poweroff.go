@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"golang.org/x/sys/unix"
+)
+
+// qmpTimeout bounds the talk with QEMU's monitor, which answers at once or
+// hangs.
+const qmpTimeout = 5 * time.Second
+
+// unitPowerOff presses the guest's power button and waits until QEMU has ended.
+// The unit's TimeoutStopSec= bounds that.
+func unitPowerOff(ctx context.Context, _ []string) (int, error) {
+	qemu, err := openMainPID()
+	if err != nil {
+		return 0, nil // it has powered off by itself
+	}
+	if shareDied() {
+		// systemd stops a VM whose share is gone as if somebody had wished it.
+		// The guest would hang in its file system: let QEMU be killed.
+		return 0, os.WriteFile(contract.ShareMark, nil, 0o600)
+	}
+	notify("STATUS=Shutting down")
+	if err := pressPowerButton(); err != nil {
+		return 0, err
+	}
+	awaitPID(qemu)
+	return 0, nil
+}
+
+// shareDied says whether virtiofsd ended before the guest did. In an orderly
+// end it may be gone a moment before QEMU is.
+func shareDied() bool {
+	if status := readStatus(); status.Exit != nil || status.Stopping {
+		return false
+	}
+	lock, err := os.Open(contract.ShareLock)
+	if err != nil {
+		return false
+	}
+	defer lock.Close()
+	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+func pressPowerButton() error {
+	conn, err := net.DialTimeout("unix", contract.QMPSocket, qmpTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(qmpTimeout))
+	replies := json.NewDecoder(conn)
+	for _, command := range []string{"", "qmp_capabilities", "system_powerdown"} {
+		if command != "" {
+			if err := json.NewEncoder(conn).Encode(map[string]string{"execute": command}); err != nil {
+				return err
+			}
+		}
+		if err := qmpReply(replies); err != nil {
+			return fmt.Errorf("QEMU's monitor: %s: %w", command, err)
+		}
+	}
+	return nil
+}
+
+// qmpReply reads the greeting or the reply to a command, past any events.
+func qmpReply(replies *json.Decoder) error {
+	for {
+		var m struct {
+			QMP    json.RawMessage
+			Return json.RawMessage
+			Error  *struct{ Desc string }
+		}
+		if err := replies.Decode(&m); err != nil {
+			return err
+		}
+		if m.Error != nil {
+			return fmt.Errorf("%s", m.Error.Desc)
+		}
+		if m.QMP != nil || m.Return != nil {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/exec"
+	"strings"
+	"unsafe"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+// serveBegin answers one request to begin.
+func (a *agent) serveBegin(ch ssh.Channel) {
+	defer ch.Close()
+	answer := contract.Begun{Version: contract.Version, Guest: guestVersion()}
+	var b contract.Begin
+	err := json.NewDecoder(ch).Decode(&b)
+	if err == nil {
+		err = a.begin(b)
+	}
+	if err != nil {
+		answer.Error = err.Error()
+		log.Printf("begin: %v", err)
+	}
+	if err := json.NewEncoder(ch).Encode(answer); err != nil {
+		log.Printf("answer to begin: %v", err)
+	}
+}
+
+// begin makes this guest the instance that b describes and starts Claude.
+func (a *agent) begin(b contract.Begin) error {
+	a.beginner.Lock()
+	defer a.beginner.Unlock()
+	if a.current() != nil {
+		return errors.New("this guest has begun already")
+	}
+	if b.Version != contract.Version {
+		return fmt.Errorf("the host speaks version %d of the contract, this guest %d: build the guest again", b.Version, contract.Version)
+	}
+	if err := addEntropy(b.Entropy); err != nil {
+		return err
+	}
+	if err := setClock(b); err != nil {
+		return err
+	}
+	if err := setIdentity(b.MachineID, b.Hostname); err != nil {
+		return err
+	}
+	a.report("STATUS=Mounting the work directory")
+	if out, err := exec.Command("systemctl", "start", "work.mount").CombinedOutput(); err != nil {
+		return fmt.Errorf("mount /work: %v: %s", err, strings.TrimSpace(string(out)))
+	}
+	a.report("STATUS=Starting Claude Code")
+	s, err := startSession(b.Request)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.session = s
+	a.mu.Unlock()
+	a.report("STATUS=Claude Code is running")
+	a.report("READY=1")
+	go a.finish(s)
+	return nil
+}
+
+// finish waits for the session's end and turns the guest off. The status comes
+// first: whatever happens later, it is told.
+func (a *agent) finish(s *session) {
+	status := s.wait()
+	a.mu.Lock()
+	stopping := a.stopping
+	a.mu.Unlock()
+	if stopping {
+		return
+	}
+	a.report(fmt.Sprintf("STATUS=Claude Code exited with status %d", status))
+	a.report(fmt.Sprintf("EXIT_STATUS=%d", status))
+	log.Printf("Claude Code exited with status %d", status)
+	s.settle()
+	powerOff()
+}
+
+func (a *agent) current() *session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.session
+}
+
+func setClock(b contract.Begin) error {
+	t, err := unix.TimeToTimespec(b.Time)
+	if err != nil {
+		return fmt.Errorf("time %v: %w", b.Time, err)
+	}
+	return os.NewSyscallError("clock_settime", unix.ClockSettime(unix.CLOCK_REALTIME, &t))
+}
+
+func setIdentity(machineID, hostname string) error {
+	if err := os.WriteFile("/etc/machine-id", []byte(machineID+"\n"), 0o444); err != nil {
+		return err
+	}
+	if err := unix.Sethostname([]byte(hostname)); err != nil {
+		return os.NewSyscallError("sethostname", err)
+	}
+	if err := os.WriteFile("/etc/hostname", []byte(hostname+"\n"), 0o644); err != nil {
+		return err
+	}
+	hosts, err := os.OpenFile("/etc/hosts", os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer hosts.Close()
+	_, err = io.WriteString(hosts, "127.0.1.1 "+hostname+"\n")
+	return err
+}
+
+// guestVersion is what the builder of the bundle wrote; empty if nothing.
+func guestVersion() string {
+	text, _ := os.ReadFile("/usr/lib/claude-vm/version")
+	return strings.TrimSpace(string(text))
+}
+
+// addEntropy gives the kernel random bytes from the host and makes it use them
+// at once. A guest resumed from a memory image would else repeat its siblings'.
+func addEntropy(entropy []byte) error {
+	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// struct rand_pool_info of linux/random.h: bits, bytes, data.
+	info := binary.NativeEndian.AppendUint32(nil, uint32(8*len(entropy)))
+	info = binary.NativeEndian.AppendUint32(info, uint32(len(entropy)))
+	info = append(info, entropy...)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&info[0])))
+	if errno != 0 {
+		return os.NewSyscallError("RNDADDENTROPY", errno)
+	}
+	return os.NewSyscallError("RNDRESEEDCRNG", unix.IoctlSetInt(int(f.Fd()), unix.RNDRESEEDCRNG, 0))
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// workDir is where the work directory is mounted and where everything starts.
+const workDir = "/work"
+
+// command prepares argv as a user of the guest, in the work directory, as the
+// leader of a session of its own.
+func command(userName string, argv []string, extra map[string]string) (*exec.Cmd, error) {
+	u, err := user.Lookup(userName)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = workDir
+	cmd.Env = []string{
+		"HOME=" + u.HomeDir, "USER=" + userName, "LOGNAME=" + userName, "SHELL=/bin/bash",
+		"LANG=C.UTF-8", "PATH=" + os.Getenv("PATH"), "TERM=xterm-256color",
+	}
+	for k, v := range extra { // exec keeps the last of two equal names
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setsid:     true,
+		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
+	}
+	return cmd, nil
+}
+
+// process is a running command and the agent's ends of its streams.
+type process struct {
+	cmd *exec.Cmd
+	// term is its pseudo-terminal; without one, the three pipes are set.
+	term                  *os.File
+	stdin, stdout, stderr *os.File
+
+	exited chan struct{} // closed once status is known
+	status int
+}
+
+// start starts cmd on a pseudo-terminal of the given size, or on three pipes.
+func start(cmd *exec.Cmd, size *pty.Winsize) (*process, error) {
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	var err error
+	if size != nil {
+		cmd.SysProcAttr.Setctty = true
+		p.term, err = pty.StartWithAttrs(cmd, size, cmd.SysProcAttr)
+	} else {
+		err = p.startPipes()
+	}
+	if err != nil {
+		return nil, err
+	}
+	expendable(cmd.Process)
+	go func() {
+		p.status = exitStatus(cmd.Wait())
+		// Descendants may keep the streams open. Wake the copies, which then
+		// take what is there and no more.
+		close(p.exited)
+		for _, f := range []*os.File{p.term, p.stdout, p.stderr} {
+			if f != nil {
+				f.SetReadDeadline(time.Now())
+			}
+		}
+	}()
+	return p, nil
+}
+
+// startPipes does not use cmd.StdoutPipe: its Wait closes it under the reader.
+func (p *process) startPipes() error {
+	in, inW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	outR, out, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	p.stdin, p.stdout, p.stderr = inW, outR, errR
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, out, errW
+	err = p.cmd.Start()
+	in.Close()
+	out.Close()
+	errW.Close()
+	return err
+}
+
+// lastOutput is how long output may still come, in one piece, after a command
+// has exited. Longer pauses belong to processes that it left behind.
+const lastOutput = 300 * time.Millisecond
+
+// drain gives sink all that the command writes to f. It returns when the
+// stream ends, or when the command has exited and f has fallen silent.
+func (p *process) drain(f *os.File, sink func([]byte)) {
+	buf := make([]byte, 64<<10)
+	for {
+		over := false
+		select {
+		case <-p.exited:
+			over = true
+			f.SetReadDeadline(time.Now().Add(lastOutput))
+		default:
+		}
+		n, err := f.Read(buf)
+		if n > 0 {
+			sink(buf[:n])
+		}
+		if err != nil && (over || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return // a terminal's end is EIO
+		}
+	}
+}
+
+// end makes the process go: politely, then not.
+func (p *process) end() {
+	for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGTERM, unix.SIGKILL} {
+		signalGroup(p.cmd, sig)
+		select {
+		case <-p.exited:
+			return
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
+// expendable undoes the agent's own protection from the OOM killer for a child:
+// when memory runs out, the one to go is never the one who tells the host.
+func expendable(p *os.Process) {
+	file := filepath.Join("/proc", strconv.Itoa(p.Pid), "oom_score_adj")
+	if err := os.WriteFile(file, []byte("0"), 0); err != nil {
+		log.Print(err)
+	}
+}
+
+// signalGroup sends a signal to cmd's whole process group.
+func signalGroup(cmd *exec.Cmd, sig syscall.Signal) {
+	if cmd.Process != nil {
+		if err := unix.Kill(-cmd.Process.Pid, sig); err != nil && err != unix.ESRCH {
+			log.Printf("signal %v: %v", sig, err)
+		}
+	}
+}
+
+// signalByName is the inverse of SSH's signal names, RFC 4254 section 6.10.
+func signalByName(name string) (syscall.Signal, error) {
+	if n := unix.SignalNum("SIG" + name); n != 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("no signal %q", name)
+}

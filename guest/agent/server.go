@@ -1,0 +1,220 @@
+package main
+
+import (
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"github.com/creack/pty"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"golang.org/x/crypto/ssh"
+)
+
+// serve speaks SSH on one connection from the host.
+func (a *agent) serve(raw net.Conn) {
+	defer raw.Close()
+	conn, channels, requests, err := ssh.NewServerConn(raw, a.config)
+	if err != nil {
+		return // the host hung up or did not speak SSH; it knows best
+	}
+	defer conn.Close()
+	go ssh.DiscardRequests(requests)
+	for offered := range channels {
+		switch offered.ChannelType() {
+		case "session":
+			if ch, reqs, err := offered.Accept(); err == nil {
+				go a.serveSession(conn.User(), ch, reqs)
+			}
+		case contract.BeginChannel:
+			if ch, reqs, err := offered.Accept(); err == nil {
+				go ssh.DiscardRequests(reqs)
+				go a.serveBegin(ch)
+			}
+		default:
+			offered.Reject(ssh.UnknownChannelType, "unknown channel type")
+		}
+	}
+}
+
+// client is one SSH session channel and what was asked for on it so far.
+type client struct {
+	ssh.Channel
+	user string
+	env  map[string]string
+	size *pty.Winsize // nil without a terminal
+	// requests that come after the command has started
+	resize  chan pty.Winsize
+	signals chan syscall.Signal
+	gone    chan struct{} // closed when the host has closed the channel
+}
+
+// serveSession follows RFC 4254 section 6: settings, then one command.
+func (a *agent) serveSession(user string, ch ssh.Channel, requests <-chan *ssh.Request) {
+	c := &client{
+		Channel: ch, user: user, env: map[string]string{},
+		resize:  make(chan pty.Winsize, 1),
+		signals: make(chan syscall.Signal, 8),
+		gone:    make(chan struct{}),
+	}
+	defer close(c.gone)
+	var started sync.Once
+	for r := range requests {
+		ok := true
+		switch r.Type {
+		case "pty-req":
+			var p struct {
+				Term                         string
+				Columns, Rows, Width, Height uint32
+				Modes                        string
+			}
+			if ok = ssh.Unmarshal(r.Payload, &p) == nil; ok {
+				c.env["TERM"] = p.Term
+				c.size = &pty.Winsize{Rows: uint16(p.Rows), Cols: uint16(p.Columns)}
+			}
+		case "env":
+			var p struct{ Name, Value string }
+			if ok = ssh.Unmarshal(r.Payload, &p) == nil; ok {
+				c.env[p.Name] = p.Value
+			}
+		case "window-change":
+			ok = c.takeResize(r.Payload)
+		case "signal":
+			ok = c.takeSignal(r.Payload)
+		case "shell", "exec", "subsystem":
+			var p struct{ Text string }
+			if r.Type != "shell" {
+				ok = ssh.Unmarshal(r.Payload, &p) == nil
+			}
+			started.Do(func() { go a.dispatch(c, r.Type, p.Text) })
+		default:
+			ok = false
+		}
+		if r.WantReply {
+			r.Reply(ok, nil)
+		}
+	}
+}
+
+func (c *client) takeResize(payload []byte) bool {
+	var p struct{ Columns, Rows, Width, Height uint32 }
+	if ssh.Unmarshal(payload, &p) != nil {
+		return false
+	}
+	size := pty.Winsize{Rows: uint16(p.Rows), Cols: uint16(p.Columns)}
+	for {
+		select {
+		case c.resize <- size:
+			return true
+		case <-c.resize: // only the newest counts
+		}
+	}
+}
+
+func (c *client) takeSignal(payload []byte) bool {
+	var p struct{ Name string }
+	if ssh.Unmarshal(payload, &p) != nil {
+		return false
+	}
+	sig, err := signalByName(p.Name)
+	if err != nil {
+		return false
+	}
+	select {
+	case c.signals <- sig:
+	default:
+	}
+	return true
+}
+
+// exit ends the client's channel with a status.
+func (c *client) exit(status int) {
+	c.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
+	c.Close()
+}
+
+// refuse ends the client's channel with a reason on its standard error.
+func (c *client) refuse(reason string) {
+	io.WriteString(c.Stderr(), reason+"\r\n")
+	c.exit(127)
+}
+
+func (a *agent) dispatch(c *client, kind, text string) {
+	s := a.current()
+	switch {
+	case s == nil:
+		c.refuse("this guest has not begun")
+	case kind == "subsystem" && text == contract.SessionSubsystem:
+		s.attach(c)
+	case kind == "subsystem":
+		c.refuse("no subsystem " + text)
+	case c.user != contract.UserClaude && c.user != contract.UserRoot:
+		c.refuse("no user " + c.user)
+	case kind == "shell":
+		a.runCommand(c, s, []string{"/bin/bash", "-l"})
+	default:
+		a.runCommand(c, s, []string{"/bin/bash", "-c", text})
+	}
+}
+
+// runCommand runs argv for a client and passes its streams and status on.
+func (a *agent) runCommand(c *client, s *session, argv []string) {
+	env := map[string]string{}
+	for k, v := range s.request.Environment {
+		env[k] = v
+	}
+	for k, v := range c.env {
+		env[k] = v
+	}
+	cmd, err := command(c.user, argv, env)
+	if err != nil {
+		c.refuse(err.Error())
+		return
+	}
+	p, err := start(cmd, c.size)
+	if err != nil {
+		c.refuse(err.Error())
+		return
+	}
+	c.serve(p)
+}
+
+// serve joins a client to a process of its own until either ends.
+func (c *client) serve(p *process) {
+	go c.control(p)
+	if p.term != nil {
+		go io.Copy(p.term, c)
+		p.drain(p.term, func(b []byte) { c.Write(b) })
+	} else {
+		go func() {
+			io.Copy(p.stdin, c)
+			p.stdin.Close()
+		}()
+		var copies sync.WaitGroup
+		copies.Go(func() { p.drain(p.stdout, func(b []byte) { c.Write(b) }) })
+		copies.Go(func() { p.drain(p.stderr, func(b []byte) { c.Stderr().Write(b) }) })
+		copies.Wait()
+	}
+	<-p.exited
+	c.exit(p.status)
+}
+
+// control passes signals and sizes to a process, and ends it when its client
+// goes.
+func (c *client) control(p *process) {
+	for {
+		select {
+		case size := <-c.resize:
+			if p.term != nil {
+				pty.Setsize(p.term, &size)
+			}
+		case sig := <-c.signals:
+			signalGroup(p.cmd, sig)
+		case <-c.gone:
+			p.end()
+			return
+		case <-p.exited:
+			return
+		}
+	}
+}

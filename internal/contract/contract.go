@@ -1,0 +1,112 @@
+// Package contract is what the host and the guest have agreed on: names of
+// virtio-serial ports, the request that begins an instance, the lines of the
+// status port, and the words used on top of the SSH protocol. It holds data
+// only; guest/README.md is its prose.
+package contract
+
+import (
+	"bufio"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Version is raised by every change that makes an older other side fail.
+const Version = 1
+
+// Ports. Each SSH port carries one connection; see claude-vm@.service, which
+// makes as many.
+const (
+	StatusPort    = "claude-vm.status"
+	SSHPortPrefix = "claude-vm.ssh." // and a number from 0
+	SSHPorts      = 16
+)
+
+// Files of an instance's runtime directory.
+const (
+	WorkLink    = "work"       // symbolic link to the work directory
+	RequestFile = "request"    // JSON of Request
+	StatusFile  = "status"     // host end of StatusPort
+	ShareSocket = "vfs.sock"   // virtiofsd
+	QMPSocket   = "qmp.sock"   // QEMU's monitor
+	StopMark    = "stopping"   // made when a stop was asked for before the guest was up
+	ShareLock   = "vfs.lock"   // locked while virtiofsd lives
+	ShareMark   = "share-died" // made when virtiofsd died under a running VM
+)
+
+// Words of the SSH layer.
+const (
+	// BeginChannel is a channel type: the client writes the JSON of Begin and
+	// closes its side, the guest answers with the JSON of Begun.
+	BeginChannel = "begin@claude-vm"
+	// SessionSubsystem attaches a session channel to Claude: to its terminal,
+	// or to its standard streams if it has none.
+	SessionSubsystem = "claude"
+	// UserShell and UserRoot are SSH user names.
+	UserClaude = "claude"
+	UserRoot   = "root"
+)
+
+// Request is what a person asked for at the start of an instance. It waits in
+// the runtime directory from the start of the unit until the guest is up.
+type Request struct {
+	Arguments   []string          `json:"arguments,omitempty"`
+	Environment map[string]string `json:"environment,omitempty"`
+	// Terminal is whether Claude gets a terminal or three pipes.
+	Terminal bool `json:"terminal"`
+	Rows     int  `json:"rows,omitempty"`
+	Columns  int  `json:"columns,omitempty"`
+	// Attached promises that somebody comes for the streams. Without a
+	// terminal and without this they go to the guest's journal.
+	Attached bool `json:"attached,omitempty"`
+}
+
+// Begin makes an instance out of a booted guest that is like all others.
+type Begin struct {
+	Version int `json:"version"`
+	Request
+	Time      time.Time `json:"time"`      // the host's clock
+	Entropy   []byte    `json:"entropy"`   // for the kernel's random pool
+	MachineID string    `json:"machineID"` // 32 hexadecimal digits
+	Hostname  string    `json:"hostname"`
+}
+
+// Begun is the guest's answer: Claude runs, or why it does not.
+type Begun struct {
+	Error   string `json:"error,omitempty"`
+	Version int    `json:"version"`
+	Guest   string `json:"guest,omitempty"` // the bundle's own version text
+}
+
+// Status is what the guest has reported so far, in sd_notify(3)'s words.
+type Status struct {
+	Ready    bool   // READY=1
+	Stopping bool   // STOPPING=1: an orderly power-off has begun
+	Text     string // STATUS=
+	Exit     *int   // EXIT_STATUS=, Claude's
+}
+
+// ParseStatus reads a status file. Unknown lines and a cut-off last one are
+// skipped: the guest writes it and is not trusted to write it well.
+func ParseStatus(r io.Reader) Status {
+	var s Status
+	lines := bufio.NewScanner(io.LimitReader(r, 1<<20))
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), "=")
+		switch key {
+		case "READY":
+			s.Ready = value == "1"
+		case "STOPPING":
+			s.Stopping = value == "1"
+		case "STATUS":
+			s.Text = strings.ToValidUTF8(value, "\uFFFD")
+		case "EXIT_STATUS":
+			if n, err := strconv.ParseUint(value, 10, 8); err == nil {
+				exit := int(n)
+				s.Exit = &exit
+			}
+		}
+	}
+	return s
+}

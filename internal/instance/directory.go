@@ -1,0 +1,142 @@
+package instance
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxID is the longest id whose longest unit name, virtiofsd's, is a file name:
+// 255 bytes less "claude-vm-virtiofsd@" and ".service".
+const maxID = 255 - len("claude-vm-virtiofsd@") - len(".service")
+
+// Environment is what instance names and rules depend on.
+type Environment struct {
+	Home       string // $HOME
+	RuntimeDir string // $XDG_RUNTIME_DIR
+	StateDir   string // $XDG_STATE_HOME/claude-vm
+}
+
+// HostEnvironment reads the process's environment. It fails without
+// $XDG_RUNTIME_DIR, since then there is no user manager to talk to either.
+func HostEnvironment() (Environment, error) {
+	e := Environment{Home: os.Getenv("HOME"), RuntimeDir: os.Getenv("XDG_RUNTIME_DIR")}
+	if e.Home == "" {
+		e.Home = "/"
+	}
+	if e.RuntimeDir == "" {
+		e.RuntimeDir = fmt.Sprintf("/run/user/%d", os.Getuid())
+		if _, err := os.Stat(e.RuntimeDir); err != nil {
+			return e, errors.New("XDG_RUNTIME_DIR is not set: this is not a login with a systemd user manager")
+		}
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if state == "" {
+		state = filepath.Join(e.Home, ".local/state")
+	}
+	e.StateDir = filepath.Join(state, "claude-vm")
+	return e, nil
+}
+
+// RuntimeDirectory is the directory of an instance's sockets and status.
+func (e Environment) RuntimeDirectory(id string) string {
+	return filepath.Join(e.RuntimeDir, "claude-vm", id)
+}
+
+// ID gives the instance of a work directory. A directory whose id is longer
+// than a unit name can hold is reached through a short link in StateDir, which
+// ID makes, and the link's path is escaped instead.
+func (e Environment) ID(dir string) (string, error) {
+	path, err := Resolve(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := e.Check(path); err != nil {
+		return "", err
+	}
+	id := Escape(path)
+	if len(id) <= maxID {
+		return id, nil
+	}
+	link := filepath.Join(e.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(path)))[:16])
+	if id = Escape(link); len(id) > maxID {
+		return "", fmt.Errorf("%s: too long for a unit name, and so is %s", path, e.StateDir)
+	}
+	if err := os.MkdirAll(e.StateDir, 0o700); err != nil {
+		return "", err
+	}
+	if err := os.Symlink(path, link); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	return id, nil
+}
+
+// Directory is the inverse of ID, for people: a short link is followed.
+func (e Environment) Directory(id string) (string, error) {
+	path, err := Unescape(id)
+	if err != nil {
+		return "", err
+	}
+	if filepath.Dir(path) == e.StateDir {
+		if target, err := os.Readlink(path); err == nil {
+			return target, nil
+		}
+	}
+	return path, nil
+}
+
+// Resolve gives the absolute path of a directory, free of symbolic links.
+func Resolve(dir string) (string, error) {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	path, err = filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s: not a directory", path)
+	}
+	return path, nil
+}
+
+// Check refuses directories that would hand over more than a project. path is
+// absolute and free of symbolic links.
+func (e Environment) Check(path string) error {
+	refuse := func(why string) error { return fmt.Errorf("refusing to share %s with a VM: %s", path, why) }
+	home, runtime := e.Home, e.RuntimeDir
+	if p, err := filepath.EvalSymlinks(home); err == nil {
+		home = p
+	}
+	if p, err := filepath.EvalSymlinks(runtime); err == nil {
+		runtime = p
+	}
+	switch {
+	case strings.ContainsAny(path, "\n\x00"):
+		return refuse("its name has a line break, which a unit cannot carry")
+	case path == "/":
+		return refuse("it is the whole file system")
+	case path == home:
+		return refuse("it is your home directory, with your keys in it")
+	case within(home, path):
+		return refuse("your home directory is in it")
+	case within(runtime, path):
+		return refuse("your runtime directory, with the user manager's sockets, is in it")
+	case path == runtime || within(path, runtime):
+		return refuse("it is in your runtime directory, with the user manager's sockets")
+	}
+	return nil
+}
+
+// within says whether path is below dir.
+func within(path, dir string) bool {
+	return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}

@@ -1,0 +1,67 @@
+// Package instance knows how a work directory becomes an instance: its id, its
+// units' names, its runtime directory, and which directories are refused.
+package instance
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Escape is systemd-escape --path: the id of an absolute, clean path.
+//
+// go-systemd has this too, but its UnitNamePathUnescape loses every byte above
+// 0x7f and its escape writes control characters with one digit.
+func Escape(path string) string {
+	path = strings.Trim(path, "/")
+	if path == "" {
+		return "-"
+	}
+	var b strings.Builder
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c == '/':
+			b.WriteByte('-')
+		case c == '.' && i > 0, c == ':', c == '_', '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	return b.String()
+}
+
+// Unescape is systemd-escape --path --unescape. It fails for a text that no
+// path escapes to.
+func Unescape(id string) (string, error) {
+	if id == "-" {
+		return "/", nil
+	}
+	b := []byte{'/'}
+	for i := 0; i < len(id); i++ {
+		switch c := id[i]; c {
+		case '-':
+			b = append(b, '/')
+		case '\\':
+			var v byte
+			if len(id) < i+4 || id[i+1] != 'x' {
+				return "", fmt.Errorf("%q is not an escaped path", id)
+			}
+			if _, err := fmt.Sscanf(id[i+2:i+4], "%02x", &v); err != nil {
+				return "", fmt.Errorf("%q is not an escaped path", id)
+			}
+			b = append(b, v)
+			i += 3
+		default:
+			b = append(b, c)
+		}
+	}
+	if Escape(string(b)) != id {
+		return "", fmt.Errorf("%q is not an escaped path", id)
+	}
+	return string(b), nil
+}
+
+// Units of an instance. VM stands for the whole: the others come and go with it.
+func Unit(id string) string      { return "claude-vm@" + id + ".service" }
+func ShareUnit(id string) string { return "claude-vm-virtiofsd@" + id + ".service" }
+func SetupUnit(id string) string { return "claude-vm-setup@" + id + ".service" }

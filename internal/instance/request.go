@@ -1,0 +1,79 @@
+package instance
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"golang.org/x/sys/unix"
+)
+
+// ErrStarting says that somebody else is starting the instance right now.
+var ErrStarting = errors.New("somebody else is starting this VM")
+
+// Offer is a request that waits for the instance's setup unit. It is valid
+// while its maker holds it open: one that was killed leaves no request behind
+// for the next start to take up.
+type Offer struct{ file *os.File }
+
+func (e Environment) offerPath(id string) string {
+	return filepath.Join(e.RuntimeDir, "claude-vm", id+".request")
+}
+
+// Offer leaves a request for the start of an instance.
+func (e Environment) Offer(id string, r contract.Request) (*Offer, error) {
+	path := e.offerPath(id)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrStarting
+		}
+		return nil, err
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		err = json.NewEncoder(f).Encode(r)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Offer{file: f}, nil
+}
+
+// Withdraw ends the offer, taken or not.
+func (o *Offer) Withdraw() {
+	os.Remove(o.file.Name())
+	o.file.Close()
+}
+
+// TakeOffer gives the request that was left for this start; without one, what
+// a bare systemctl start means: Claude on a terminal that waits for somebody.
+func (e Environment) TakeOffer(id string) (contract.Request, error) {
+	plain := contract.Request{Terminal: true}
+	f, err := os.Open(e.offerPath(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return plain, nil
+	}
+	if err != nil {
+		return plain, err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
+		return plain, os.Remove(f.Name()) // its maker is gone
+	}
+	var r contract.Request
+	if err := json.NewDecoder(f).Decode(&r); err != nil {
+		return plain, err
+	}
+	return r, nil
+}

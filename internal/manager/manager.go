@@ -1,0 +1,252 @@
+// Package manager talks to systemd's user manager over D-Bus: start, stop and
+// watch units. It knows nothing of what the units are for.
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+)
+
+// ErrNoManager is wrapped by Dial's error when there is no user manager.
+var ErrNoManager = errors.New("no systemd user manager answers")
+
+// Manager is a connection to the user manager.
+type Manager struct {
+	units *systemd.Conn
+	// calls is the connection below units that go-systemd uses for calls;
+	// RefUnit, which it lacks, counts for as long as this one lives.
+	calls *dbus.Conn
+	// The manager refuses a second subscription.
+	subscribe func() error
+}
+
+// Unit is the state of one unit at one time.
+type Unit struct {
+	Name        string
+	LoadState   string // loaded, not-found, masked, …
+	ActiveState string // active, activating, deactivating, inactive, failed
+	SubState    string
+	Result      string // success, exit-code, timeout, oom-kill, …
+	StatusText  string
+	Fragment    string // path of the unit file
+	MainPID     uint32
+	Since       time.Time // of the present ActiveState
+	Invocation  string    // 32 hexadecimal digits, empty if it never ran
+	PostStatus  int       // status of the last ExecStopPost=, -1 if none
+}
+
+// Running says whether the unit is up or on its way.
+func (u Unit) Running() bool { return u.ActiveState == "active" || u.ActiveState == "activating" }
+
+// Gone says whether nothing of the unit runs.
+func (u Unit) Gone() bool { return u.ActiveState == "inactive" || u.ActiveState == "failed" }
+
+// Dial connects to the manager of the calling user.
+func Dial(ctx context.Context) (*Manager, error) {
+	m := &Manager{}
+	units, err := systemd.NewConnection(func() (*dbus.Conn, error) {
+		c, err := dbus.SessionBusPrivate(dbus.WithContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		if err = c.Auth(nil); err == nil {
+			err = c.Hello()
+		}
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		if m.calls == nil {
+			m.calls = c
+		}
+		return c, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
+	}
+	m.units = units
+	m.subscribe = sync.OnceValue(units.Subscribe)
+	if _, err := m.units.SystemStateContext(ctx); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
+	}
+	return m, nil
+}
+
+// Close ends the connection and releases what Ref held.
+func (m *Manager) Close() { m.units.Close() }
+
+// Ref keeps a unit loaded, and with it its last result, while m is open.
+func (m *Manager) Ref(ctx context.Context, name string) error {
+	o := m.calls.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	return o.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.RefUnit", 0, name).Err
+}
+
+// Start starts a unit and waits for the job; the result is "done" or why not.
+func (m *Manager) Start(ctx context.Context, name string) (string, error) {
+	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
+}
+
+// Stop stops a unit and waits for the job. A unit that is not loaded is stopped.
+func (m *Manager) Stop(ctx context.Context, name string) (string, error) {
+	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
+}
+
+// Restart stops and starts a unit and waits for the job.
+func (m *Manager) Restart(ctx context.Context, name string) (string, error) {
+	return job(ctx, func(ch chan<- string) (int, error) { return m.units.RestartUnitContext(ctx, name, "replace", ch) })
+}
+
+func job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
+	done := make(chan string, 1)
+	if _, err := call(done); err != nil {
+		return "", err
+	}
+	select {
+	case result := <-done:
+		return result, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// Reload makes the manager read unit files anew.
+func (m *Manager) Reload(ctx context.Context) error { return m.units.ReloadContext(ctx) }
+
+// Kill sends a signal to every process of a unit.
+func (m *Manager) Kill(ctx context.Context, name string, signal int32) error {
+	return m.units.KillUnitWithTarget(ctx, name, systemd.All, signal)
+}
+
+// Unit reads the state of a service.
+func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
+	p, err := m.units.GetAllPropertiesContext(ctx, name)
+	if err != nil {
+		return Unit{}, err
+	}
+	text := func(key string) string { s, _ := p[key].(string); return s }
+	u := Unit{
+		Name:        name,
+		LoadState:   text("LoadState"),
+		ActiveState: text("ActiveState"),
+		SubState:    text("SubState"),
+		Result:      text("Result"),
+		StatusText:  text("StatusText"),
+		Fragment:    text("FragmentPath"),
+		PostStatus:  lastStatus(p["ExecStopPost"]),
+	}
+	u.MainPID, _ = p["MainPID"].(uint32)
+	if t, _ := p["StateChangeTimestamp"].(uint64); t > 0 {
+		u.Since = time.UnixMicro(int64(t))
+	}
+	if id, _ := p["InvocationID"].([]byte); len(id) == 16 {
+		u.Invocation = fmt.Sprintf("%x", id)
+	}
+	return u, nil
+}
+
+// lastStatus is the exit status of the last command of an Exec property,
+// a(sasbttttuii), or -1.
+func lastStatus(property any) int {
+	commands, _ := property.([][]any)
+	if len(commands) == 0 {
+		return -1
+	}
+	last := commands[len(commands)-1]
+	if len(last) != 10 {
+		return -1
+	}
+	if code, _ := last[8].(int32); code == 0 {
+		return -1 // never ran
+	}
+	status, _ := last[9].(int32)
+	return int(status)
+}
+
+// Command gives the arguments of a service's ExecStart=.
+func (m *Manager) Command(ctx context.Context, name string) ([]string, error) {
+	p, err := m.units.GetServicePropertyContext(ctx, name, "ExecStart")
+	if err != nil {
+		return nil, err
+	}
+	if commands, _ := p.Value.Value().([][]any); len(commands) > 0 && len(commands[0]) > 1 {
+		argv, _ := commands[0][1].([]string)
+		return argv, nil
+	}
+	return nil, nil
+}
+
+// Environment gives a service's Environment=.
+func (m *Manager) Environment(ctx context.Context, name string) (map[string]string, error) {
+	p, err := m.units.GetServicePropertyContext(ctx, name, "Environment")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	entries, _ := p.Value.Value().([]string)
+	for _, entry := range entries {
+		key, value, _ := strings.Cut(entry, "=")
+		found[key] = value
+	}
+	return found, nil
+}
+
+// List gives the loaded units whose names match a pattern.
+func (m *Manager) List(ctx context.Context, pattern string) ([]string, error) {
+	found, err := m.units.ListUnitsByPatternsContext(ctx, nil, []string{pattern})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, u := range found {
+		names = append(names, u.Name)
+	}
+	return names, nil
+}
+
+// Watch calls see with the unit's state now and after each change, until see
+// returns true or ctx is done.
+func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) error {
+	if err := m.subscribe(); err != nil {
+		return err
+	}
+	changes := make(chan *systemd.PropertiesUpdate, 64)
+	failed := make(chan error, 1)
+	m.units.SetPropertiesSubscriber(changes, failed)
+	defer m.units.SetPropertiesSubscriber(nil, nil)
+	for {
+		u, err := m.Unit(ctx, name)
+		if err != nil {
+			return err
+		}
+		if see(u) {
+			return nil
+		}
+		if err := next(ctx, name, changes, failed); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for a change of the named unit.
+func next(ctx context.Context, name string, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
+	for {
+		select {
+		case c := <-changes:
+			if c.UnitName == name {
+				return nil
+			}
+		case <-failed:
+			return nil // the channel was full: something has changed
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package vport
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestCodecKeepsData(t *testing.T) {
+	all := make([]byte, 1024)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	var got bytes.Buffer
+	var d decoder
+	for _, b := range stuff(nil, all) { // a byte at a time: state must carry over
+		d.feed([]byte{b}, func(p []byte) { got.Write(p) }, func(w word) { t.Errorf("word %v in data", w) })
+	}
+	if !bytes.Equal(got.Bytes(), all) {
+		t.Errorf("decoded data differs from what was encoded")
+	}
+}
+
+func FuzzCodec(f *testing.F) {
+	f.Add([]byte("\x7e"), []byte("data"))
+	f.Add([]byte("\x7eH0123"), []byte("\x7d\x7e"))
+	f.Fuzz(func(t *testing.T, garbage, data []byte) {
+		hello := word{kindHello, nonce{'0'}}
+		stream := append(append(garbage, hello.bytes()...), stuff(nil, data)...)
+		var got []byte
+		seen := false
+		var d decoder
+		d.feed(stream, func(p []byte) {
+			if seen {
+				got = append(got, p...)
+			}
+		}, func(w word) {
+			if w == hello {
+				seen, got = true, nil
+			}
+		})
+		if !seen || !bytes.Equal(got, data) {
+			t.Errorf("after %q: hello seen %v, data %q, want %q", garbage, seen, got, data)
+		}
+	})
+}
+
+// host imitates the one property of QEMU's socket character device that
+// matters: one client at a time, its bytes joined to the same endless stream.
+func host(t *testing.T) (path string, guest *os.File) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest = os.NewFile(uintptr(fds[0]), "guest")
+	inner := os.NewFile(uintptr(fds[1]), "inner")
+	path = filepath.Join(t.TempDir(), "port.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(); inner.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			done := make(chan struct{})
+			go func() {
+				io.Copy(c, inner)
+				close(done)
+			}()
+			io.Copy(inner, c)
+			inner.SetReadDeadline(time.Now()) // stop the copier, keep the stream
+			<-done
+			inner.SetReadDeadline(time.Time{})
+			c.Close()
+		}
+	}()
+	return path, guest
+}
+
+func dial(t *testing.T, path string) net.Conn {
+	t.Helper()
+	raw, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, err := Client(ctx, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestReconnects(t *testing.T) {
+	path, guest := host(t)
+	go Serve(guest, func(c net.Conn) {
+		io.Copy(c, c)
+		c.Close()
+	})
+	for i := range 1000 {
+		c := dial(t, path)
+		want := fmt.Sprintf("connection %d \x7e\x7d", i)
+		if _, err := io.WriteString(c, want); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+			t.Fatalf("connection %d: got %q, %v, want %q", i, got, err, want)
+		}
+		if i%20 == 0 { // leave in mid-stream, with much of the echo unread
+			c.Write(make([]byte, 1<<20))
+		}
+		c.Close()
+	}
+}
+
+func TestServerCloseIsEOF(t *testing.T) {
+	path, guest := host(t)
+	go Serve(guest, func(c net.Conn) {
+		io.WriteString(c, "bye")
+		c.Close()
+	})
+	c := dial(t, path)
+	defer c.Close()
+	got, err := io.ReadAll(c)
+	if string(got) != "bye" || err != nil {
+		t.Errorf("read %q, %v, want %q and end of file", got, err, "bye")
+	}
+}
+
+func TestClientGivesUp(t *testing.T) {
+	path, _ := host(t)
+	raw, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if c, err := Client(ctx, raw); err == nil {
+		c.Close()
+		t.Error("a connection without a server")
+	}
+}
