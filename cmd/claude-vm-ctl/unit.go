@@ -170,6 +170,9 @@ func readStatus() contract.Status {
 // unitResult turns what the guest has reported into the unit's result. When
 // systemd has found a failure already, that is the one to keep.
 func unitResult(context.Context, []string) (int, error) {
+	// A restarted unit keeps its runtime directory, and must begin without marks.
+	defer os.Remove(contract.ShareMark)
+	defer os.Remove(contract.StopMark)
 	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
 		return 0, nil
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,11 +43,7 @@ func unitBegin(ctx context.Context, args []string) (int, error) {
 }
 
 func begin(ctx context.Context, dir string) error {
-	var request contract.Request
-	text, err := os.ReadFile(contract.RequestFile)
-	if err == nil {
-		err = json.Unmarshal(text, &request)
-	}
+	request, err := instance.ReadRequest(".")
 	if err != nil {
 		return err
 	}
@@ -64,9 +60,10 @@ func begin(ctx context.Context, dir string) error {
 	if _, err := client.Begin(b); err != nil {
 		return err
 	}
-	os.Remove(contract.RequestFile) // it may hold an API key
 	notify("STATUS=Claude Code is running")
-	return nil
+	// A restart of the unit asks for the same again, but nobody comes for it.
+	request.Attached = false
+	return instance.WriteRequest(".", request)
 }
 
 // dialBooting connects to a VM whose sockets QEMU is about to make.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -29,11 +30,14 @@ func unitPowerOff(ctx context.Context, _ []string) (int, error) {
 		return 0, os.WriteFile(contract.ShareMark, nil, 0o600)
 	}
 	notify("STATUS=Shutting down")
-	if err := pressPowerButton(); err != nil {
-		return 0, err
+	err = pressPowerButton()
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		err = nil // QEMU has removed its socket: it is on its way out
 	}
-	awaitPID(qemu)
-	return 0, nil
+	if err == nil {
+		awaitPID(qemu)
+	}
+	return 0, err
 }
 
 // shareDied says whether virtiofsd ended before the guest did. In an orderly

@@ -146,13 +146,18 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request) error {
 		if ctx.Err() != nil { // interrupted: leave nothing half-started
 			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 			defer cancel()
-			v.manager.Stop(stopping, v.unit())
+			if _, err := v.manager.Stop(stopping, v.unit()); err != nil {
+				return fail(exitFailure, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
+			}
 			return fail(128+2, "", "interrupted")
 		}
 		return fail(exitStartFailed, "claude-vm-ctl doctor", "start %s: %w", v.unit(), err)
 	}
 	if result != "done" {
 		return v.explain(ctx, began)
+	}
+	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal) {
+		return fail(exitFailure, "claude-vm-ctl attach"+v.here(), "somebody else has just started the VM on %s, with other arguments", v.dir)
 	}
 	return nil
 }
@@ -173,16 +178,19 @@ func (v *vm) offer(ctx context.Context, r contract.Request) (*instance.Offer, er
 	}
 }
 
-// awaitGone waits for the end of an instance that is being stopped, and for its
-// setup unit's: a start in between would be given the old runtime directory.
+// awaitGone waits for the end of an instance that is being stopped, and then for
+// its setup unit's, which follows: a start in between would go on with the old
+// runtime directory and the old request.
 func (v *vm) awaitGone(ctx context.Context) error {
-	for _, name := range []string{v.unit(), instance.SetupUnit(v.id)} {
-		err := v.manager.Watch(ctx, name, func(u manager.Unit) bool { return u.ActiveState != "deactivating" })
-		if err != nil {
-			return err
-		}
+	running := false
+	err := v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
+		running = u.Running()
+		return running || u.Gone()
+	})
+	if err != nil || running {
+		return err
 	}
-	return nil
+	return v.manager.Watch(ctx, instance.SetupUnit(v.id), manager.Unit.Gone)
 }
 
 // showProgress shows the unit's status until the returned function is called.

@@ -56,7 +56,7 @@ func run() error {
 	}
 	failed := make(chan error, contract.SSHPorts)
 	for i := range contract.SSHPorts {
-		port, err := openPort(fmt.Sprintf("%s%d", contract.SSHPortPrefix, i), os.O_RDWR)
+		port, err := openPort(contract.SSHPort(i), os.O_RDWR)
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,8 @@ func serverConfig() (*ssh.ServerConfig, error) {
 
 // powerOff asks the guest's systemd to shut down.
 func powerOff() {
-	cmd := exec.Command("systemctl", "poweroff", "--no-wall")
+	// What "systemctl poweroff" comes to when it finds no logind to ask.
+	cmd := exec.Command("systemctl", "--no-block", "--job-mode=replace-irreversibly", "start", "poweroff.target")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		log.Printf("power off: %v: %s", err, out)
 		unix.Sync()

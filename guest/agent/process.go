@@ -78,13 +78,14 @@ func start(cmd *exec.Cmd, size *pty.Winsize) (*process, error) {
 	go func() {
 		p.status = exitStatus(cmd.Wait())
 		// Descendants may keep the streams open. Wake the copies, which then
-		// take what is there and no more.
-		close(p.exited)
+		// take what is there and no more. They set deadlines of their own as
+		// soon as exited is closed, so this comes first.
 		for _, f := range []*os.File{p.term, p.stdout, p.stderr} {
 			if f != nil {
 				f.SetReadDeadline(time.Now())
 			}
 		}
+		close(p.exited)
 	}()
 	return p, nil
 }

@@ -17,8 +17,6 @@ import (
 
 const (
 	moduleDir   = "/modules"
-	rootModules = moduleDir + "/root"
-	devModules  = moduleDir + "/devices"
 	defaultRoot = "/dev/vda"
 	rootOption  = "claude_vm.root="
 	systemd     = "/usr/lib/systemd/systemd"
@@ -44,10 +42,7 @@ func boot() error {
 	if err := makeDeviceNodes(); err != nil {
 		return err
 	}
-	// In parallel: loading takes longer than all else here.
-	devices := make(chan error, 1)
-	go func() { devices <- loadModules(devModules) }()
-	if err := loadModules(rootModules); err != nil {
+	if err := loadModules(moduleDir); err != nil {
 		return err
 	}
 	cmdline, err := os.ReadFile("/proc/cmdline")
@@ -55,9 +50,6 @@ func boot() error {
 		return err
 	}
 	if err := mountRoot(rootDevice(string(cmdline))); err != nil {
-		return err
-	}
-	if err := <-devices; err != nil {
 		return err
 	}
 	if err := switchRoot("/root"); err != nil {
@@ -124,11 +116,7 @@ func loadModule(name string) error {
 		return err
 	}
 	defer f.Close()
-	flags := 0
-	if strings.HasSuffix(name, ".xz") {
-		flags = unix.MODULE_INIT_COMPRESSED_FILE
-	}
-	err = unix.FinitModule(int(f.Fd()), "", flags)
+	err = unix.FinitModule(int(f.Fd()), "", 0)
 	// EEXIST: the kernel was quicker; ENODEV: this machine lacks the device.
 	if err != nil && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENODEV) {
 		return &os.PathError{Op: "load", Path: name, Err: err}

@@ -6,6 +6,7 @@ package contract
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -19,9 +20,16 @@ const Version = 1
 // makes as many.
 const (
 	StatusPort    = "claude-vm.status"
-	SSHPortPrefix = "claude-vm.ssh." // and a number from 0
+	sshPortPrefix = "claude-vm.ssh." // and a number from 0
 	SSHPorts      = 16
 )
+
+// SSHPort is the name of the i-th port for SSH.
+func SSHPort(i int) string { return sshPortPrefix + strconv.Itoa(i) }
+
+// SSHSocket and SSHLock are the files of the i-th port's host end.
+func SSHSocket(i int) string { return fmt.Sprintf("ssh.%d.sock", i) }
+func SSHLock(i int) string   { return fmt.Sprintf("ssh.%d.lock", i) }
 
 // Files of an instance's runtime directory.
 const (

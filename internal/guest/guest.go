@@ -44,14 +44,14 @@ func Dial(ctx context.Context, dir, user string) (*Client, error) {
 	defer d.Close()
 	short := fmt.Sprintf("/proc/self/fd/%d", d.Fd())
 	for i := range contract.SSHPorts {
-		lock, err := take(filepath.Join(short, fmt.Sprintf("ssh.%d.lock", i)))
+		lock, err := take(filepath.Join(short, contract.SSHLock(i)))
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		client, err := handshake(ctx, filepath.Join(short, fmt.Sprintf("ssh.%d.sock", i)), user)
+		client, err := handshake(ctx, filepath.Join(short, contract.SSHSocket(i)), user)
 		if err != nil {
 			lock.Close()
 			return nil, err

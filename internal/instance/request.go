@@ -50,6 +50,12 @@ func (e Environment) Offer(id string, r contract.Request) (*Offer, error) {
 	return &Offer{file: f}, nil
 }
 
+// Taken says whether the instance has started with this request.
+func (o *Offer) Taken() bool {
+	_, err := os.Lstat(o.file.Name())
+	return errors.Is(err, os.ErrNotExist)
+}
+
 // Withdraw ends the offer, taken or not.
 func (o *Offer) Withdraw() {
 	os.Remove(o.file.Name())
@@ -75,5 +81,5 @@ func (e Environment) TakeOffer(id string) (contract.Request, error) {
 	if err := json.NewDecoder(f).Decode(&r); err != nil {
 		return plain, err
 	}
-	return r, nil
+	return r, os.Remove(f.Name())
 }

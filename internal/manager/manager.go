@@ -48,11 +48,12 @@ func (u Unit) Running() bool { return u.ActiveState == "active" || u.ActiveState
 // Gone says whether nothing of the unit runs.
 func (u Unit) Gone() bool { return u.ActiveState == "inactive" || u.ActiveState == "failed" }
 
-// Dial connects to the manager of the calling user.
+// Dial connects to the manager of the calling user. The connection outlives
+// ctx: what was begun must be undone after an interrupt.
 func Dial(ctx context.Context) (*Manager, error) {
 	m := &Manager{}
 	units, err := systemd.NewConnection(func() (*dbus.Conn, error) {
-		c, err := dbus.SessionBusPrivate(dbus.WithContext(ctx))
+		c, err := dbus.SessionBusPrivate(dbus.WithContext(context.WithoutCancel(ctx)))
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// TestDrainTakesAll: output is whole although the command has exited before
+// anybody read it, and although a descendant keeps the stream open.
+func TestDrainTakesAll(t *testing.T) {
+	for range 20 {
+		cmd := exec.Command("sh", "-c", "echo out; echo err >&2; sleep 1000 & exit 7")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		p, err := start(cmd, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, errs string
+		var copies sync.WaitGroup
+		copies.Go(func() { p.drain(p.stdout, func(b []byte) { out += string(b) }) })
+		p.drain(p.stderr, func(b []byte) { errs += string(b) })
+		copies.Wait()
+		signalGroup(cmd, syscall.SIGKILL)
+		if out != "out\n" || errs != "err\n" || p.status != 7 {
+			t.Fatalf("stdout %q, stderr %q, status %d", out, errs, p.status)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package contract
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseStatus(t *testing.T) {
+	seven := 7
+	for text, want := range map[string]Status{
+		"":                              {},
+		"STATUS=Booting\nREADY=1\n":     {Ready: true, Text: "Booting"},
+		"READY=1\nEXIT_STATUS=7\n":      {Ready: true, Exit: &seven},
+		"EXIT_STATUS=7":                 {Exit: &seven},
+		"EXIT_STATUS=256\n":             {},
+		"EXIT_STATUS=-1\n":              {},
+		"STOPPING=1\njunk\n=\nREADY=2":  {Stopping: true},
+		"STATUS=\xff\n":                 {Text: "\uFFFD"},
+		strings.Repeat("x", 1<<21) + "": {},
+	} {
+		if diff := cmp.Diff(want, ParseStatus(strings.NewReader(text))); diff != "" {
+			t.Errorf("ParseStatus(%.40q) mismatch (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// TestUnitHasPorts holds the unit's QEMU command against the contract.
+func TestUnitHasPorts(t *testing.T) {
+	unit, err := os.ReadFile("../../units/claude-vm@.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`chardev=(\w+),name=(\S+)`).FindAllStringSubmatch(string(unit), -1) {
+		got = append(got, m[2])
+		if m[1] != "status" && !strings.Contains(string(unit), "id="+m[1]+",path=ssh."+strings.TrimPrefix(m[1], "ssh")+".sock,") {
+			t.Errorf("port %s has no socket of its number", m[2])
+		}
+	}
+	want := []string{StatusPort}
+	for i := range SSHPorts {
+		want = append(want, SSHPort(i))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ports of the unit mismatch (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,158 @@
+package instance
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+)
+
+func TestEscape(t *testing.T) {
+	// As systemd-escape --path prints them.
+	for path, want := range map[string]string{
+		"/":                    "-",
+		"/home/dev/project":    "home-dev-project",
+		"/home/dev/my project": `home-dev-my\x20project`,
+		"/a-b/.c/d.e":          `a\x2db-.c-d.e`,
+		"/.hidden":             `\x2ehidden`,
+		"/é/%n/$HOME,":         `\xc3\xa9-\x25n-\x24HOME\x2c`,
+		"/tab\there":           `tab\x09here`,
+		`/back\slash:colon_`:   `back\x5cslash:colon_`,
+	} {
+		if got := Escape(path); got != want {
+			t.Errorf("Escape(%q) = %s, want %s", path, got, want)
+		}
+		if got, err := Unescape(want); got != path || err != nil {
+			t.Errorf("Unescape(%s) = %q, %v, want %q", want, got, err, path)
+		}
+	}
+}
+
+func FuzzEscape(f *testing.F) {
+	f.Add("home/dev")
+	f.Add("\xff-\\x2d/.")
+	f.Fuzz(func(t *testing.T, name string) {
+		path := filepath.Clean("/" + name)
+		got, err := Unescape(Escape(path))
+		if err != nil || got != path {
+			t.Errorf("Unescape(Escape(%q)) = %q, %v", path, got, err)
+		}
+		if path, err := Unescape(name); err == nil && Escape(path) != name {
+			t.Errorf("%q unescapes to %q, which escapes to %q", name, path, Escape(path))
+		}
+	})
+}
+
+func environment(t *testing.T) Environment {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Environment{
+		Home:       filepath.Join(root, "home/me"),
+		RuntimeDir: filepath.Join(root, "run/user/1000"),
+		StateDir:   filepath.Join(root, "home/me/.local/state/claude-vm"),
+	}
+	for _, dir := range []string{e.Home, e.RuntimeDir, filepath.Join(root, "srv/project")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return e
+}
+
+func TestCheck(t *testing.T) {
+	e := environment(t)
+	root := filepath.Dir(filepath.Dir(e.Home))
+	for path, want := range map[string]string{
+		"/":                                "whole file system",
+		root:                               "home directory is in it",
+		e.Home:                             "is your home directory",
+		filepath.Dir(e.Home):               "home directory is in it",
+		filepath.Join(root, "run"):         "runtime directory",
+		e.RuntimeDir:                       "runtime directory",
+		filepath.Join(e.RuntimeDir, "x"):   "runtime directory",
+		filepath.Join(root, "a\nb"):        "line break",
+		filepath.Join(root, "srv/project"): "",
+		filepath.Join(e.Home, "project"):   "",
+		e.Home + "2":                       "",
+	} {
+		err := e.Check(path)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Check(%q) = %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestLongDirectoryHasShortID(t *testing.T) {
+	e := environment(t)
+	dir := filepath.Join(e.Home, strings.Repeat("long-", 40), strings.Repeat("directory-", 20))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	id, err := e.ID(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := e.ID(dir); again != id || err != nil {
+		t.Errorf("second time: %s, %v, want %s", again, err, id)
+	}
+	if len(ShareUnit(id)) > 255 {
+		t.Errorf("unit name of %d bytes", len(ShareUnit(id)))
+	}
+	path, err := Unescape(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Resolve(path); got != dir || err != nil {
+		t.Errorf("the id leads to %q, %v, want %q", got, err, dir)
+	}
+	if got, err := e.Directory(id); got != dir || err != nil {
+		t.Errorf("Directory(%s) = %q, %v, want %q", id, got, err, dir)
+	}
+}
+
+func TestOffer(t *testing.T) {
+	e := environment(t)
+	plain := contract.Request{Terminal: true}
+	want := contract.Request{Arguments: []string{"-p", "a\nb"}, Attached: true}
+
+	offer, err := e.Offer("x", want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Offer("x", want); !errors.Is(err, ErrStarting) {
+		t.Errorf("second offer: %v, want %v", err, ErrStarting)
+	}
+	if offer.Taken() {
+		t.Error("taken by nobody")
+	}
+	got, err := e.TakeOffer("x")
+	if !offer.Taken() {
+		t.Error("not taken")
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("TakeOffer() mismatch (-want +got):\n%s%v", diff, err)
+	}
+	offer.Withdraw()
+	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
+		t.Errorf("without an offer: %v, %v", got, err)
+	}
+
+	// An offer whose maker was killed is not taken up by a later start.
+	offer, err = e.Offer("x", want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer.file.Close()
+	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
+		t.Errorf("with a stale offer: %v, %v", got, err)
+	}
+	if _, err := os.Stat(e.offerPath("x")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the stale offer is left: %v", err)
+	}
+}

@@ -1,0 +1,63 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// ready is on Claude's screen when it waits for a prompt.
+const ready = "for shortcuts"
+
+func TestScreen(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "screen")
+	first := p.terminal("first", 100, 30, "claude-vm-ctl run .")
+	first.shows(ready)
+	if got := first.widest(); got < 95 || got > 100 {
+		t.Errorf("Claude draws %d columns wide on a terminal of 100", got)
+	}
+	first.resize(70, 24)
+	p.eventually("Claude fills the new size", func() bool { w := first.widest(); return w >= 65 && w <= 70 })
+
+	// Leave by the keys; Claude goes on; come back from another terminal.
+	first.keys("-l", "say: nothing yet")
+	first.shows("say: nothing yet")
+	first.keys("C-]", "C-]", "C-]")
+	first.shows("status=0")
+	first.shows("Come back with")
+	if got := p.property("ActiveState"); got != "active" {
+		t.Fatalf("after detaching, ActiveState=%s", got)
+	}
+	second := p.terminal("second", 70, 24, "claude-vm-ctl attach .")
+	second.shows("say: nothing yet")
+
+	// Close its window; come back with another size; two at once see the same.
+	second.close()
+	third := p.terminal("third", 90, 28, "claude-vm-ctl run .")
+	third.shows("say: nothing yet")
+	p.eventually("Claude fills the third terminal", func() bool { return third.widest() >= 85 })
+	fourth := p.terminal("fourth", 90, 28, "claude-vm-ctl attach .")
+	fourth.shows("say: nothing yet")
+	third.keys("-l", " but this")
+	for _, e := range []*emulator{third, fourth} {
+		e.shows("say: nothing yet but this")
+	}
+	third.keys("Enter")
+	fourth.shows("nothing yet but this\n")
+
+	r := p.ctl("run", ".", "--", "--version")
+	if r.status != 1 || !strings.Contains(r.stderr, "cannot be changed any more") {
+		t.Errorf("run with arguments on a running VM: status %d, %s", r.status, r.stderr)
+	}
+
+	// Leaving Claude ends the VM and everybody's attachment.
+	fourth.keys("C-c")
+	fourth.keys("C-c")
+	third.keys("-l", "/exit")
+	third.keys("Enter")
+	third.shows("status=0")
+	fourth.shows("status=0")
+	p.wantGone()
+}

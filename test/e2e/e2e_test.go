@@ -1,0 +1,225 @@
+//go:build e2e
+
+// Package e2e tests the whole product on its real parts: systemd's user
+// manager, journald, QEMU, virtiofsd, the guest's kernel and Claude Code. It
+// runs inside the test host, as an unprivileged user; see scripts/test. The one
+// stand-in is the Anthropic API, on loopback.
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/test/anthropic"
+)
+
+// patience bounds every wait. It is no measure of speed: the machine emulates
+// the VM and may be busy with others.
+const patience = 3 * time.Minute
+
+// settings make the VMs small, so that two fit on a machine with two cores.
+// TestDefaults looks at what they override.
+const settings = `[Service]
+Environment=CPUS=1 MEMORY=1G
+`
+
+var (
+	api     = anthropic.New()
+	apiPort int
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	apiPort = l.Addr().(*net.TCPAddr).Port
+	go http.Serve(l, api)
+	os.Setenv("ANTHROPIC_API_KEY", "sk-ant-test-0123456789012345678901234567890123456789")
+	// The guest reaches the host's loopback as 10.0.2.2.
+	os.Setenv("ANTHROPIC_BASE_URL", fmt.Sprintf("http://10.0.2.2:%d", apiPort))
+	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/claude-vm@.service.d")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		panic(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "20-test.conf"), []byte(settings), 0o644); err != nil {
+		panic(err)
+	}
+	if out, err := exec.Command("systemctl", "--user", "daemon-reload").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	return m.Run()
+}
+
+// project is a work directory with an instance of its own.
+type project struct {
+	t   *testing.T
+	dir string
+	id  string
+}
+
+// newProject makes a work directory below a directory of the test's own; its VM
+// is stopped at the test's end.
+func newProject(t *testing.T, name string) *project {
+	t.Helper()
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newProjectAt(t, filepath.Join(home, strings.ReplaceAll(t.Name(), "/", "."), name))
+}
+
+func newProjectAt(t *testing.T, dir string) *project {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := &project{t: t, dir: dir}
+	p.id = strings.TrimSpace(p.ctl("id", dir).ok().stdout)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("journal of %s:\n%s", p.id, tail(p.journal(), 60))
+		}
+		exec.Command("systemctl", "--user", "stop", p.unit()).Run()
+		exec.Command("systemctl", "--user", "reset-failed", p.unit()).Run()
+	})
+	return p
+}
+
+func (p *project) unit() string { return instance.Unit(p.id) }
+
+// result is how a command ended.
+type result struct {
+	t              *testing.T
+	what           string
+	stdout, stderr string
+	status         int
+}
+
+func (r result) ok() result {
+	r.t.Helper()
+	if r.status != 0 {
+		r.t.Fatalf("%s: status %d\nstdout: %s\nstderr: %s", r.what, r.status, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// command runs a program in the work directory, with nothing on its input.
+func (p *project) command(name string, args ...string) result {
+	return p.input("", name, args...)
+}
+
+func (p *project) input(stdin, name string, args ...string) result {
+	p.t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = p.dir
+	cmd.Stdin = strings.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	done := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer done.Stop()
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		p.t.Fatal(err)
+	}
+	what := name + " " + strings.Join(args, " ")
+	return result{p.t, what, stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+func (p *project) ctl(args ...string) result {
+	p.t.Helper()
+	return p.command("claude-vm-ctl", args...)
+}
+
+// guest runs a shell command in the VM and wants it to succeed.
+func (p *project) guest(script string) string {
+	p.t.Helper()
+	return p.ctl("shell", ".", "--", "sh", "-ec", script).ok().stdout
+}
+
+// root is guest as the guest's root; how it ends is the caller's matter.
+func (p *project) root(script string) result {
+	p.t.Helper()
+	return p.ctl("shell", "--root", ".", "--", "sh", "-c", script)
+}
+
+func (p *project) systemctl(args ...string) result {
+	p.t.Helper()
+	return p.command("systemctl", append([]string{"--user"}, args...)...)
+}
+
+// property reads one of the VM's unit.
+func (p *project) property(name string) string {
+	p.t.Helper()
+	return strings.TrimSpace(p.systemctl("show", "--value", "--property="+name, p.unit()).ok().stdout)
+}
+
+func (p *project) journal() string {
+	return p.command("journalctl", "--user", "--no-pager", "--output=cat", "--unit="+p.unit(),
+		"--unit="+instance.ShareUnit(p.id), "--unit="+instance.SetupUnit(p.id)).stdout
+}
+
+func (p *project) write(name, text string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *project) read(name string) string {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.dir, name))
+	if err != nil {
+		p.t.Error(err)
+	}
+	return string(text)
+}
+
+// eventually waits for a condition.
+func (p *project) eventually(what string, holds func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	p.t.Fatalf("in vain: %s", what)
+}
+
+// wantGone checks that nothing of the instance is left.
+func (p *project) wantGone() {
+	p.t.Helper()
+	// The share and the runtime directory go after the VM's own unit.
+	p.eventually("units go", func() bool {
+		units := p.systemctl("list-units", "--all", "--plain", "--no-legend",
+			p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id)).ok().stdout
+		return units == ""
+	})
+	if out := p.command("pgrep", "-af", "guest="+strings.ReplaceAll(p.id, `\`, `\\`)+",").stdout; out != "" {
+		p.t.Errorf("a process is left:\n%s", out)
+	}
+	left, _ := filepath.Glob(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", "*"))
+	for _, path := range left {
+		if base := filepath.Base(path); base == p.id || base == p.id+".request" {
+			p.t.Errorf("%s is left", path)
+		}
+	}
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

@@ -1,0 +1,182 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// killMain kills the main process of a unit the hard way.
+func (p *project) killMain(unit string) {
+	p.t.Helper()
+	p.systemctl("kill", "--signal=KILL", "--kill-whom=main", unit).ok()
+}
+
+func TestKills(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "kills")
+	p.write("precious", "kept")
+
+	t.Log("claude-vm-ctl: Claude goes on")
+	e := p.terminal("a", 90, 28, "claude-vm-ctl run .")
+	e.shows(ready)
+	p.command("pkill", "-KILL", "-f", "claude-vm-ctl run .$").ok()
+	e.shows("status=137")
+	if got := p.property("ActiveState"); got != "active" {
+		t.Errorf("ActiveState=%s", got)
+	}
+	e = p.terminal("b", 90, 28, "claude-vm-ctl attach .")
+	e.shows(ready)
+
+	t.Log("virtiofsd: the VM stops and says why")
+	p.killMain(instance.ShareUnit(p.id))
+	e.shows("status=123")
+	e.shows("virtiofsd, which shares the directory, died")
+	if got := p.property("StatusText"); got != "virtiofsd, which shares the directory, died" {
+		t.Errorf("StatusText=%s", got)
+	}
+	if got := p.property("ActiveState"); got != "failed" {
+		t.Errorf("ActiveState=%s", got)
+	}
+	p.wantGone2()
+
+	t.Log("QEMU: the terminal is as before")
+	e = p.terminal("c", 90, 28, "claude-vm-ctl run .")
+	e.shows(ready)
+	p.killMain(p.unit())
+	e.shows("status=123")
+	p.eventually("the terminal's modes are reset", func() bool {
+		return e.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on} #{mouse_any_flag} #{keypad_cursor_flag}") == "1 0 0 0\n"
+	})
+	if got := p.property("Result"); got != "signal" {
+		t.Errorf("Result=%s", got)
+	}
+	p.wantGone2()
+
+	t.Log("a crash of the guest's kernel is a failure")
+	p.start()
+	p.root("echo c > /proc/sysrq-trigger")
+	p.eventually("the unit fails", func() bool { return p.property("ActiveState") == "failed" })
+	p.wantGone2()
+
+	t.Log("and the next start works")
+	p.start()
+	if got := p.guest("cat /work/precious"); got != "kept" {
+		t.Errorf("precious: %q", got)
+	}
+	p.systemctl("stop", p.unit()).ok()
+	p.wantGone()
+}
+
+func TestInterruptedStart(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "interrupted")
+	e := p.terminal("a", 90, 28, "claude-vm-ctl run .")
+	e.shows("Booting the guest")
+	e.keys("C-c")
+	e.shows("status=130")
+	if got := p.property("ActiveState"); got != "inactive" {
+		t.Errorf("ActiveState=%s", got)
+	}
+	p.wantGone()
+}
+
+// TestMissing takes away, one after the other, what a start needs.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "missing")
+	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.SetupUnit(p.id)+".d")
+	for _, c := range []struct{ variable, message, hint string }{
+		{"QEMU=qemu-none", "qemu-none is not installed", "qemu-system-x86"},
+		{"VIRTIOFSD=virtiofsd-none", "virtiofsd is not installed", "virtiofsd"},
+		{"GUEST=/nowhere", "the guest bundle is not whole: /nowhere/kernel: no such file or directory", "make guest"},
+	} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "50-test.conf"), []byte("[Service]\nEnvironment="+c.variable+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p.systemctl("daemon-reload").ok()
+		r := p.ctl("run", ".", "--", "--version")
+		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+		if r.status != 121 || r.stdout != "" || len(lines) != 2 || !strings.Contains(lines[0], c.message) || !strings.Contains(r.stderr, c.hint) {
+			t.Errorf("%s: status %d, stdout %q, stderr %q", c.variable, r.status, r.stdout, r.stderr)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	p.systemctl("daemon-reload").ok()
+	r := p.command("env", "XDG_RUNTIME_DIR=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere/bus", "claude-vm-ctl", "run", ".")
+	if r.status != 121 || !strings.Contains(r.stderr, "no systemd user manager answers") {
+		t.Errorf("without a user manager: status %d, stderr %q", r.status, r.stderr)
+	}
+	// The test host never has KVM.
+	if r := p.ctl("doctor"); r.status != 0 || !strings.Contains(r.stdout, "warn  KVM: /dev/kvm: no such file or directory") {
+		t.Errorf("doctor: status %d\n%s", r.status, r.stdout)
+	}
+}
+
+func TestRefusedDirectories(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "refused")
+	for _, c := range []struct{ dir, message string }{
+		{"/", "it is the whole file system"},
+		{os.Getenv("HOME"), "it is your home directory"},
+		{"/home", "your home directory is in it"},
+		{"/run", "your runtime directory"},
+		{"/nowhere", "no such file or directory"},
+	} {
+		if r := p.ctl("run", c.dir); r.status != 2 || !strings.Contains(r.stderr, c.message) {
+			t.Errorf("run %s: status %d, stderr %q", c.dir, r.status, r.stderr)
+		}
+		// The unit itself refuses too.
+		r := p.systemctl("start", instance.Unit(instance.Escape(c.dir)))
+		if r.status == 0 {
+			t.Errorf("systemctl start of %s works", c.dir)
+		}
+		p.systemctl("reset-failed")
+	}
+}
+
+// TestReconnects connects to one port a thousand times, fifty times after a
+// client that was killed in mid-stream.
+func TestReconnects(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "reconnects")
+	p.start()
+	runtime := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id)
+	for i := range 1000 {
+		if i%20 == 0 {
+			p.killInMidStream()
+		}
+		if err := echo(t, runtime, strconv.Itoa(i)); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+}
+
+func (p *project) killInMidStream() {
+	p.t.Helper()
+	cmd := exec.Command("claude-vm-ctl", "shell", p.dir, "--", "cat", "/dev/zero")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		p.t.Error(err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+}

@@ -1,0 +1,135 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "files")
+	p.write("edited", "host\n")
+	p.write("removed", "")
+	p.write("renamed", "")
+	p.command("git", "init", "-q", "-b", "main", "repo").ok()
+	p.start()
+	p.guest(`
+cd /work
+echo guest >> edited
+rm removed
+mv renamed 'new name'
+printf '#!/bin/sh\necho ran\n' > script
+chmod 755 script
+ln -s edited link
+mkdir -p deep/er
+python3 - <<END
+import mmap
+with open("mapped", "wb+") as f:
+    f.truncate(4096)
+    m = mmap.mmap(f.fileno(), 4096)
+    m[:6] = b"mapped"
+    m.flush()
+END
+cd repo
+git config user.name Guest
+git config user.email guest@example.org
+echo 1 > file
+git add file
+git commit -q -m 'from the guest'
+`)
+	if got := p.read("edited"); got != "host\nguest\n" {
+		t.Errorf("edited: %q", got)
+	}
+	for _, name := range []string{"removed", "renamed"} {
+		if _, err := os.Lstat(filepath.Join(p.dir, name)); !os.IsNotExist(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := p.command("./script").ok().stdout; got != "ran\n" {
+		t.Errorf("script: %q", got)
+	}
+	if got, err := os.Readlink(filepath.Join(p.dir, "link")); got != "edited" {
+		t.Errorf("link: %q, %v", got, err)
+	}
+	if got := p.read("mapped"); !strings.HasPrefix(got, "mapped") {
+		t.Errorf("mapped: %q", got[:min(len(got), 10)])
+	}
+	if got := p.command("git", "-C", "repo", "log", "--format=%s").ok().stdout; got != "from the guest\n" {
+		t.Errorf("git log: %q", got)
+	}
+	p.command("git", "-C", "repo", "commit", "-q", "--allow-empty", "-m", "from the host").ok()
+	// The guest may believe for a second what it has just read.
+	p.eventually("the guest sees the host's commit", func() bool {
+		return p.guest("git -C /work/repo log --format=%s && git -C /work/repo status --porcelain") == "from the host\nfrom the guest\n"
+	})
+	p.wantOwned()
+	p.guestRootIsNobody()
+	p.onlyTheDirectory()
+}
+
+// guestRootIsNobody checks what the guest's root can do to the host's files.
+func (p *project) guestRootIsNobody() {
+	p.t.Helper()
+	p.root("cd /work; echo x > by-root; chown 0:0 by-root; chown 12345 by-root; mknod device c 1 3; true").ok()
+	p.wantOwned()
+	if info, err := os.Lstat(filepath.Join(p.dir, "device")); err == nil {
+		p.t.Errorf("the guest's root made a device: %v", info.Mode())
+	}
+	outside := filepath.Join(filepath.Dir(p.dir), "outside")
+	if err := os.WriteFile(outside, []byte("secret"), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+	if r := p.root("ln -s ../outside /work/escape; cat /work/escape; cat /work/../outside"); r.status == 0 || strings.Contains(r.stdout, "secret") {
+		p.t.Errorf("the guest reads outside the directory: %s", r.stdout)
+	}
+}
+
+// wantOwned checks that everything in the work directory is the caller's.
+func (p *project) wantOwned() {
+	p.t.Helper()
+	err := filepath.Walk(p.dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != os.Getuid() {
+			p.t.Errorf("%s belongs to %d", path, info.Sys().(*syscall.Stat_t).Uid)
+		}
+		return err
+	})
+	if err != nil {
+		p.t.Error(err)
+	}
+}
+
+// onlyTheDirectory checks that nothing else of the host is in the guest.
+func (p *project) onlyTheDirectory() {
+	p.t.Helper()
+	r := p.root("ls -d /nix/store " + os.Getenv("HOME") + " " + os.Getenv("XDG_RUNTIME_DIR") + " /var/lib/systemd/linger/dev 2>/dev/null; grep -c . /proc/mounts >&2; grep virtiofs /proc/mounts; ls /sys/class/virtio-ports | wc -l")
+	want := "work /work virtiofs rw,nosuid,nodev,relatime 0 0\n17\n"
+	if r.stdout != want {
+		p.t.Errorf("in the guest:\n%s\nwant\n%s", r.stdout, want)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	// scripts/test mounts a small file system there.
+	p := newProjectAt(t, "/var/tmp/small/work")
+	p.write("precious", "kept")
+	p.start()
+	r := p.root("dd if=/dev/zero of=/work/big bs=64k count=1000")
+	if r.status == 0 || !strings.Contains(r.stderr, "No space left on device") {
+		t.Errorf("writing too much: status %d, %s", r.status, r.stderr)
+	}
+	if got := p.read("precious"); got != "kept" {
+		t.Errorf("precious: %q", got)
+	}
+	p.guest("rm /work/big; echo again > /work/after")
+	if got := p.read("after"); got != "again\n" {
+		t.Errorf("after: %q", got)
+	}
+	p.ctl("stop", ".").ok()
+	p.wantGone()
+}

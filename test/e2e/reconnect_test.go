@@ -1,0 +1,37 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+)
+
+// echo makes one connection, the first free port's, and runs one command on it.
+func echo(t *testing.T, runtime, word string) error {
+	ctx, cancel := context.WithTimeout(t.Context(), guest.DialTimeout)
+	defer cancel()
+	c, err := guest.Dial(ctx, runtime, contract.UserClaude)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s, err := c.Open("", nil)
+	if err != nil {
+		return err
+	}
+	if err := s.Run("echo " + word); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	status, err := s.Copy(nil, &out, &out)
+	if err != nil || status != 0 || out.String() != word+"\n" {
+		return fmt.Errorf("status %d, %w, output %q", status, err, out.String())
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// pinned is the version of Claude Code that the guest was built with.
+func pinned(t *testing.T) string {
+	t.Helper()
+	env, err := os.ReadFile("/usr/local/share/claude-vm/guest/guest.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(env), "claude-")
+	version, _, _ := strings.Cut(rest, " ")
+	if !found {
+		t.Fatalf("no version of Claude Code in guest.env:\n%s", env)
+	}
+	return version
+}
+
+func TestPromptEditsFile(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "prompt")
+	r := p.ctl("run", ".", "--", "--dangerously-skip-permissions", "-p", "create hello.txt: hello from the guest").ok()
+	if got := p.read("hello.txt"); strings.TrimSpace(got) != "hello from the guest" {
+		t.Errorf("hello.txt is %q", got)
+	}
+	info, err := os.Stat(filepath.Join(p.dir, "hello.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := info.Sys().(*syscall.Stat_t).Uid; int(uid) != os.Getuid() {
+		t.Errorf("hello.txt belongs to %d, want %d", uid, os.Getuid())
+	}
+	if r.stdout != "created hello.txt\n" || r.stderr != "" {
+		t.Errorf("stdout %q, stderr %q, want the answer on stdout alone", r.stdout, r.stderr)
+	}
+	p.wantGone()
+}
+
+func TestStandardStreams(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "streams")
+	r := p.input("say: through the pipe", "claude-vm-ctl", "run", ".", "--", "-p").ok()
+	if r.stdout != "through the pipe\n" || r.stderr != "" {
+		t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
+	}
+	p.wantGone()
+}
+
+func TestArgumentsReachClaudeUnchanged(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "arguments")
+	prompt := "say: two  spaces 'single' \"double\" $HOME %n \\ * é\nsecond line\n" + strings.Repeat("x", 100_000)
+	p.ctl("run", ".", "--", "-p", prompt, "--", "").ok()
+	for _, r := range api.Requests() {
+		if r.LastUserText == prompt {
+			return
+		}
+	}
+	t.Error("the API never saw the prompt as it was given")
+}
+
+func TestFailureOfClaude(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "failure")
+	r := p.ctl("run", ".", "--", "-p", "fail: 400")
+	if r.status != 1 {
+		t.Errorf("status %d, want Claude's 1; stdout %q, stderr %q", r.status, r.stdout, r.stderr)
+	}
+	for name, want := range map[string]string{
+		"ActiveState": "failed", "Result": "exit-code", "StatusText": "Claude Code exited with status 1",
+	} {
+		if got := p.property(name); got != want {
+			t.Errorf("%s=%s, want %s", name, got, want)
+		}
+	}
+	if post := p.property("ExecStopPost"); !strings.Contains(post, "status=1") {
+		t.Errorf("ExecStopPost=%s, want status=1 in it", post)
+	}
+}
+
+// TestTwentyInARow starts and leaves as quickly as it goes.
+func TestTwentyInARow(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "version")
+	want := pinned(t) + " (Claude Code)\n"
+	for i := range 20 {
+		// Not always the same, or one run could be given another's arguments.
+		argument, prefix := "--version", want
+		if i%4 == 3 {
+			argument, prefix = "--help", "Usage: claude "
+		}
+		r := p.ctl("run", ".", "--", argument).ok()
+		if !strings.HasPrefix(r.stdout, prefix) || argument == "--version" && r.stdout != want || r.stderr != "" {
+			t.Fatalf("run %d, %s: stdout %.100q, stderr %q, want %q", i, argument, r.stdout, r.stderr, prefix)
+		}
+	}
+	p.wantGone()
+}
+
+func TestOddDirectories(t *testing.T) {
+	t.Parallel()
+	for i, name := range []string{
+		`-it's "all" $HOME ${HOME} %n%%,x=1 \n é漢;&|<>*?[a]#~` + "\t.",
+		strings.Repeat("long-", 46) + "/" + strings.Repeat("directory-", 7),
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			p := newProject(t, name)
+			escaped := strings.TrimSuffix(p.command("systemd-escape", "--path", p.dir).ok().stdout, "\n")
+			if len(escaped) < 200 && p.id != escaped {
+				t.Errorf("id %q, systemd-escape says %q", p.id, escaped)
+			}
+			p.write("from host", "1")
+			p.systemctl("start", p.unit()).ok()
+			p.guest("cp '/work/from host' '/work/from guest'")
+			if got := p.read("from guest"); got != "1" {
+				t.Errorf("read %q", got)
+			}
+			p.ctl("stop", ".").ok()
+			p.wantGone()
+		})
+	}
+}

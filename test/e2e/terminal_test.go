@@ -1,0 +1,74 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// emulator is a terminal emulator of its own, tmux, with a command in it.
+type emulator struct {
+	p    *project
+	name string
+}
+
+// terminal runs a shell command in a new terminal of the given size.
+func (p *project) terminal(name string, columns, rows int, command string) *emulator {
+	p.t.Helper()
+	e := &emulator{p: p, name: strings.ReplaceAll(p.t.Name(), "/", ".") + name}
+	e.tmux("-f", "/dev/null", "new-session", "-d", "-x", fmt.Sprint(columns), "-y", fmt.Sprint(rows),
+		command+`; echo "status=$?"; exec sleep 1000`)
+	p.t.Cleanup(func() {
+		if p.t.Failed() {
+			p.t.Logf("terminal %s shows:\n%s", name, e.screen())
+		}
+		e.close()
+	})
+	return e
+}
+
+func (e *emulator) tmux(args ...string) string {
+	e.p.t.Helper()
+	cmd := exec.Command("tmux", append([]string{"-L", e.name}, args...)...)
+	cmd.Dir = e.p.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		e.p.t.Fatalf("tmux %v: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// close closes the terminal as a person closes its window.
+func (e *emulator) close() { exec.Command("tmux", "-L", e.name, "kill-server").Run() }
+
+func (e *emulator) screen() string {
+	out, _ := exec.Command("tmux", "-L", e.name, "capture-pane", "-p").CombinedOutput()
+	return string(out)
+}
+
+func (e *emulator) resize(columns, rows int) {
+	e.p.t.Helper()
+	e.tmux("resize-window", "-x", fmt.Sprint(columns), "-y", fmt.Sprint(rows))
+}
+
+func (e *emulator) keys(keys ...string) {
+	e.p.t.Helper()
+	e.tmux(append([]string{"send-keys"}, keys...)...)
+}
+
+// shows waits until the screen has text on it.
+func (e *emulator) shows(text string) {
+	e.p.t.Helper()
+	e.p.eventually(fmt.Sprintf("the terminal shows %q", text), func() bool { return strings.Contains(e.screen(), text) })
+}
+
+// widest is the width of the longest line, without trailing blanks.
+func (e *emulator) widest() int {
+	widest := 0
+	for line := range strings.Lines(e.screen()) {
+		widest = max(widest, len([]rune(strings.TrimRight(line, " \n"))))
+	}
+	return widest
+}

@@ -1,0 +1,139 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// start starts the VM as somebody without our program would.
+func (p *project) start() {
+	p.t.Helper()
+	p.systemctl("start", p.unit()).ok()
+}
+
+func TestSystemctl(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "systemctl")
+	p.start()
+	// The session is up when the start returns, not some time later.
+	if got := p.guest("pgrep -u claude -x claude | wc -l"); got != "1\n" {
+		t.Errorf("Claude's processes after the start: %s", got)
+	}
+	if got := p.property("StatusText"); got != "Claude Code is running" {
+		t.Errorf("StatusText=%s", got)
+	}
+	p.systemctl("stop", p.unit()).ok()
+	if got := p.property("ActiveState"); got != "inactive" {
+		t.Errorf("after the stop, ActiveState=%s", got)
+	}
+	journal := p.journal()
+	for _, want := range []string{
+		"Linux version",                 // kernel
+		"systemd[1]: Reached target",    // journal
+		"power button pressed",          // a clean power-off
+		"work.mount: Deactivated succe", //
+		"reboot: Power down",            // to its end
+	} {
+		if !strings.Contains(journal, want) {
+			t.Errorf("no %q in the journal", want)
+		}
+	}
+	if strings.Contains(journal, "Welcome to Claude") {
+		t.Error("Claude's screen is in the journal")
+	}
+	p.wantGone()
+}
+
+func TestStopOfHungGuest(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "hung")
+	p.start()
+	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id)
+	// Freeze the virtual processors: the power button is pressed in vain.
+	qmp := exec.Command("sh", "-c", `printf '{"execute":"qmp_capabilities"}{"execute":"stop"}' | socat -t 2 - UNIX-CONNECT:qmp.sock`)
+	qmp.Dir = dir
+	if out, err := qmp.CombinedOutput(); err != nil || !strings.Contains(string(out), "STOP") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p.systemctl("stop", p.unit()).ok()
+	if got := p.property("Result"); got != "timeout" {
+		t.Errorf("Result=%s, want timeout", got)
+	}
+	p.wantGone2()
+}
+
+func TestRestarts(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "restart")
+	p.start()
+	for i := range 10 {
+		before := p.property("InvocationID")
+		p.systemctl("restart", p.unit()).ok()
+		if after := p.property("InvocationID"); after == before {
+			t.Fatalf("restart %d: the same invocation", i)
+		}
+	}
+	p.guest("true")
+	// A start of what runs is no second one.
+	before := p.property("InvocationID")
+	p.ctl("start", ".").ok()
+	if after := p.property("InvocationID"); after != before {
+		t.Error("start of a running VM made another one")
+	}
+}
+
+func TestTwoGuestsDiffer(t *testing.T) {
+	t.Parallel()
+	a, b := newProject(t, "same"), newProject(t, "other/same")
+	a.ctl("start", ".").ok()
+	b.ctl("start", ".").ok()
+	for _, what := range []string{
+		"cat /etc/machine-id", "hostname", "head -c 32 /dev/urandom | od -An -tx1", "cat /proc/sys/kernel/random/uuid",
+	} {
+		if x, y := a.guest(what), b.guest(what); x == y {
+			t.Errorf("%s: %s on both", what, x)
+		}
+	}
+	if got := a.guest(`echo "$(hostname)" "$(cat /etc/hostname)"; getent hosts "$(hostname)"`); strings.Count(got, "same-") < 3 {
+		t.Errorf("host name: %s", got)
+	}
+	host := strings.TrimSpace(a.command("date", "+%s").stdout)
+	guest := strings.TrimSpace(a.guest("date +%s"))
+	var h, g int64
+	fmt.Sscan(host, &h)
+	fmt.Sscan(guest, &g)
+	if d := g - h; d < -2 || d > 2 {
+		t.Errorf("the guest's clock is %d s off", d)
+	}
+	a.write("only-a", "")
+	if got := b.guest("ls /work"); strings.Contains(got, "only-a") {
+		t.Errorf("one VM sees the other's files: %s", got)
+	}
+}
+
+// wantGone2 is wantGone for a unit that failed, which stays to be looked at.
+func (p *project) wantGone2() {
+	p.t.Helper()
+	p.systemctl("reset-failed", p.unit())
+	p.systemctl("reset-failed", instance.ShareUnit(p.id))
+	p.wantGone()
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "defaults")
+	text := p.systemctl("cat", p.unit()).ok().stdout
+	for _, want := range []string{"MEMORY=4096M", "CPUS=4", "NETDEV=user,id=net0\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in the unit", want)
+		}
+	}
+}
