@@ -209,7 +209,7 @@ func (a *altScreen) Write(p []byte) (int, error) {
 // bracketed paste, synchronised output, hidden cursor, scroll region, keyboard
 // protocols, attributes.
 func (a *altScreen) reset() string {
-	const modes = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?1l" +
+	const modes = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?1l" +
 		"\x1b[?25h\x1b[<99u\x1b[>4;0m\x1b[0m"
 	if a.on {
 		return "\x1b[?1049l" + modes

@@ -142,7 +142,7 @@ func (p *process) drain(f *os.File, sink func([]byte)) {
 // end makes the process go: politely, then not.
 func (p *process) end() {
 	for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGTERM, unix.SIGKILL} {
-		signalGroup(p.cmd, sig)
+		p.signal(sig)
 		select {
 		case <-p.exited:
 			return
@@ -160,10 +160,22 @@ func expendable(p *os.Process) {
 	}
 }
 
-// signalGroup sends a signal to cmd's whole process group.
-func signalGroup(cmd *exec.Cmd, sig syscall.Signal) {
-	if cmd.Process != nil {
-		if err := unix.Kill(-cmd.Process.Pid, sig); err != nil && err != unix.ESRCH {
+// signal sends a signal to the process's group and, if that is another one, to
+// the group in its terminal's foreground.
+func (p *process) signal(sig syscall.Signal) {
+	groups := []int{p.cmd.Process.Pid}
+	if p.term != nil {
+		// Not p.term.Fd(), which would make the terminal blocking.
+		if raw, err := p.term.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) {
+				if n, err := unix.IoctlGetInt(int(fd), unix.TIOCGPGRP); err == nil && n > 0 && n != groups[0] {
+					groups = append(groups, n)
+				}
+			})
+		}
+	}
+	for _, group := range groups {
+		if err := unix.Kill(-group, sig); err != nil && err != unix.ESRCH {
 			log.Printf("signal %v: %v", sig, err)
 		}
 	}

@@ -22,7 +22,7 @@ func TestDrainTakesAll(t *testing.T) {
 		copies.Go(func() { p.drain(p.stdout, func(b []byte) { out += string(b) }) })
 		p.drain(p.stderr, func(b []byte) { errs += string(b) })
 		copies.Wait()
-		signalGroup(cmd, syscall.SIGKILL)
+		p.signal(syscall.SIGKILL)
 		if out != "out\n" || errs != "err\n" || p.status != 7 {
 			t.Fatalf("stdout %q, stderr %q, status %d", out, errs, p.status)
 		}

@@ -22,8 +22,9 @@ type screen struct {
 }
 
 // redrawn are the modes that a redraw sets: keys and mouse reports must arrive
-// as the program expects them. 7 wrap, 25 cursor visible, 1 cursor keys.
-var redrawn = []int{1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004}
+// as the program expects them. 1 cursor keys, 7 wrap, 25 cursor visible, 1000
+// to 1006 mouse and focus, 2004 bracketed paste, 2031 changes of colour scheme.
+var redrawn = []int{1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004, 2031}
 
 // onByDefault are those of redrawn which a fresh terminal has set.
 var onByDefault = []int{7, 25}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"log"
 	"net"
 	"sync"
 	"syscall"
@@ -16,7 +17,8 @@ func (a *agent) serve(raw net.Conn) {
 	defer raw.Close()
 	conn, channels, requests, err := ssh.NewServerConn(raw, a.config)
 	if err != nil {
-		return // the host hung up or did not speak SSH; it knows best
+		log.Printf("%v: %v", raw.LocalAddr(), err)
+		return
 	}
 	defer conn.Close()
 	go ssh.DiscardRequests(requests)
@@ -209,7 +211,7 @@ func (c *client) control(p *process) {
 				pty.Setsize(p.term, &size)
 			}
 		case sig := <-c.signals:
-			signalGroup(p.cmd, sig)
+			p.signal(sig)
 		case <-c.gone:
 			p.end()
 			return

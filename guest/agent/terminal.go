@@ -147,7 +147,7 @@ func (t *terminal) follow(v *viewer) {
 			t.fit()
 			t.mu.Unlock()
 		case sig := <-v.client.signals:
-			signalGroup(t.process.cmd, sig)
+			t.process.signal(sig)
 		case <-v.client.gone:
 			t.mu.Lock()
 			delete(t.viewers, v)

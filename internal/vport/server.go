@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxUnread bounds what a connection may hold unread, in bytes. SSH's own flow
@@ -28,7 +30,7 @@ func Serve(port *os.File, handle func(net.Conn)) error {
 	var dec decoder
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := readPort(raw, buf, func() { s.drop(io.EOF) })
+		n, err := readPort(raw, buf, func() { s.suspect(raw) })
 		if err != nil {
 			return &os.PathError{Op: "read", Path: port.Name(), Err: err}
 		}
@@ -37,8 +39,8 @@ func Serve(port *os.File, handle func(net.Conn)) error {
 }
 
 // readPort waits for bytes. A read of none means that the host's end has no
-// client; gone is called then and the wait goes on: the port, unlike a socket,
-// comes back. The runtime's poller is edge-triggered, so the wait costs nothing
+// client, or had none a moment ago; gone is called then and the wait goes on:
+// the port, unlike a socket, comes back. The runtime's poller is edge-triggered, so the wait costs nothing
 // although poll(2) reports a hang-up all the while.
 func readPort(raw syscall.RawConn, buf []byte, gone func()) (int, error) {
 	var n int
@@ -62,6 +64,38 @@ func readPort(raw syscall.RawConn, buf []byte, gone func()) (int, error) {
 		err = failed
 	}
 	return max(n, 0), err
+}
+
+// hangUpGrace is how long the host's end must be without a client before the
+// connection counts as gone. The kernel learns of the next client over another
+// queue than its bytes: a new connection may be served while the port still
+// says that the old one's client has left.
+const hangUpGrace = 100 * time.Millisecond
+
+// suspect ends the present connection if the host's end has no client and gets
+// none.
+func (s *server) suspect(raw syscall.RawConn) {
+	s.mu.Lock()
+	c := s.current
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	time.AfterFunc(hangUpGrace, func() {
+		hungUp := false
+		raw.Control(func(fd uintptr) {
+			fds := []unix.PollFd{{Fd: int32(fd)}}
+			if n, err := unix.Poll(fds, 0); err == nil && n == 1 {
+				hungUp = fds[0].Revents&unix.POLLHUP != 0
+			}
+		})
+		s.mu.Lock()
+		same := s.current == c
+		s.mu.Unlock()
+		if hungUp && same {
+			s.drop(io.EOF)
+		}
+	})
 }
 
 // server is one port and the connection that has it at present.

@@ -8,7 +8,7 @@ import (
 )
 
 // ready is on Claude's screen when it waits for a prompt.
-const ready = "for shortcuts"
+const ready = "shift+tab to cycle"
 
 func TestScreen(t *testing.T) {
 	t.Parallel()
@@ -20,6 +20,12 @@ func TestScreen(t *testing.T) {
 	}
 	first.resize(70, 24)
 	p.eventually("Claude fills the new size", func() bool { w := first.widest(); return w >= 65 && w <= 70 })
+
+	// Ctrl-Z, without a shell to come back from, must not freeze it.
+	first.keys("C-z")
+	first.keys("-l", "still")
+	first.shows("still")
+	first.keys("C-u")
 
 	// Leave by the keys; Claude goes on; come back from another terminal.
 	first.keys("-l", "say: nothing yet")

@@ -26,11 +26,17 @@ import (
 // the VM and may be busy with others.
 const patience = 3 * time.Minute
 
-// settings make the VMs small, so that two fit on a machine with two cores.
+// settings make the VMs small, so that two fit on a machine with two cores, and
+// lead Claude to our API: the guest reaches the host's loopback as 10.0.2.2.
 // TestDefaults looks at what they override.
 const settings = `[Service]
 Environment=CPUS=1 MEMORY=1G
+Environment=ANTHROPIC_BASE_URL=http://10.0.2.2:%d
+Environment=CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1
 `
+
+// apiKey comes into the guest as a credential.
+const apiKey = "sk-ant-test-0123456789012345678901234567890123456789"
 
 var (
 	api     = anthropic.New()
@@ -48,20 +54,25 @@ func run(m *testing.M) int {
 	}
 	apiPort = l.Addr().(*net.TCPAddr).Port
 	go http.Serve(l, api)
-	os.Setenv("ANTHROPIC_API_KEY", "sk-ant-test-0123456789012345678901234567890123456789")
-	// The guest reaches the host's loopback as 10.0.2.2.
-	os.Setenv("ANTHROPIC_BASE_URL", fmt.Sprintf("http://10.0.2.2:%d", apiPort))
-	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/claude-vm@.service.d")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	home, err := os.UserHomeDir()
+	if err != nil {
 		panic(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "20-test.conf"), []byte(settings), 0o644); err != nil {
-		panic(err)
-	}
+	writeFile(filepath.Join(home, ".config/credstore/ANTHROPIC_API_KEY"), apiKey+"\n")
+	writeFile(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/claude-vm@.service.d/20-test.conf"), fmt.Sprintf(settings, apiPort))
 	if out, err := exec.Command("systemctl", "--user", "daemon-reload").CombinedOutput(); err != nil {
 		panic(string(out))
 	}
 	return m.Run()
+}
+
+func writeFile(path, text string) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		panic(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		panic(err)
+	}
 }
 
 // project is a work directory with an instance of its own.

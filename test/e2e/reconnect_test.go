@@ -28,10 +28,10 @@ func echo(t *testing.T, runtime, word string) error {
 	if err := s.Run("echo " + word); err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	status, err := s.Copy(nil, &out, &out)
-	if err != nil || status != 0 || out.String() != word+"\n" {
-		return fmt.Errorf("status %d, %w, output %q", status, err, out.String())
+	var stdout, stderr bytes.Buffer
+	status, err := s.Copy(nil, &stdout, &stderr)
+	if err != nil || status != 0 || stdout.String() != word+"\n" || stderr.Len() > 0 {
+		return fmt.Errorf("status %d, error %v, stdout %q, stderr %q", status, err, stdout.String(), stderr.String())
 	}
 	return nil
 }

@@ -63,10 +63,29 @@ func TestArgumentsReachClaudeUnchanged(t *testing.T) {
 	p.ctl("run", ".", "--", "-p", prompt, "--", "").ok()
 	for _, r := range api.Requests() {
 		if r.LastUserText == prompt {
+			if got := r.Header.Get("X-Api-Key"); got != apiKey {
+				t.Errorf("the API was shown the key %q", got)
+			}
+			p.wantNoSecret()
 			return
 		}
 	}
 	t.Error("the API never saw the prompt as it was given")
+}
+
+// wantNoSecret checks where a key must never be.
+func (p *project) wantNoSecret() {
+	p.t.Helper()
+	for name, text := range map[string]string{
+		"the journal":    p.command("journalctl", "--user", "--no-pager", "--output=export").stdout,
+		"systemctl show": p.systemctl("show", p.unit()).stdout + p.systemctl("cat", p.unit()).stdout,
+		"the directory":  p.command("grep", "-r", apiKey, p.dir).stdout,
+		"command lines":  p.command("ps", "axeww", "-o", "args").stdout,
+	} {
+		if strings.Contains(text, apiKey) {
+			p.t.Errorf("the API key is in %s", name)
+		}
+	}
 }
 
 func TestFailureOfClaude(t *testing.T) {
