@@ -6,6 +6,7 @@ DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 GUESTDIR ?= $(PREFIX)/share/claude-vm/guest
+MANDIR ?= $(PREFIX)/share/man
 QEMU ?= qemu-system-x86_64
 VIRTIOFSD ?= virtiofsd
 
@@ -17,10 +18,8 @@ GO ?= go
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 SOURCES := $(shell find cmd guest/agent guest/initrd internal -name '*.go') go.mod go.sum
-UNITS := $(wildcard units/*.service units/*.slice)
-OVERLAY := $(shell find guest/overlay -type f -o -type l)
 
-.PHONY: help build install guest vm vm.run test unit-test e2e bench lint clean
+.PHONY: help build install guest vm vm.run test bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,8 +43,19 @@ build/guest: build/agent/usr/lib/claude-vm/agent
 	@dir=$$(guest/debian/build --overlay guest/overlay --overlay build/agent "$$CLAUDE_VM_CACHE") && \
 		ln -sfnT "$$dir" build/guest
 
-install: build ## Install programs, units and, if it has been built, the guest
+install: build ## Install programs, units, man pages and, if it has been built, the guest
 	@scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
+	@if [ -e build/guest/guest.env ]; then \
+		install -Dm644 -t '$(DESTDIR)$(GUESTDIR)' build/guest/*; \
+	else \
+		echo 'install: the guest has not been built: make guest, then make install again' >&2; \
+	fi
+	@if command -v scdoc >/dev/null; then \
+		mkdir -p '$(DESTDIR)$(MANDIR)/man1' && \
+		scdoc <docs/man/claude-vm-ctl.1.scd >'$(DESTDIR)$(MANDIR)/man1/claude-vm-ctl.1'; \
+	else \
+		echo 'install: no man page without scdoc' >&2; \
+	fi
 
 vm: build guest ## Make everything that vm.run needs
 	@scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'

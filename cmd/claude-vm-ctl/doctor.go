@@ -183,7 +183,7 @@ func checkGuest(dir string) error {
 // checkUserNamespaces makes one: sysctls and security modules each have their
 // own way to forbid it.
 func checkUserNamespaces() error {
-	cmd := exec.Command("/proc/self/exe", "--version")
+	cmd := exec.Command("true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},

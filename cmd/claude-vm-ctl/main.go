@@ -29,23 +29,21 @@ type verb interface {
 }
 
 func run(ctx context.Context, args []string, out *output) int {
+	if len(args) == 0 {
+		return out.error(usage(errors.New("no verb")))
+	}
 	app, verbs := application(out)
 	// What follows -- is Claude's or a command's. Kingpin would read on in it.
 	args, rest, _ := cutArguments(args)
-	name, err := parse(app, args)
+	name, err := app.Parse(args) // exits itself after --help and --version
 	if err != nil {
-		out.error(usage(err))
-		return exitUsage
-	}
-	if name == "" {
-		return 0 // --help and --version have printed
+		return out.error(usage(err))
 	}
 	v := verbs[name]
 	if r, ok := v.(interface{ arguments([]string) }); ok {
 		r.arguments(rest)
 	} else if len(rest) > 0 {
-		out.error(usage(errors.New(name + " takes nothing after --")))
-		return exitUsage
+		return out.error(usage(errors.New(name + " takes nothing after --")))
 	}
 	status, err := v.run(ctx, out)
 	if err != nil {
@@ -62,7 +60,6 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	app.ErrorWriter(out.stderr)
 	app.HelpFlag.Short('h')
 	app.Version(version)
-	app.Terminate(nil)
 	app.UsageTemplate(usageTemplate)
 	verbs := map[string]verb{}
 	for _, v := range []verb{
@@ -72,17 +69,6 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 		verbs[v.register(app)] = v
 	}
 	return app, verbs
-}
-
-// parse gives the chosen verb; empty when help or the version was asked for.
-func parse(app *kingpin.Application, args []string) (string, error) {
-	ended := false
-	app.Terminate(func(int) { ended = true })
-	name, err := app.Parse(args)
-	if ended {
-		return "", nil
-	}
-	return name, err
 }
 
 // cutArguments splits at the first "--".
@@ -102,5 +88,3 @@ func usage(err error) error {
 		hint:   "claude-vm-ctl --help",
 	}
 }
-
-var usageTemplate = kingpin.CompactUsageTemplate

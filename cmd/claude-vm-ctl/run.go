@@ -107,9 +107,10 @@ func (v *vm) session(ctx context.Context, out *output, terminal bool) (int, erro
 	return status, v.awaitEnd(ctx)
 }
 
-// awaitEnd waits until the VM has powered off and its units are gone.
+// awaitEnd waits until the VM has powered off, also when the signal that ended
+// Claude was meant for us as well.
 func (v *vm) awaitEnd(ctx context.Context) error {
-	return v.manager.Watch(ctx, v.unit(), manager.Unit.Gone)
+	return v.manager.Watch(context.WithoutCancel(ctx), v.unit(), manager.Unit.Gone)
 }
 
 // lost says why the connection ended before Claude did.

@@ -255,7 +255,11 @@ func (v *vm) ensureUnits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	linked := filepath.Join(v.env.RuntimeDir, "systemd/user")
 	if u.LoadState == "loaded" {
+		if u.Stale && filepath.Dir(u.Fragment) == linked { // built anew since
+			return v.manager.Reload(ctx)
+		}
 		return nil
 	}
 	self, err := os.Executable()
@@ -267,12 +271,11 @@ func (v *vm) ensureUnits(ctx context.Context) error {
 	if err != nil || len(units) == 0 {
 		return fail(exitHostUnable, "make install", "the user manager does not know claude-vm@.service, and it is not in %s", from)
 	}
-	to := filepath.Join(v.env.RuntimeDir, "systemd/user")
-	if err := os.MkdirAll(to, 0o755); err != nil {
+	if err := os.MkdirAll(linked, 0o755); err != nil {
 		return err
 	}
 	for _, unit := range units {
-		link := filepath.Join(to, filepath.Base(unit))
+		link := filepath.Join(linked, filepath.Base(unit))
 		if old, err := os.Readlink(link); err == nil && old != unit {
 			os.Remove(link)
 		}

@@ -36,6 +36,7 @@ type Unit struct {
 	Result      string // success, exit-code, timeout, oom-kill, …
 	StatusText  string
 	Fragment    string // path of the unit file
+	Stale       bool   // the unit file has changed since it was read
 	MainPID     uint32
 	Since       time.Time // of the present ActiveState
 	Invocation  string    // 32 hexadecimal digits, empty if it never ran
@@ -143,6 +144,7 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 		Fragment:    text("FragmentPath"),
 		PostStatus:  lastStatus(p["ExecStopPost"]),
 	}
+	u.Stale, _ = p["NeedDaemonReload"].(bool)
 	u.MainPID, _ = p["MainPID"].(uint32)
 	if t, _ := p["StateChangeTimestamp"].(uint64); t > 0 {
 		u.Since = time.UnixMicro(int64(t))

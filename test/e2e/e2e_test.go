@@ -77,14 +77,14 @@ func writeFile(path, text string) {
 
 // project is a work directory with an instance of its own.
 type project struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	id  string
 }
 
 // newProject makes a work directory below a directory of the test's own; its VM
 // is stopped at the test's end.
-func newProject(t *testing.T, name string) *project {
+func newProject(t testing.TB, name string) *project {
 	t.Helper()
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -93,7 +93,7 @@ func newProject(t *testing.T, name string) *project {
 	return newProjectAt(t, filepath.Join(home, strings.ReplaceAll(t.Name(), "/", "."), name))
 }
 
-func newProjectAt(t *testing.T, dir string) *project {
+func newProjectAt(t testing.TB, dir string) *project {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func (p *project) unit() string { return instance.Unit(p.id) }
 
 // result is how a command ended.
 type result struct {
-	t              *testing.T
+	t              testing.TB
 	what           string
 	stdout, stderr string
 	status         int

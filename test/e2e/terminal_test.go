@@ -64,6 +64,13 @@ func (e *emulator) shows(text string) {
 	e.p.eventually(fmt.Sprintf("the terminal shows %q", text), func() bool { return strings.Contains(e.screen(), text) })
 }
 
+// kill kills the program that the terminal's shell runs.
+func (e *emulator) kill(name string) {
+	e.p.t.Helper()
+	shell := strings.TrimSpace(e.tmux("display-message", "-p", "#{pane_pid}"))
+	e.p.command("pkill", "-KILL", "--parent", shell, "--exact", name).ok()
+}
+
 // widest is the width of the longest line, without trailing blanks.
 func (e *emulator) widest() int {
 	widest := 0

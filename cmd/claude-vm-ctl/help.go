@@ -1,0 +1,34 @@
+package main
+
+// usageTemplate is for kingpin. A verb's help is put together from what it has
+// declared; the program's own is written by hand, so that it fits a screen.
+const usageTemplate = `{{if .Context.SelectedCommand}}{{with .Context.SelectedCommand -}}
+usage: claude-vm-ctl {{.}}{{range .Args}} [{{.Name}}]{{end}}
+
+{{.Help|Wrap 0}}{{range .Flags}}{{if not .Hidden}}
+  {{if .Short}}-{{.Short|Char}}, {{end}}--{{.Name}}{{if not .IsBoolFlag}}=VALUE{{end}}
+      {{.Help}}{{end}}{{end}}
+{{end}}{{else}}` + programHelp + `{{end}}`
+
+const programHelp = `usage: claude-vm-ctl VERB [DIR] [-- ARGUMENTS...]
+
+Run Claude Code in a virtual machine that sees one directory. DIR is by default
+the current one; its id, as "claude-vm-ctl id" prints it, works as well.
+
+  run       start the VM, attach to Claude Code, return its exit status;
+            what follows -- are Claude's arguments
+  start     start the VM and leave Claude Code running in it
+  attach    show Claude's terminal; press Ctrl-] three times to leave it running
+  shell     open a shell in the running VM, or run what follows --     [--root]
+  stop      shut the VM down; restart starts it anew
+  status    show the VM's state                                        [--json]
+  logs      show the journal of the VM and its guest                       [-f]
+  id        print the id of the directory, the escaped path            [--unit]
+  doctor    check the machine and tell what mends it                   [--json]
+
+  claude-vm-ctl run ~/src/web
+  claude-vm-ctl run . -- -p "fix the failing test" --dangerously-skip-permissions
+  claude-vm-ctl shell . -- git diff
+
+  -h, --help, also after a verb     --version     man claude-vm-ctl
+`

@@ -1,0 +1,101 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// bench makes a project for a benchmark.
+func bench(b *testing.B) *project {
+	b.Helper()
+	return newProject(b, "bench")
+}
+
+// BenchmarkBoot starts a VM and splits the time, in seconds, from the start of
+// its unit to Claude's first screen: host (units, QEMU, firmware), kernel,
+// initrd, userspace (systemd), agent (begin until Claude is executed), Claude.
+func BenchmarkBoot(b *testing.B) {
+	p := bench(b)
+	for b.Loop() {
+		began := time.Now()
+		e := p.terminal("bench", 100, 30, "claude-vm-ctl run .")
+		e.shows(ready)
+		screen := time.Since(began).Seconds()
+		usec, _ := strconv.ParseFloat(p.property("ActiveEnterTimestampMonotonic"), 64)
+		qemu, _ := strconv.ParseFloat(p.property("ExecMainStartTimestampMonotonic"), 64)
+		active := (usec - qemu) / 1e6
+		boot := p.root("journalctl -b --no-pager -o short-monotonic; echo; cat /proc/uptime; echo HOST").ok().stdout
+		hostNow := p.monotonic()
+		at := func(pattern string) float64 {
+			m := regexp.MustCompile(`\[\s*([0-9.]+)\] .*` + pattern).FindStringSubmatch(boot)
+			if m == nil {
+				b.Fatalf("no %q in the guest's journal:\n%s", pattern, boot)
+			}
+			t, _ := strconv.ParseFloat(m[1], 64)
+			return t
+		}
+		uptime, _ := strconv.ParseFloat(strings.Fields(boot[strings.LastIndex(boot, "\n\n")+2:])[0], 64)
+		initrd, systemd := at("Run /init as init process"), at("systemd .* running in system mode")
+		agent := at("Started claude-vm-agent.service")
+		b.ReportMetric(hostNow-qemu/1e6-uptime, "host-s")
+		b.ReportMetric(initrd, "kernel-s")
+		b.ReportMetric(systemd-initrd, "initrd-s")
+		b.ReportMetric(agent-systemd, "userspace-s")
+		b.ReportMetric(active-(hostNow-qemu/1e6-uptime)-agent, "agent-s")
+		b.ReportMetric(screen-active, "claude-s")
+		b.ReportMetric(screen, "screen-s")
+		e.close()
+		p.systemctl("stop", p.unit()).ok()
+		p.wantGone()
+	}
+}
+
+// monotonic is the host's CLOCK_MONOTONIC in seconds.
+func (p *project) monotonic() float64 {
+	text := p.command("cat", "/proc/uptime").ok().stdout
+	t, _ := strconv.ParseFloat(strings.Fields(text)[0], 64)
+	return t
+}
+
+// BenchmarkShare is what the share adds to a start: its unit's, with the setup
+// unit's, against a transient unit that runs true.
+func BenchmarkShare(b *testing.B) {
+	p := bench(b)
+	var share, bare time.Duration
+	for b.Loop() {
+		began := time.Now()
+		p.systemctl("start", instance.ShareUnit(p.id)).ok()
+		share += time.Since(began)
+		p.systemctl("stop", instance.ShareUnit(p.id)).ok()
+		began = time.Now()
+		p.command("systemd-run", "--user", "--quiet", "--wait", "--collect", "true").ok()
+		bare += time.Since(began)
+	}
+	b.ReportMetric(float64(share.Milliseconds())/float64(b.N), "share-ms")
+	b.ReportMetric(share.Seconds()/bare.Seconds(), "times-systemd-run")
+}
+
+// BenchmarkShell is a command in a running VM, against systemctl asking for the
+// unit's state.
+func BenchmarkShell(b *testing.B) {
+	p := bench(b)
+	p.start()
+	var shell, ask time.Duration
+	for b.Loop() {
+		began := time.Now()
+		p.guest("true")
+		shell += time.Since(began)
+		began = time.Now()
+		p.systemctl("is-active", p.unit()).ok()
+		ask += time.Since(began)
+	}
+	b.ReportMetric(float64(shell.Milliseconds())/float64(b.N), "shell-ms")
+	b.ReportMetric(shell.Seconds()/ask.Seconds(), "times-systemctl")
+}
