@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -46,24 +47,40 @@ func TestExposure(t *testing.T) {
 // namespace that it may not make.
 func (p *project) wantConfined() {
 	p.t.Helper()
-	for unit, sees := range map[string]bool{p.unit(): false, instance.ShareUnit(p.id): true} {
-		pid := p.systemctl("show", "--value", "--property=MainPID", unit).ok().stdout
-		root := filepath.Join("/proc", pid[:len(pid)-1], "root")
-		home := os.Getenv("HOME")
-		if entries, err := os.ReadDir(filepath.Join(root, home)); err != nil {
-			p.t.Error(err)
-		} else if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != "work" {
-			p.t.Errorf("%s sees %v in the home directory", unit, entries)
-		}
-		if entries, err := os.ReadDir(filepath.Join(root, home, "work")); sees != (err == nil) {
-			p.t.Errorf("%s: work directory: %v, %v", unit, entries, err)
-		}
-		if _, err := os.Stat(filepath.Join(root, os.Getenv("XDG_RUNTIME_DIR"), "bus")); err == nil {
-			p.t.Errorf("%s sees the user's D-Bus", unit)
-		}
-		own, _ := os.Readlink("/proc/self/ns/mnt")
-		if its, err := os.Readlink(filepath.Join(root, "..", "ns/mnt")); err == nil && its == own {
-			p.t.Errorf("%s has no mount namespace of its own", unit)
+	// QEMU: an empty home, and of the runtime directory its own corner.
+	for dir, want := range map[string]string{
+		"/home": "", "/root": "", os.Getenv("XDG_RUNTIME_DIR"): "claude-vm credentials systemd",
+		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "credentials"): p.unit(),
+		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm"):   p.id,
+		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd"):     "notify",
+	} {
+		if got := names(p, filepath.Join(p.rootOf(p.unit()), dir)); got != want {
+			p.t.Errorf("QEMU sees %q in %s, want %q", got, dir, want)
 		}
 	}
+	// virtiofsd: nothing but the directory.
+	p.write("only", "")
+	if got := names(p, p.rootOf(instance.ShareUnit(p.id))); got != "only" {
+		p.t.Errorf("virtiofsd sees %q", got)
+	}
+}
+
+// rootOf is the root directory of a unit's main process.
+func (p *project) rootOf(unit string) string {
+	p.t.Helper()
+	pid := strings.TrimSpace(p.systemctl("show", "--value", "--property=MainPID", unit).ok().stdout)
+	return filepath.Join("/proc", pid, "root")
+}
+
+func names(p *project, dir string) string {
+	p.t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		p.t.Error(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
 }
