@@ -60,8 +60,8 @@ install: build ## Install programs, units, man pages and, if it has been built, 
 vm: build guest ## Make everything that vm.run needs
 	@scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'
 
-vm.run: vm ## Run Claude Code on the current directory, or WORK_DIR=
-	@scripts/vm-run "$${WORK_DIR:-$$PWD}"
+vm.run: vm ## Run Claude Code on the current directory, or WORK_DIR=, with ARGS=
+	@scripts/vm-run "$${WORK_DIR:-$$PWD}" $(ARGS)
 
 test: ## Run all tests
 	@scripts/test

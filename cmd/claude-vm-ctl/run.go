@@ -171,7 +171,7 @@ func handedIn(name string) bool {
 // warnEmulation tells a person that the VM is slow and what would make it fast.
 func warnEmulation(out *output) {
 	if err := kvmUsable(); err != nil {
-		out.note("warning: no KVM (%s): this VM is slow; see claude-vm-ctl doctor", err)
+		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
 	}
 }
 
