@@ -4,7 +4,8 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
-UNITDIR ?= $(PREFIX)/lib/systemd/user
+# In a home systemd looks for units below share only.
+UNITDIR ?= $(PREFIX)/$(if $(filter $(HOME)/%,$(PREFIX)),share,lib)/systemd/user
 GUESTDIR ?= $(PREFIX)/share/claude-vm/guest
 MANDIR ?= $(PREFIX)/share/man
 QEMU ?= qemu-system-x86_64

@@ -97,6 +97,7 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 	if err := start(s); err != nil {
 		return 0, err
 	}
+	go io.Copy(out.stderr, s.Stderr()) // the guest's own complaints
 	stop := followSize(out, s)
 	defer stop()
 
@@ -205,11 +206,11 @@ func (a *altScreen) Write(p []byte) (int, error) {
 }
 
 // reset is what brings the terminal back from whatever the program, which may
-// have been killed with its whole machine, has left: mouse and focus reports,
-// bracketed paste, synchronised output, hidden cursor, scroll region, keyboard
-// protocols, attributes.
+// have been killed with its whole machine, has left: scroll region, wrapping,
+// keypad, character set, mouse and focus reports, bracketed paste, synchronised
+// output, colour scheme reports, hidden cursor, keyboard protocols, attributes.
 func (a *altScreen) reset() string {
-	const modes = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?1l" +
+	const modes = "\x1b7\x1b[r\x1b8\x1b[?7h\x1b>\x1b(B\x0f\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?1l" +
 		"\x1b[?25h\x1b[<99u\x1b[>4;0m\x1b[0m"
 	if a.on {
 		return "\x1b[?1049l" + modes

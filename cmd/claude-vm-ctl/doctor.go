@@ -128,15 +128,12 @@ func unitSettings(ctx context.Context) settings {
 		s.units = &trouble{error: err, mend: "make install, then systemctl --user daemon-reload"}
 		return s
 	}
-	if argv, err := v.manager.Command(ctx, v.unit()); err == nil && len(argv) > 0 {
-		s.qemu = argv[0]
+	env, err := v.manager.Environment(ctx, instance.SetupUnit(v.id))
+	if err != nil {
+		s.units = err
+		return s
 	}
-	if argv, err := v.manager.Command(ctx, instance.ShareUnit(v.id)); err == nil && len(argv) > 5 {
-		s.virtiofsd = argv[5]
-	}
-	if env, err := v.manager.Environment(ctx, instance.SetupUnit(v.id)); err == nil {
-		s.guest = env["GUEST"]
-	}
+	s.qemu, s.virtiofsd, s.guest = env["QEMU"], env["VIRTIOFSD"], env["GUEST"]
 	return s
 }
 

@@ -60,8 +60,8 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, unix.Exec(path, args, unix.Environ())
 }
 
-// journalOf selects units' messages. An id's backslashes are no escapes to
-// journalctl, but its brackets and stars, which an id cannot have, would be.
+// journalOf selects units' messages. journalctl would take brackets and stars
+// for patterns, but an id has none, and backslashes for what they are.
 func journalOf(units ...string) []string {
 	args := []string{"--user"}
 	for _, u := range units {

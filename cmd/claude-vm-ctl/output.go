@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
 )
 
@@ -61,11 +62,11 @@ func (o *output) error(err error) int {
 	o.endProgress()
 	status := exitFailure
 	var f *failure
-	fmt.Fprintf(o.stderr, "claude-vm-ctl: error: %s\n", err)
+	fmt.Fprintf(o.stderr, "claude-vm-ctl: error: %s\n", oneLine(err.Error()))
 	if errors.As(err, &f) {
 		status = f.status
 		if f.hint != "" {
-			fmt.Fprintf(o.stderr, "claude-vm-ctl: hint: %s\n", f.hint)
+			fmt.Fprintf(o.stderr, "claude-vm-ctl: hint: %s\n", oneLine(f.hint))
 		}
 	}
 	return status
@@ -75,7 +76,7 @@ func (o *output) error(err error) int {
 func (o *output) note(format string, args ...any) {
 	if term.IsTerminal(int(o.stderr.Fd())) {
 		o.endProgress()
-		fmt.Fprintf(o.stderr, "claude-vm-ctl: %s\n", fmt.Sprintf(format, args...))
+		fmt.Fprintf(o.stderr, "claude-vm-ctl: %s\n", oneLine(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -84,8 +85,8 @@ func (o *output) progress(text string) {
 	if !term.IsTerminal(int(o.stderr.Fd())) {
 		return
 	}
-	if columns, _, err := term.GetSize(int(o.stderr.Fd())); err == nil && len(text) >= columns {
-		text = text[:max(columns-1, 0)]
+	if columns, _, err := term.GetSize(int(o.stderr.Fd())); err == nil {
+		text = ansi.Truncate(text, max(columns-1, 0), "")
 	}
 	fmt.Fprintf(o.stderr, "\r\x1b[K%s", text)
 	o.progressing = true

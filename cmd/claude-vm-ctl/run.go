@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -50,7 +51,10 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.manager.Ref(ctx, v.unit()); err != nil && u.LoadState == "loaded" {
 		return 0, err
 	}
-	request := newRequest(out, r.args)
+	request, err := newRequest(out, r.args)
+	if err != nil {
+		return 0, err
+	}
 	request.Attached = true
 	if err := v.start(ctx, out, request); err != nil {
 		return 0, err
@@ -77,10 +81,18 @@ func (v *vm) join(ctx context.Context, out *output, u manager.Unit, args []strin
 	}
 	if u.ActiveState == "activating" {
 		stop := v.showProgress(out)
-		err := v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool { return u.ActiveState != "activating" })
+		err := v.manager.Watch(ctx, v.unit(), func(now manager.Unit) bool {
+			u = now
+			return u.ActiveState != "activating"
+		})
 		stop()
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return 0, fail(128+2, "", "interrupted; the VM goes on starting")
+		case err != nil:
 			return 0, err
+		case !u.Running():
+			return 0, v.lost(ctx)
 		}
 	}
 	return v.session(ctx, out, true)
@@ -100,17 +112,34 @@ func (v *vm) session(ctx context.Context, out *output, terminal bool) (int, erro
 		return 0, nil
 	case errors.Is(err, guest.ErrLost):
 		return 0, v.lost(ctx)
+	case errors.Is(err, guest.ErrRefused):
+		return 0, fail(exitFailure, "claude-vm-ctl shell"+v.here(), "Claude has no terminal in the VM on %s: its streams are another's", v.dir)
 	case err != nil:
 		return 0, err
 	}
 	client.Close()
-	return status, v.awaitEnd(ctx)
+	return status, v.awaitEnd(ctx, out)
 }
 
+// powerOffTimeout is how long a guest may take to power off once Claude has
+// ended. Nothing else bounds that: to systemd the unit simply runs.
+const powerOffTimeout = time.Minute
+
 // awaitEnd waits until the VM has powered off, also when the signal that ended
-// Claude was meant for us as well.
-func (v *vm) awaitEnd(ctx context.Context) error {
-	return v.manager.Watch(context.WithoutCancel(ctx), v.unit(), manager.Unit.Gone)
+// Claude was meant for us as well, and makes an end of one that hangs.
+func (v *vm) awaitEnd(ctx context.Context, out *output) error {
+	ctx = context.WithoutCancel(ctx)
+	waiting, cancel := context.WithTimeout(ctx, powerOffTimeout)
+	defer cancel()
+	err := v.manager.Watch(waiting, v.unit(), manager.Unit.Gone)
+	if err == nil || waiting.Err() == nil {
+		return err
+	}
+	out.note("the guest does not power off; stopping it")
+	stopping, cancel := context.WithTimeout(ctx, powerOffTimeout)
+	defer cancel()
+	_, err = v.manager.Stop(stopping, v.unit())
+	return err
 }
 
 // lost says why the connection ended before Claude did.
@@ -127,9 +156,6 @@ func (v *vm) lost(ctx context.Context) error {
 		return fail(exitLost, hint, "the connection into the VM on %s was lost", v.dir)
 	}
 	reason := oneLine(last.StatusText)
-	if last.Result == "oom-kill" {
-		reason = "it was killed because memory ran out"
-	}
 	if last.Result == "success" && last.ActiveState == "inactive" {
 		return fail(exitLost, hint, "the VM on %s was stopped", v.dir)
 	}
@@ -140,11 +166,16 @@ func (v *vm) lost(ctx context.Context) error {
 }
 
 // newRequest is what the person's terminal and environment say about a start.
-func newRequest(out *output, args []string) contract.Request {
+func newRequest(out *output, args []string) (contract.Request, error) {
 	r := contract.Request{Arguments: args, Terminal: out.terminal(), Environment: map[string]string{}}
+	for i, arg := range args {
+		if !utf8.ValidString(arg) {
+			return r, fail(exitUsage, "give it in a file of the directory", "argument %d of Claude is not UTF-8: %q", i+1, arg)
+		}
+	}
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")
-		if handedIn(name) {
+		if handedIn(name) && utf8.ValidString(value) {
 			r.Environment[name] = value
 		}
 	}
@@ -153,7 +184,7 @@ func newRequest(out *output, args []string) contract.Request {
 			r.Columns, r.Rows = columns, rows
 		}
 	}
-	return r
+	return r, nil
 }
 
 // handedIn says which variables of the caller's environment Claude gets: those
@@ -162,7 +193,7 @@ func handedIn(name string) bool {
 	switch name {
 	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR", "TZ":
 		return true
-	case "CLAUDE_CONFIG_DIR": // a path of the host
+	case "CLAUDE_CODE_TMPDIR", "CLAUDE_CODE_SHELL": // paths of the host
 		return false
 	}
 	return strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")

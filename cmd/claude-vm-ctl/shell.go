@@ -57,8 +57,11 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 			}
 		}
 	}
-	if errors.Is(err, guest.ErrLost) {
+	switch {
+	case errors.Is(err, guest.ErrLost):
 		err = v.lost(ctx)
+	case errors.Is(err, errDetached): // by a signal
+		return 128 + 15, nil
 	}
 	return status, err
 }

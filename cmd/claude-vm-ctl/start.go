@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/alecthomas/kingpin/v2"
 )
@@ -32,7 +33,10 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Running() && len(s.args) > 0 {
 		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: Claude's arguments cannot be changed any more", v.dir)
 	}
-	request := newRequest(out, s.args)
+	request, err := newRequest(out, s.args)
+	if err != nil {
+		return 0, err
+	}
 	request.Terminal = true // for whoever attaches
 	if err := v.start(ctx, out, request); err != nil {
 		return 0, err
@@ -71,6 +75,8 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, v.stopped(ctx)
 }
 
+var errKilled = errors.New("the guest did not shut down in time and was killed")
+
 // stopped says whether a VM that was told to stop did so by itself.
 func (v *vm) stopped(ctx context.Context) error {
 	u, err := v.state(ctx)
@@ -78,7 +84,7 @@ func (v *vm) stopped(ctx context.Context) error {
 		return err
 	}
 	if u.Result == "timeout" {
-		return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "the guest did not shut down in time and was killed")
+		return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "%w", errKilled)
 	}
 	return nil
 }
@@ -92,8 +98,11 @@ func (r *restartVerb) register(app *kingpin.Application) string {
 }
 
 func (r *restartVerb) run(ctx context.Context, out *output) (int, error) {
-	if status, err := (&stopVerb{dir: r.dir}).run(ctx, out); err != nil && !isNoInstance(err) {
-		return status, err
+	if _, err := (&stopVerb{dir: r.dir}).run(ctx, out); err != nil && !isNoInstance(err) {
+		if !errors.Is(err, errKilled) {
+			return 0, err
+		}
+		out.note("%s", err)
 	}
 	return (&startVerb{dir: r.dir}).run(ctx, out)
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -75,7 +74,7 @@ func unitSetup(_ context.Context, args []string) (int, error) {
 	if err := env.Check(path); err != nil {
 		return 0, err
 	}
-	if path != args[0] && filepath.Dir(args[0]) != env.StateDir {
+	if path != args[0] && !instance.IsShort(args[0], path) {
 		return 0, fmt.Errorf("%s is a symbolic link: start %s instead", args[0], instance.Unit(instance.Escape(path)))
 	}
 	if err := checkHost(); err != nil {
@@ -86,7 +85,7 @@ func unitSetup(_ context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, instance.MakeRuntimeDirectory(env.RuntimeDirectory(id), path, request)
+	return 0, env.MakeRuntimeDirectory(id, path, request)
 }
 
 func unitTeardown(_ context.Context, args []string) (int, error) {
@@ -94,7 +93,7 @@ func unitTeardown(_ context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, os.RemoveAll(env.RuntimeDirectory(instance.Escape(args[0])))
+	return 0, env.RemoveRuntimeDirectory(instance.Escape(args[0]))
 }
 
 // unitShare listens on the socket args[0], says that it is ready, and becomes
@@ -118,14 +117,8 @@ func unitShare(_ context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Duplicated, the descriptor stays open over execve. If it is 3 already,
-	// the flag that would close it has to go instead.
-	if fd := int(file.Fd()); fd == 3 {
-		_, err = unix.FcntlInt(3, unix.F_SETFD, 0)
-	} else {
-		err = unix.Dup2(fd, 3)
-	}
-	if err != nil {
+	// A duplicate stays open over execve; file's own is not 3, which listener has.
+	if err := unix.Dup2(int(file.Fd()), 3); err != nil {
 		return 0, err
 	}
 	// Held by virtiofsd from now on: see shareDied.
@@ -140,11 +133,12 @@ func unitShare(_ context.Context, args []string) (int, error) {
 	return 0, syscall.Exec(path, append([]string{"virtiofsd"}, args[2:]...), os.Environ())
 }
 
-// findVirtiofsd finds virtiofsd where distributions put it: outside $PATH.
+// findVirtiofsd finds virtiofsd where distributions put it, outside $PATH; not
+// in /usr/lib/qemu, where QEMU 7 had another program of this name.
 func findVirtiofsd(name string) (string, error) {
 	candidates := []string{name}
 	if !strings.Contains(name, "/") {
-		candidates = []string{"/usr/libexec/" + name, "/usr/lib/" + name, "/usr/lib/qemu/" + name}
+		candidates = []string{"/usr/libexec/" + name, "/usr/lib/" + name}
 	}
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
@@ -155,6 +149,27 @@ func findVirtiofsd(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("virtiofsd is not installed: install the package virtiofsd")
+}
+
+// explainResult says what systemd's finding means; empty if a helper, whose
+// reason is the unit's status already, has failed.
+func explainResult(result string, status contract.Status) string {
+	switch result {
+	case "signal", "core-dump":
+		return "QEMU was killed by SIG" + os.Getenv("EXIT_STATUS")
+	case "oom-kill":
+		return "QEMU was killed because memory ran out"
+	case "timeout":
+		if status.Ready {
+			return "the guest did not shut down in time and was killed"
+		}
+		return "the guest did not come up in time"
+	case "exit-code":
+		if os.Getenv("EXIT_CODE") == "exited" && os.Getenv("EXIT_STATUS") != "0" {
+			return "QEMU exited with status " + os.Getenv("EXIT_STATUS")
+		}
+	}
+	return ""
 }
 
 // readStatus reads what the guest has reported; nothing if it never started.
@@ -173,10 +188,13 @@ func unitResult(context.Context, []string) (int, error) {
 	// A restarted unit keeps its runtime directory, and must begin without marks.
 	defer os.Remove(contract.ShareMark)
 	defer os.Remove(contract.StopMark)
+	status := readStatus()
 	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
+		if text := explainResult(result, status); text != "" {
+			notify("STATUS=" + text)
+		}
 		return 0, nil
 	}
-	status := readStatus()
 	_, shareErr := os.Stat(contract.ShareMark)
 	_, stopErr := os.Stat(contract.StopMark)
 	switch {

@@ -25,8 +25,12 @@ func unitBegin(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := limitFiles(); err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	go relayStatus(ctx)
 	go func() {
 		awaitPID(qemu)
 		cancel(errors.New("QEMU ended; its last words are in the journal"))
@@ -52,12 +56,11 @@ func begin(ctx context.Context, dir string) error {
 		return err
 	}
 	defer client.Close()
-	notify("STATUS=Starting Claude Code")
 	b, err := newBegin(request, dir)
 	if err != nil {
 		return err
 	}
-	if _, err := client.Begin(b); err != nil {
+	if err := client.Begin(b); err != nil {
 		return err
 	}
 	notify("STATUS=Claude Code is running")
@@ -151,6 +154,37 @@ func credentials() (map[string]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// maxStatusFile bounds, in bytes, what the guest can make QEMU write into the
+// runtime directory, which is small, and without which a login does not work.
+const maxStatusFile = 1 << 20
+
+// limitFiles bounds QEMU's files. LimitFSIZE= would also forbid the memory of
+// the guest, a file that exists by now.
+func limitFiles() error {
+	pid, err := strconv.Atoi(os.Getenv("MAINPID"))
+	if err != nil {
+		return err
+	}
+	limit := unix.Rlimit{Cur: maxStatusFile, Max: maxStatusFile}
+	return os.NewSyscallError("prlimit", unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil))
+}
+
+// relayStatus makes the guest's own words the unit's status while it starts.
+func relayStatus(ctx context.Context) {
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		if text := oneLine(readStatus().Text); text != last && ctx.Err() == nil {
+			last = text
+			notify("STATUS=" + text)
+		}
+	}
 }
 
 // openMainPID gives a pidfd of the unit's main process, QEMU.

@@ -47,7 +47,7 @@ func find(env instance.Environment, what string) (id, dir string, err error) {
 		return id, dir, err
 	}
 	if errors.Is(err, os.ErrNotExist) && !strings.Contains(what, "/") {
-		if dir, unescaped := env.Directory(what); unescaped == nil {
+		if dir, unescaped := instance.Directory(what); unescaped == nil {
 			if _, err := os.Stat(dir); err == nil || isRuntime(env, what) {
 				return what, dir, nil
 			}
@@ -124,8 +124,8 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 	return c, nil
 }
 
-// start starts the instance with a request and waits until Claude runs. It
-// returns guest.ErrBusy-like failures with their reasons, not the job's name.
+// start starts the instance with a request and waits until Claude runs. Its
+// error says which unit failed and why.
 func (v *vm) start(ctx context.Context, out *output, r contract.Request) error {
 	offer, err := v.offer(ctx, r)
 	if err != nil {

@@ -113,15 +113,22 @@ func (p *process) startPipes() error {
 	return err
 }
 
-// lastOutput is how long output may still come, in one piece, after a command
-// has exited. Longer pauses belong to processes that it left behind.
-const lastOutput = 300 * time.Millisecond
+// After a command has exited, its last output is what comes without a pause as
+// long as lastOutput, is no more than maxLastOutput bytes, which no pipe holds,
+// and is waited for no longer than maxLastWait altogether. The rest belongs to
+// processes that it left behind.
+const (
+	lastOutput    = 300 * time.Millisecond
+	maxLastOutput = 1 << 20
+	maxLastWait   = 2 * time.Second
+)
 
 // drain gives sink all that the command writes to f. It returns when the
-// stream ends, or when the command has exited and f has fallen silent.
+// stream ends, or when the command has exited and has no more to say.
 func (p *process) drain(f *os.File, sink func([]byte)) {
 	buf := make([]byte, 64<<10)
-	for {
+	left, waited := maxLastOutput, time.Duration(0)
+	for left > 0 && waited < maxLastWait {
 		over := false
 		select {
 		case <-p.exited:
@@ -129,7 +136,12 @@ func (p *process) drain(f *os.File, sink func([]byte)) {
 			f.SetReadDeadline(time.Now().Add(lastOutput))
 		default:
 		}
+		began := time.Now()
 		n, err := f.Read(buf)
+		if over {
+			left -= n
+			waited += time.Since(began)
+		}
 		if n > 0 {
 			sink(buf[:n])
 		}

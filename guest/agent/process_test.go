@@ -7,6 +7,18 @@ import (
 	"testing"
 )
 
+// TestDrainEnds although a descendant goes on talking.
+func TestDrainEnds(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "(while :; do echo more; sleep 0.1; done) & exit 0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	p, err := start(cmd, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.signal(syscall.SIGKILL)
+	p.drain(p.stdout, func([]byte) {})
+}
+
 // TestDrainTakesAll: output is whole although the command has exited before
 // anybody read it, and although a descendant keeps the stream open.
 func TestDrainTakesAll(t *testing.T) {

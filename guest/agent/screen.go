@@ -19,6 +19,7 @@ type screen struct {
 	keyboard []int        // stack of kitty keyboard protocol flags
 	other    int          // xterm's modifyOtherKeys
 	title    string
+	answers  chan []byte
 }
 
 // redrawn are the modes that a redraw sets: keys and mouse reports must arrive
@@ -32,7 +33,18 @@ var onByDefault = []int{7, 25}
 // newScreen makes an empty screen. Answers to the program's questions about its
 // terminal are given to answer.
 func newScreen(columns, rows int, answer func([]byte)) *screen {
-	s := &screen{emulator: vt.NewEmulator(columns, rows), modes: map[int]bool{}}
+	s := &screen{emulator: vt.NewEmulator(columns, rows), modes: map[int]bool{}, answers: make(chan []byte, 64)}
+	s.listen()
+	go func() {
+		for reply := range s.answers {
+			answer(reply)
+		}
+	}()
+	return s
+}
+
+// listen follows what the emulator reports and drains its answers.
+func (s *screen) listen() {
 	s.emulator.SetCallbacks(vt.Callbacks{
 		Title:       func(title string) { s.title = title },
 		EnableMode:  func(m ansi.Mode) { s.mode(m, true) },
@@ -57,29 +69,24 @@ func newScreen(columns, rows int, answer func([]byte)) *screen {
 		}
 		return true
 	})
-	// The emulator waits for its answers to be read, with the terminal's lock
-	// held by whoever writes: the reader must never wait for that lock.
-	answers := make(chan []byte, 64)
-	go func() {
-		for {
-			buf := make([]byte, 256)
-			n, err := s.emulator.Read(buf)
-			if err != nil {
-				close(answers)
-				return
-			}
-			select {
-			case answers <- buf[:n]:
-			default: // nobody needs the answer to a question of long ago
-			}
+	go s.drainAnswers(s.emulator)
+}
+
+// drainAnswers takes the emulator's answers as they come: it waits for that,
+// with the terminal's lock held by whoever writes, so nothing here may wait for
+// the lock.
+func (s *screen) drainAnswers(e *vt.Emulator) {
+	for {
+		buf := make([]byte, 256)
+		n, err := e.Read(buf)
+		if err != nil {
+			return
 		}
-	}()
-	go func() {
-		for reply := range answers {
-			answer(reply)
+		select {
+		case s.answers <- buf[:n]:
+		default: // nobody needs the answer to a question of long ago
 		}
-	}()
-	return s
+	}
 }
 
 func (s *screen) mode(m ansi.Mode, on bool) {
@@ -88,22 +95,32 @@ func (s *screen) mode(m ansi.Mode, on bool) {
 	}
 }
 
-// write follows the program's output. The emulator is a large program fed with
-// hostile input: should it fail, the screen starts empty again.
-func (s *screen) write(p []byte) {
+// guard runs f on the emulator, a large program fed with hostile input. Should
+// it panic, the screen starts empty again.
+func (s *screen) guard(f func()) {
 	defer func() {
 		if recover() != nil {
-			s.emulator.Resize(s.emulator.Width(), s.emulator.Height())
+			s.emulator = vt.NewEmulator(s.emulator.Width(), s.emulator.Height())
+			s.listen()
 		}
 	}()
-	s.emulator.Write(p)
+	f()
 }
 
-func (s *screen) resize(columns, rows int) { s.emulator.Resize(columns, rows) }
+// write follows the program's output.
+func (s *screen) write(p []byte) { s.guard(func() { s.emulator.Write(p) }) }
+
+func (s *screen) resize(columns, rows int) { s.guard(func() { s.emulator.Resize(columns, rows) }) }
 
 // redraw writes what turns any terminal of the same size into this one.
 func (s *screen) redraw(w io.Writer) error {
 	var b strings.Builder
+	s.guard(func() { s.compose(&b) })
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s *screen) compose(b *strings.Builder) {
 	b.WriteString("\x1b[0m\x1b[r")
 	if s.emulator.IsAltScreen() {
 		b.WriteString("\x1b[?1049h")
@@ -112,25 +129,23 @@ func (s *screen) redraw(w io.Writer) error {
 	b.WriteString(strings.ReplaceAll(s.emulator.Render(), "\n", "\r\n"))
 	b.WriteString("\x1b[0m")
 	if s.title != "" {
-		fmt.Fprintf(&b, "\x1b]2;%s\x1b\\", strings.Map(printable, s.title))
+		fmt.Fprintf(b, "\x1b]2;%s\x1b\\", strings.Map(printable, s.title))
 	}
 	for _, mode := range slices.Sorted(maps.Keys(s.modes)) {
 		on := s.modes[mode]
 		if on == slices.Contains(onByDefault, mode) {
 			continue
 		}
-		fmt.Fprintf(&b, "\x1b[?%d%c", mode, map[bool]rune{true: 'h', false: 'l'}[on])
+		fmt.Fprintf(b, "\x1b[?%d%c", mode, map[bool]rune{true: 'h', false: 'l'}[on])
 	}
 	for _, flags := range s.keyboard {
-		fmt.Fprintf(&b, "\x1b[>%du", flags)
+		fmt.Fprintf(b, "\x1b[>%du", flags)
 	}
 	if s.other != 0 {
-		fmt.Fprintf(&b, "\x1b[>4;%dm", s.other)
+		fmt.Fprintf(b, "\x1b[>4;%dm", s.other)
 	}
 	at := s.emulator.CursorPosition()
-	fmt.Fprintf(&b, "\x1b[%d;%dH", at.Y+1, at.X+1)
-	_, err := io.WriteString(w, b.String())
-	return err
+	fmt.Fprintf(b, "\x1b[%d;%dH", at.Y+1, at.X+1)
 }
 
 // printable drops control characters.

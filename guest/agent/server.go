@@ -5,6 +5,7 @@ import (
 	"log"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/creack/pty"
@@ -60,9 +61,10 @@ func (a *agent) serveSession(user string, ch ssh.Channel, requests <-chan *ssh.R
 		gone:    make(chan struct{}),
 	}
 	defer close(c.gone)
-	var started sync.Once
+	var started atomic.Bool
 	for r := range requests {
 		ok := true
+		var command func()
 		switch r.Type {
 		case "pty-req":
 			var p struct {
@@ -88,12 +90,18 @@ func (a *agent) serveSession(user string, ch ssh.Channel, requests <-chan *ssh.R
 			if r.Type != "shell" {
 				ok = ssh.Unmarshal(r.Payload, &p) == nil
 			}
-			started.Do(func() { go a.dispatch(c, r.Type, p.Text) })
+			// A refusal is the reply, for what is said on a stream may come too late.
+			if ok = ok && started.CompareAndSwap(false, true); ok {
+				command, ok = a.command(c, r.Type, p.Text)
+			}
 		default:
 			ok = false
 		}
 		if r.WantReply {
 			r.Reply(ok, nil)
+		}
+		if ok && command != nil {
+			go command()
 		}
 	}
 }
@@ -141,22 +149,20 @@ func (c *client) refuse(reason string) {
 	c.exit(127)
 }
 
-func (a *agent) dispatch(c *client, kind, text string) {
+// command finds what a request starts; not ok if it is refused.
+func (a *agent) command(c *client, kind, text string) (run func(), ok bool) {
 	s := a.current()
 	switch {
 	case s == nil:
-		c.refuse("this guest has not begun")
-	case kind == "subsystem" && text == contract.SessionSubsystem:
-		s.attach(c)
+		return nil, false
 	case kind == "subsystem":
-		c.refuse("no subsystem " + text)
+		return func() { s.attach(c) }, text == contract.SessionSubsystem && s.claim()
 	case c.user != contract.UserClaude && c.user != contract.UserRoot:
-		c.refuse("no user " + c.user)
+		return nil, false
 	case kind == "shell":
-		a.runCommand(c, s, []string{"/bin/bash", "-l"})
-	default:
-		a.runCommand(c, s, []string{"/bin/bash", "-c", text})
+		return func() { a.runCommand(c, s, []string{"/bin/bash", "-l"}) }, true
 	}
+	return func() { a.runCommand(c, s, []string{"/bin/bash", "-c", text}) }, true
 }
 
 // runCommand runs argv for a client and passes its streams and status on.

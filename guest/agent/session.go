@@ -70,33 +70,33 @@ func startSession(r contract.Request) (*session, error) {
 
 // toJournal gives Claude no input and its output to the guest's journal.
 func (s *session) toJournal() {
-	s.once.Do(func() {
-		close(s.taken)
-		s.process.stdin.Close()
-		var copies sync.WaitGroup
-		copies.Go(func() { s.process.drain(s.process.stdout, func(b []byte) { os.Stdout.Write(b) }) })
-		copies.Go(func() { s.process.drain(s.process.stderr, func(b []byte) { os.Stderr.Write(b) }) })
-		go func() {
-			copies.Wait()
-			close(s.told)
-		}()
-	})
-}
-
-// attach joins a client to Claude until either ends.
-func (s *session) attach(c *client) {
-	if s.term != nil {
-		s.once.Do(func() { close(s.taken) })
-		s.term.attach(c)
+	if !s.claim() {
 		return
 	}
+	s.process.stdin.Close()
+	var copies sync.WaitGroup
+	copies.Go(func() { s.process.drain(s.process.stdout, func(b []byte) { os.Stdout.Write(b) }) })
+	copies.Go(func() { s.process.drain(s.process.stderr, func(b []byte) { os.Stderr.Write(b) }) })
+	go func() {
+		copies.Wait()
+		close(s.told)
+	}()
+}
+
+// claim says whether somebody may attach: to a terminal all, to pipes the first.
+func (s *session) claim() bool {
 	first := false
 	s.once.Do(func() {
 		first = true
 		close(s.taken)
 	})
-	if !first {
-		c.refuse("Claude has no terminal in this VM: its streams belong to whoever started it")
+	return first || s.term != nil
+}
+
+// attach joins a client that has a claim to Claude until either ends.
+func (s *session) attach(c *client) {
+	if s.term != nil {
+		s.term.attach(c)
 		return
 	}
 	c.serve(s.process)

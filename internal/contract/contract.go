@@ -33,10 +33,8 @@ func SSHLock(i int) string   { return fmt.Sprintf("ssh.%d.lock", i) }
 
 // Files of an instance's runtime directory.
 const (
-	WorkLink    = "work"       // symbolic link to the work directory
 	RequestFile = "request"    // JSON of Request
 	StatusFile  = "status"     // host end of StatusPort
-	ShareSocket = "vfs.sock"   // virtiofsd
 	QMPSocket   = "qmp.sock"   // QEMU's monitor
 	StopMark    = "stopping"   // made when a stop was asked for before the guest was up
 	ShareLock   = "vfs.lock"   // locked while virtiofsd lives
@@ -51,7 +49,7 @@ const (
 	// SessionSubsystem attaches a session channel to Claude: to its terminal,
 	// or to its standard streams if it has none.
 	SessionSubsystem = "claude"
-	// UserShell and UserRoot are SSH user names.
+	// UserClaude and UserRoot are SSH user names.
 	UserClaude = "claude"
 	UserRoot   = "root"
 )

@@ -26,6 +26,9 @@ var ErrBusy = fmt.Errorf("all %d connections into the VM are in use", contract.S
 // command did.
 var ErrLost = errors.New("the connection into the VM was lost")
 
+// ErrRefused says that the guest will not do what was asked of a Session.
+var ErrRefused = errors.New("the guest refuses")
+
 // Client is one connection. It holds one port of the VM.
 type Client struct {
 	*ssh.Client
@@ -108,27 +111,27 @@ func (c *Client) Close() error {
 }
 
 // Begin sends the request that makes an instance out of the guest.
-func (c *Client) Begin(b contract.Begin) (contract.Begun, error) {
-	var answer contract.Begun
+func (c *Client) Begin(b contract.Begin) error {
 	ch, requests, err := c.OpenChannel(contract.BeginChannel, nil)
 	if err != nil {
-		return answer, err
+		return err
 	}
 	defer ch.Close()
 	go ssh.DiscardRequests(requests)
 	if err := json.NewEncoder(ch).Encode(b); err != nil {
-		return answer, err
+		return err
 	}
 	if err := ch.CloseWrite(); err != nil {
-		return answer, err
+		return err
 	}
+	var answer contract.Begun
 	if err := json.NewDecoder(ch).Decode(&answer); err != nil {
-		return answer, fmt.Errorf("the guest's answer: %w", err)
+		return fmt.Errorf("the guest's answer: %w", err)
 	}
 	if answer.Error != "" {
-		return answer, errors.New("in the guest: " + answer.Error)
+		return errors.New("in the guest: " + answer.Error)
 	}
-	return answer, nil
+	return nil
 }
 
 // Session is a command, or Claude, at the other end of a channel. Its Read and
@@ -181,14 +184,9 @@ func (s *Session) follow(requests <-chan *ssh.Request) {
 func (s *Session) ask(kind string, payload []byte) error {
 	ok, err := s.SendRequest(kind, true, payload)
 	if err == nil && !ok {
-		err = fmt.Errorf("the guest refuses %q", kind)
+		err = ErrRefused
 	}
 	return err
-}
-
-// Setenv sets a variable of the command to come.
-func (s *Session) Setenv(name, value string) error {
-	return s.ask("env", ssh.Marshal(struct{ Name, Value string }{name, value}))
 }
 
 // Claude attaches to Claude's terminal or streams.

@@ -46,6 +46,12 @@ func (e Environment) RuntimeDirectory(id string) string {
 	return filepath.Join(e.RuntimeDir, "claude-vm", id)
 }
 
+// WorkLink is the symbolic link to an instance's work directory, beside its
+// runtime directory: QEMU can write in that.
+func (e Environment) WorkLink(id string) string {
+	return filepath.Join(e.RuntimeDir, "claude-vm", "."+id+".work")
+}
+
 // ID gives the instance of a work directory. A directory whose id is longer
 // than a unit name can hold is reached through a short link in StateDir, which
 // ID makes, and the link's path is escaped instead.
@@ -61,7 +67,7 @@ func (e Environment) ID(dir string) (string, error) {
 	if len(id) <= maxID {
 		return id, nil
 	}
-	link := filepath.Join(e.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(path)))[:16])
+	link := filepath.Join(e.StateDir, shortName(path))
 	if id = Escape(link); len(id) > maxID {
 		return "", fmt.Errorf("%s: too long for a unit name, and so is %s", path, e.StateDir)
 	}
@@ -74,16 +80,22 @@ func (e Environment) ID(dir string) (string, error) {
 	return id, nil
 }
 
+// shortName is the name of the link to a path that is too long. Being a hash,
+// it cannot be that of a link to anything else.
+func shortName(path string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(path)))[:16] }
+
+// IsShort says whether link is the short link to path, wherever it lies: the
+// user manager may have another $XDG_STATE_HOME than a shell.
+func IsShort(link, path string) bool { return filepath.Base(link) == shortName(path) }
+
 // Directory is the inverse of ID, for people: a short link is followed.
-func (e Environment) Directory(id string) (string, error) {
+func Directory(id string) (string, error) {
 	path, err := Unescape(id)
 	if err != nil {
 		return "", err
 	}
-	if filepath.Dir(path) == e.StateDir {
-		if target, err := os.Readlink(path); err == nil {
-			return target, nil
-		}
+	if target, err := os.Readlink(path); err == nil && IsShort(path, target) {
+		return target, nil
 	}
 	return path, nil
 }

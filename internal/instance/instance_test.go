@@ -111,7 +111,7 @@ func TestLongDirectoryHasShortID(t *testing.T) {
 	if got, err := Resolve(path); got != dir || err != nil {
 		t.Errorf("the id leads to %q, %v, want %q", got, err, dir)
 	}
-	if got, err := e.Directory(id); got != dir || err != nil {
+	if got, err := Directory(id); got != dir || err != nil {
 		t.Errorf("Directory(%s) = %q, %v, want %q", id, got, err, dir)
 	}
 }
@@ -138,7 +138,19 @@ func TestOffer(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("TakeOffer() mismatch (-want +got):\n%s%v", diff, err)
 	}
+	// The next offer, which begins before the first one has ended, is another.
+	next, err := e.Offer("x", want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !offer.Taken() || next.Taken() {
+		t.Error("offers are mistaken for each other")
+	}
 	offer.Withdraw()
+	if got, err := e.TakeOffer("x"); !cmp.Equal(want, got) || err != nil || !next.Taken() {
+		t.Errorf("the second offer: %v, %v", got, err)
+	}
+	next.Withdraw()
 	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
 		t.Errorf("without an offer: %v, %v", got, err)
 	}

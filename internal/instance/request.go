@@ -19,7 +19,7 @@ var ErrStarting = errors.New("somebody else is starting this VM")
 type Offer struct{ file *os.File }
 
 func (e Environment) offerPath(id string) string {
-	return filepath.Join(e.RuntimeDir, "claude-vm", id+".request")
+	return filepath.Join(e.RuntimeDir, "claude-vm", "."+id+".request") // no id begins with a dot
 }
 
 // Offer leaves a request for the start of an instance.
@@ -39,6 +39,10 @@ func (e Environment) Offer(id string, r contract.Request) (*Offer, error) {
 		}
 		return nil, err
 	}
+	if removed(f) { // by the one who had it until now
+		f.Close()
+		return nil, ErrStarting
+	}
 	err = f.Truncate(0)
 	if err == nil {
 		err = json.NewEncoder(f).Encode(r)
@@ -51,14 +55,20 @@ func (e Environment) Offer(id string, r contract.Request) (*Offer, error) {
 }
 
 // Taken says whether the instance has started with this request.
-func (o *Offer) Taken() bool {
-	_, err := os.Lstat(o.file.Name())
-	return errors.Is(err, os.ErrNotExist)
+func (o *Offer) Taken() bool { return removed(o.file) }
+
+// removed says whether an open file has no name any more. The name alone could
+// be that of somebody else's offer by now.
+func removed(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
 }
 
 // Withdraw ends the offer, taken or not.
 func (o *Offer) Withdraw() {
-	os.Remove(o.file.Name())
+	if !o.Taken() {
+		os.Remove(o.file.Name())
+	}
 	o.file.Close()
 }
 

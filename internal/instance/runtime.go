@@ -8,19 +8,28 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 )
 
-// MakeRuntimeDirectory makes an instance's runtime directory afresh: the link
-// to its work directory and the request that it starts with.
-func MakeRuntimeDirectory(dir, work string, r contract.Request) error {
-	if err := os.RemoveAll(dir); err != nil {
+// MakeRuntimeDirectory makes what an instance has in the runtime directory
+// afresh: its own, with the request that it starts with, and the link to its
+// work directory.
+func (e Environment) MakeRuntimeDirectory(id, work string, r contract.Request) error {
+	if err := e.RemoveRuntimeDirectory(id); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(e.RuntimeDirectory(id), 0o700); err != nil {
 		return err
 	}
-	if err := os.Symlink(work, filepath.Join(dir, contract.WorkLink)); err != nil {
+	if err := os.Symlink(work, e.WorkLink(id)); err != nil {
 		return err
 	}
-	return WriteRequest(dir, r)
+	return WriteRequest(e.RuntimeDirectory(id), r)
+}
+
+// RemoveRuntimeDirectory removes what MakeRuntimeDirectory has made.
+func (e Environment) RemoveRuntimeDirectory(id string) error {
+	if err := os.RemoveAll(e.WorkLink(id)); err != nil {
+		return err
+	}
+	return os.RemoveAll(e.RuntimeDirectory(id))
 }
 
 // ReadRequest reads the request in a runtime directory.

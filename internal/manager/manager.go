@@ -32,15 +32,12 @@ type Unit struct {
 	Name        string
 	LoadState   string // loaded, not-found, masked, …
 	ActiveState string // active, activating, deactivating, inactive, failed
-	SubState    string
 	Result      string // success, exit-code, timeout, oom-kill, …
 	StatusText  string
 	Fragment    string // path of the unit file
 	Stale       bool   // the unit file has changed since it was read
 	MainPID     uint32
 	Since       time.Time // of the present ActiveState
-	Invocation  string    // 32 hexadecimal digits, empty if it never ran
-	PostStatus  int       // status of the last ExecStopPost=, -1 if none
 }
 
 // Running says whether the unit is up or on its way.
@@ -54,7 +51,7 @@ func (u Unit) Gone() bool { return u.ActiveState == "inactive" || u.ActiveState 
 func Dial(ctx context.Context) (*Manager, error) {
 	m := &Manager{}
 	units, err := systemd.NewConnection(func() (*dbus.Conn, error) {
-		c, err := dbus.SessionBusPrivate(dbus.WithContext(context.WithoutCancel(ctx)))
+		c, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(context.WithoutCancel(ctx)))
 		if err != nil {
 			return nil, err
 		}
@@ -101,11 +98,6 @@ func (m *Manager) Stop(ctx context.Context, name string) (string, error) {
 	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
 }
 
-// Restart stops and starts a unit and waits for the job.
-func (m *Manager) Restart(ctx context.Context, name string) (string, error) {
-	return job(ctx, func(ch chan<- string) (int, error) { return m.units.RestartUnitContext(ctx, name, "replace", ch) })
-}
-
 func job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
 	done := make(chan string, 1)
 	if _, err := call(done); err != nil {
@@ -122,11 +114,6 @@ func job(ctx context.Context, call func(chan<- string) (int, error)) (string, er
 // Reload makes the manager read unit files anew.
 func (m *Manager) Reload(ctx context.Context) error { return m.units.ReloadContext(ctx) }
 
-// Kill sends a signal to every process of a unit.
-func (m *Manager) Kill(ctx context.Context, name string, signal int32) error {
-	return m.units.KillUnitWithTarget(ctx, name, systemd.All, signal)
-}
-
 // Unit reads the state of a service.
 func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	p, err := m.units.GetAllPropertiesContext(ctx, name)
@@ -138,52 +125,16 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 		Name:        name,
 		LoadState:   text("LoadState"),
 		ActiveState: text("ActiveState"),
-		SubState:    text("SubState"),
 		Result:      text("Result"),
 		StatusText:  text("StatusText"),
 		Fragment:    text("FragmentPath"),
-		PostStatus:  lastStatus(p["ExecStopPost"]),
 	}
 	u.Stale, _ = p["NeedDaemonReload"].(bool)
 	u.MainPID, _ = p["MainPID"].(uint32)
 	if t, _ := p["StateChangeTimestamp"].(uint64); t > 0 {
 		u.Since = time.UnixMicro(int64(t))
 	}
-	if id, _ := p["InvocationID"].([]byte); len(id) == 16 {
-		u.Invocation = fmt.Sprintf("%x", id)
-	}
 	return u, nil
-}
-
-// lastStatus is the exit status of the last command of an Exec property,
-// a(sasbttttuii), or -1.
-func lastStatus(property any) int {
-	commands, _ := property.([][]any)
-	if len(commands) == 0 {
-		return -1
-	}
-	last := commands[len(commands)-1]
-	if len(last) != 10 {
-		return -1
-	}
-	if code, _ := last[8].(int32); code == 0 {
-		return -1 // never ran
-	}
-	status, _ := last[9].(int32)
-	return int(status)
-}
-
-// Command gives the arguments of a service's ExecStart=.
-func (m *Manager) Command(ctx context.Context, name string) ([]string, error) {
-	p, err := m.units.GetServicePropertyContext(ctx, name, "ExecStart")
-	if err != nil {
-		return nil, err
-	}
-	if commands, _ := p.Value.Value().([][]any); len(commands) > 0 && len(commands[0]) > 1 {
-		argv, _ := commands[0][1].([]string)
-		return argv, nil
-	}
-	return nil, nil
 }
 
 // Environment gives a service's Environment=.
@@ -199,19 +150,6 @@ func (m *Manager) Environment(ctx context.Context, name string) (map[string]stri
 		found[key] = value
 	}
 	return found, nil
-}
-
-// List gives the loaded units whose names match a pattern.
-func (m *Manager) List(ctx context.Context, pattern string) ([]string, error) {
-	found, err := m.units.ListUnitsByPatternsContext(ctx, nil, []string{pattern})
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, u := range found {
-		names = append(names, u.Name)
-	}
-	return names, nil
 }
 
 // Watch calls see with the unit's state now and after each change, until see

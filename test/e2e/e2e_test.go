@@ -222,10 +222,13 @@ func (p *project) wantGone() {
 	if out := p.command("pgrep", "-af", "guest="+strings.ReplaceAll(p.id, `\`, `\\`)+",").stdout; out != "" {
 		p.t.Errorf("a process is left:\n%s", out)
 	}
-	left, _ := filepath.Glob(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", "*"))
-	for _, path := range left {
-		if base := filepath.Base(path); base == p.id || base == p.id+".request" {
-			p.t.Errorf("%s is left", path)
+	left, err := os.ReadDir(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, e := range left {
+		if name := e.Name(); name == p.id || strings.HasPrefix(name, "."+p.id+".") {
+			p.t.Errorf("%s is left in the runtime directory", name)
 		}
 	}
 }

@@ -25,20 +25,20 @@ func TestKills(t *testing.T) {
 	p.write("precious", "kept")
 
 	t.Log("claude-vm-ctl: Claude goes on")
-	e := p.terminal("a", 90, 28, "claude-vm-ctl run .")
+	e := p.terminal("a", 120, 28, "claude-vm-ctl run .")
 	e.shows(ready)
 	e.kill("claude-vm-ctl")
 	e.shows("status=137")
 	if got := p.property("ActiveState"); got != "active" {
 		t.Errorf("ActiveState=%s", got)
 	}
-	e = p.terminal("b", 90, 28, "claude-vm-ctl attach .")
+	e = p.terminal("b", 120, 28, "claude-vm-ctl attach .")
 	e.shows(ready)
 
 	t.Log("virtiofsd: the VM stops and says why")
 	p.killMain(instance.ShareUnit(p.id))
 	e.shows("status=123")
-	e.shows("he directory, died") // the line is broken before
+	e.shows("ended: virtiofsd, which shares the directory, died")
 	if got := p.property("StatusText"); got != "virtiofsd, which shares the directory, died" {
 		t.Errorf("StatusText=%s", got)
 	}
@@ -48,13 +48,17 @@ func TestKills(t *testing.T) {
 	p.wantGone2()
 
 	t.Log("QEMU: the terminal is as before")
-	e = p.terminal("c", 90, 28, "claude-vm-ctl run .")
+	e = p.terminal("c", 120, 28, "stty -g >../before; claude-vm-ctl run .; s=$?; stty -g >../after; (exit $s)")
 	e.shows(ready)
 	p.killMain(p.unit())
 	e.shows("status=123")
+	e.shows("ended: QEMU was killed by SIGKILL")
 	p.eventually("the terminal's modes are reset", func() bool {
 		return e.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on} #{mouse_any_flag} #{keypad_cursor_flag}") == "1 0 0 0\n"
 	})
+	if before, after := p.read("../before"), p.read("../after"); before != after {
+		t.Errorf("stty: %s, before: %s", after, before)
+	}
 	if got := p.property("Result"); got != "signal" {
 		t.Errorf("Result=%s", got)
 	}
@@ -78,7 +82,7 @@ func TestKills(t *testing.T) {
 func TestInterruptedStart(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "interrupted")
-	e := p.terminal("a", 90, 28, "claude-vm-ctl run .")
+	e := p.terminal("a", 120, 28, "claude-vm-ctl run .")
 	e.shows("Booting the guest")
 	e.keys("C-c")
 	e.shows("status=130")
@@ -93,6 +97,11 @@ func TestMissing(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "missing")
 	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.SetupUnit(p.id)+".d")
+	// doctor looks at an instance of its own, of no directory.
+	other := filepath.Join(filepath.Dir(dir), instance.SetupUnit("-")+".d")
+	if err := os.Symlink(dir, other); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ variable, message, hint string }{
 		{"QEMU=qemu-none", "qemu-none is not installed", "qemu-system-x86"},
 		{"VIRTIOFSD=virtiofsd-none", "virtiofsd is not installed", "virtiofsd"},
@@ -110,9 +119,15 @@ func TestMissing(t *testing.T) {
 		if r.status != 121 || r.stdout != "" || len(lines) != 2 || !strings.Contains(lines[0], c.message) || !strings.Contains(r.stderr, c.hint) {
 			t.Errorf("%s: status %d, stdout %q, stderr %q", c.variable, r.status, r.stdout, r.stderr)
 		}
+		r = p.ctl("doctor")
+		if r.status != 121 || !strings.Contains(r.stdout, c.message+"\n      mend: ") {
+			t.Errorf("doctor with %s: status %d\n%s", c.variable, r.status, r.stdout)
+		}
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{dir, other} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p.systemctl("daemon-reload").ok()
 	r := p.command("env", "XDG_RUNTIME_DIR=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere/bus", "claude-vm-ctl", "run", ".")

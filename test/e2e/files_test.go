@@ -80,6 +80,9 @@ func (p *project) guestCannotPlant() {
 			p.t.Errorf("%s: status %d, %s", path, r.status, r.stderr)
 		}
 	}
+	if r := p.root("mv /work/.git /work/other"); r.status == 0 {
+		p.t.Error("the guest moves .git away")
+	}
 }
 
 // guestRootIsNobody checks what the guest's root can do to the host's files.

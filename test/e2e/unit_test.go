@@ -30,6 +30,7 @@ func TestSystemctl(t *testing.T) {
 	if got := p.property("StatusText"); got != "Claude Code is running" {
 		t.Errorf("StatusText=%s", got)
 	}
+	p.guestCannotShout()
 	p.systemctl("stop", p.unit()).ok()
 	if got := p.property("ActiveState"); got != "inactive" {
 		t.Errorf("after the stop, ActiveState=%s", got)
@@ -52,6 +53,25 @@ func TestSystemctl(t *testing.T) {
 	p.wantGone()
 }
 
+// guestCannotShout: nothing that the guest prints is an emergency of the host's,
+// which journald would show on every terminal, and its status cannot fill the
+// runtime directory.
+func (p *project) guestCannotShout() {
+	p.t.Helper()
+	p.root("echo '<0>shout' >/dev/ttyS0").ok()
+	p.eventually("the line is in the journal", func() bool {
+		return strings.Contains(p.command("journalctl", "--user", "--output=json", "--unit="+p.unit(), "--grep=shout").stdout, "shout")
+	})
+	if out := p.command("journalctl", "--user", "--quiet", "--priority=5", "--unit="+p.unit(), "--grep=shout").stdout; out != "" {
+		p.t.Errorf("the guest shouts: %s", out)
+	}
+	p.root("p=/dev/$(basename $(dirname $(grep -l status /sys/class/virtio-ports/*/name))); timeout 5 sh -c \"yes >$p\"")
+	info, err := os.Stat(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id, "status"))
+	if err != nil || info.Size() > 1<<20 {
+		p.t.Errorf("the status file: %v, %v", info, err)
+	}
+}
+
 func TestStopOfHungGuest(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "hung")
@@ -66,6 +86,9 @@ func TestStopOfHungGuest(t *testing.T) {
 	p.systemctl("stop", p.unit()).ok()
 	if got := p.property("Result"); got != "timeout" {
 		t.Errorf("Result=%s, want timeout", got)
+	}
+	if got := p.property("StatusText"); got != "the guest did not shut down in time and was killed" {
+		t.Errorf("StatusText=%s", got)
 	}
 	p.wantGone2()
 }
@@ -88,6 +111,24 @@ func TestRestarts(t *testing.T) {
 	if after := p.property("InvocationID"); after != before {
 		t.Error("start of a running VM made another one")
 	}
+	p.ctl("restart", ".").ok()
+	if after := p.property("InvocationID"); after == before {
+		t.Error("restart: the same invocation")
+	}
+	if out := p.ctl("status", "--json", ".").ok().stdout; !strings.Contains(out, `"state":"active","status":"Claude Code is running"`) {
+		t.Errorf("status --json: %s", out)
+	}
+	if out := p.ctl("logs", "-n", "1000", ".").ok().stdout; !strings.Contains(out, "Linux version") {
+		t.Errorf("logs: %s", out)
+	}
+	p.ctl("stop", ".").ok()
+	if r := p.ctl("status", "."); r.status != 120 {
+		t.Errorf("status of a stopped VM: %d, %s", r.status, r.stdout)
+	}
+	if r := p.ctl("attach", "."); r.status != 120 || !strings.Contains(r.stderr, "no VM runs on") {
+		t.Errorf("attach to a stopped VM: %d, %s", r.status, r.stderr)
+	}
+	p.wantGone()
 }
 
 func TestTwoGuestsDiffer(t *testing.T) {
