@@ -51,7 +51,9 @@ func TestScreen(t *testing.T) {
 		e.shows("say: nothing yet but this")
 	}
 	third.keys("Enter")
-	fourth.shows("nothing yet but this\n")
+	p.eventually("the fourth terminal shows the answer below the prompt", func() bool {
+		return strings.Count(fourth.screen(), "nothing yet but this") == 2
+	})
 
 	r := p.ctl("run", ".", "--", "--version")
 	if r.status != 1 || !strings.Contains(r.stderr, "cannot be changed any more") {
@@ -59,9 +61,8 @@ func TestScreen(t *testing.T) {
 	}
 
 	// Leaving Claude ends the VM and everybody's attachment.
-	fourth.keys("C-c")
-	fourth.keys("C-c")
 	third.keys("-l", "/exit")
+	fourth.shows("/exit")
 	third.keys("Enter")
 	third.shows("status=0")
 	fourth.shows("status=0")
