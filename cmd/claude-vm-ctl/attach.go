@@ -24,15 +24,11 @@ func (a *attachVerb) register(app *kingpin.Application) string {
 }
 
 func (a *attachVerb) run(ctx context.Context, out *output) (int, error) {
-	v, err := open(ctx, a.dir)
+	v, u, err := open(ctx, a.dir)
 	if err != nil {
 		return 0, err
 	}
 	defer v.manager.Close()
-	u, err := v.state(ctx)
-	if err != nil {
-		return 0, err
-	}
 	if !u.Running() {
 		return 0, v.notRunning()
 	}
@@ -44,12 +40,12 @@ var errDetached = errors.New("detached")
 // attach joins the standard streams to Claude's terminal or streams.
 func attach(ctx context.Context, out *output, client *guest.Client, terminal bool) (int, error) {
 	if !terminal {
-		return attachPipes(ctx, out, client)
+		return attachPipes(out, client)
 	}
 	return onTerminal(ctx, out, client, (*guest.Session).Claude, true)
 }
 
-func attachPipes(ctx context.Context, out *output, client *guest.Client) (int, error) {
+func attachPipes(out *output, client *guest.Client) (int, error) {
 	s, err := client.Open("", nil)
 	if err != nil {
 		return 0, err
@@ -57,11 +53,15 @@ func attachPipes(ctx context.Context, out *output, client *guest.Client) (int, e
 	if err := s.Claude(); err != nil {
 		return 0, err
 	}
-	return onPipes(ctx, out, s)
+	if term.IsTerminal(int(out.stdin.Fd())) {
+		// Only the output goes elsewhere. Claude would wait for its input's end.
+		return onPipes(out, s, nil)
+	}
+	return onPipes(out, s, out.stdin)
 }
 
 // onPipes joins the standard streams to a session's and passes signals on.
-func onPipes(ctx context.Context, out *output, s *guest.Session) (int, error) {
+func onPipes(out *output, s *guest.Session, stdin io.Reader) (int, error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	defer signal.Stop(signals)
@@ -70,7 +70,7 @@ func onPipes(ctx context.Context, out *output, s *guest.Session) (int, error) {
 			s.Signal(unix.SignalName(sig.(unix.Signal))[len("SIG"):])
 		}
 	}()
-	return s.Copy(out.stdin, out.stdout, out.stderr)
+	return s.Copy(stdin, out.stdout, out.stderr)
 }
 
 // onTerminal shows a session on the person's terminal until it ends or, if it

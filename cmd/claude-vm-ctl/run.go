@@ -35,15 +35,11 @@ func directoryArg(cmd *kingpin.CmdClause, target *string) {
 func (r *runVerb) arguments(args []string) { r.args = args }
 
 func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
-	v, err := open(ctx, r.dir)
+	v, u, err := open(ctx, r.dir)
 	if err != nil {
 		return 0, err
 	}
 	defer v.manager.Close()
-	u, err := v.state(ctx)
-	if err != nil {
-		return 0, err
-	}
 	if u.Running() {
 		return v.join(ctx, out, u, r.args)
 	}

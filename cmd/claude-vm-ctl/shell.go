@@ -26,7 +26,7 @@ func (s *shellVerb) register(app *kingpin.Application) string {
 func (s *shellVerb) arguments(args []string) { s.args = args }
 
 func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
-	v, err := open(ctx, s.dir)
+	v, _, err := open(ctx, s.dir)
 	if err != nil {
 		return 0, err
 	}
@@ -53,7 +53,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 		var session *guest.Session
 		if session, err = client.Open("", nil); err == nil {
 			if err = start(session); err == nil {
-				status, err = onPipes(ctx, out, session)
+				status, err = onPipes(out, session, out.stdin)
 			}
 		}
 	}

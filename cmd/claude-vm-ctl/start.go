@@ -21,15 +21,11 @@ func (s *startVerb) register(app *kingpin.Application) string {
 func (s *startVerb) arguments(args []string) { s.args = args }
 
 func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
-	v, err := open(ctx, s.dir)
+	v, u, err := open(ctx, s.dir)
 	if err != nil {
 		return 0, err
 	}
 	defer v.manager.Close()
-	u, err := v.state(ctx)
-	if err != nil {
-		return 0, err
-	}
 	if u.Running() && len(s.args) > 0 {
 		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: Claude's arguments cannot be changed any more", v.dir)
 	}
@@ -54,15 +50,11 @@ func (s *stopVerb) register(app *kingpin.Application) string {
 }
 
 func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
-	v, err := open(ctx, s.dir)
+	v, u, err := open(ctx, s.dir)
 	if err != nil {
 		return 0, err
 	}
 	defer v.manager.Close()
-	u, err := v.state(ctx)
-	if err != nil {
-		return 0, err
-	}
 	if u.Gone() {
 		return 0, v.notRunning()
 	}

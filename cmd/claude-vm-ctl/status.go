@@ -38,15 +38,11 @@ type report struct {
 }
 
 func (s *statusVerb) run(ctx context.Context, out *output) (int, error) {
-	v, err := open(ctx, s.dir)
+	v, u, err := open(ctx, s.dir)
 	if err != nil {
 		return 0, err
 	}
 	defer v.manager.Close()
-	u, err := v.state(ctx)
-	if err != nil {
-		return 0, err
-	}
 	share, err := v.manager.Unit(ctx, instance.ShareUnit(v.id))
 	if err != nil {
 		return 0, err

@@ -20,7 +20,7 @@ import (
 // serveBegin answers one request to begin.
 func (a *agent) serveBegin(ch ssh.Channel) {
 	defer ch.Close()
-	answer := contract.Begun{Version: contract.Version, Guest: guestVersion()}
+	var answer contract.Begun
 	var b contract.Begin
 	err := json.NewDecoder(ch).Decode(&b)
 	if err == nil {
@@ -120,12 +120,6 @@ func setIdentity(machineID, hostname string) error {
 	defer hosts.Close()
 	_, err = io.WriteString(hosts, "127.0.1.1 "+hostname+"\n")
 	return err
-}
-
-// guestVersion is what the builder of the bundle wrote; empty if nothing.
-func guestVersion() string {
-	text, _ := os.ReadFile("/usr/lib/claude-vm/version")
-	return strings.TrimSpace(string(text))
 }
 
 // addEntropy gives the kernel random bytes from the host and makes it use them

@@ -80,9 +80,7 @@ type Begin struct {
 
 // Begun is the guest's answer: Claude runs, or why it does not.
 type Begun struct {
-	Error   string `json:"error,omitempty"`
-	Version int    `json:"version"`
-	Guest   string `json:"guest,omitempty"` // the bundle's own version text
+	Error string `json:"error,omitempty"`
 }
 
 // Status is what the guest has reported so far, in sd_notify(3)'s words.

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+)
+
+// start starts the instance with a request and waits until Claude runs. Its
+// error says which unit failed and why.
+func (v *vm) start(ctx context.Context, out *output, r contract.Request) error {
+	offer, err := v.offer(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer offer.Withdraw()
+	if err := v.ensureUnits(ctx); err != nil {
+		return err
+	}
+	if err := v.awaitGone(ctx); err != nil {
+		return err
+	}
+	stop := v.showProgress(out)
+	began := time.Now()
+	result, err := v.manager.Start(ctx, v.unit())
+	stop()
+	if err != nil {
+		if ctx.Err() != nil { // interrupted: leave nothing half-started
+			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+			defer cancel()
+			if _, err := v.manager.Stop(stopping, v.unit()); err != nil {
+				return fail(exitFailure, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
+			}
+			return fail(128+2, "", "interrupted")
+		}
+		return fail(exitStartFailed, "claude-vm-ctl doctor", "start %s: %w", v.unit(), err)
+	}
+	if result != "done" {
+		return v.explain(ctx, began)
+	}
+	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal) {
+		return fail(exitFailure, "claude-vm-ctl attach"+v.here(), "somebody else has just started the VM on %s, with other arguments", v.dir)
+	}
+	return nil
+}
+
+// offer leaves the request for the setup unit, waiting while another start of
+// the same instance is under way.
+func (v *vm) offer(ctx context.Context, r contract.Request) (*instance.Offer, error) {
+	for {
+		offer, err := v.env.Offer(v.id, r)
+		if !errors.Is(err, instance.ErrStarting) {
+			return offer, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// awaitGone waits for the end of an instance that is being stopped, and then for
+// its setup unit's, which follows: a start in between would go on with the old
+// runtime directory and the old request.
+func (v *vm) awaitGone(ctx context.Context) error {
+	running := false
+	err := v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
+		running = u.Running()
+		return running || u.Gone()
+	})
+	if err != nil || running {
+		return err
+	}
+	return v.manager.Watch(ctx, instance.SetupUnit(v.id), manager.Unit.Gone)
+}
+
+// showProgress shows the unit's status until the returned function is called.
+func (v *vm) showProgress(out *output) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		began := time.Now()
+		for {
+			text := "Starting the VM"
+			if u, err := v.state(ctx); err == nil && u.StatusText != "" && u.Running() {
+				text = oneLine(u.StatusText)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			default:
+				out.progress(fmt.Sprintf("%s … %.0f s", text, time.Since(began).Seconds()))
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+		out.endProgress()
+	}
+}
+
+// explain finds out which of the units failed to start and why.
+func (v *vm) explain(ctx context.Context, began time.Time) error {
+	hint := "claude-vm-ctl logs" + v.here()
+	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
+		u, err := v.manager.Unit(ctx, name)
+		if err != nil || u.ActiveState != "failed" && (u.Result == "success" || u.Result == "") {
+			continue
+		}
+		reason := oneLine(u.StatusText)
+		if reason == "" {
+			reason = lastWords(ctx, name, began)
+		}
+		if reason == "" {
+			reason = "result " + u.Result
+		}
+		if name == instance.SetupUnit(v.id) {
+			return fail(exitHostUnable, "claude-vm-ctl doctor", "%s", reason)
+		}
+		return fail(exitStartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
+	}
+	return fail(exitStartFailed, hint, "the VM on %s was stopped while it started", v.dir)
+}
+
+// ensureUnits makes the manager know our units. A program that runs from a
+// build or store directory links those beside it for this login.
+func (v *vm) ensureUnits(ctx context.Context) error {
+	u, err := v.state(ctx)
+	if err != nil {
+		return err
+	}
+	linked := filepath.Join(v.env.RuntimeDir, "systemd/user")
+	if u.LoadState == "loaded" {
+		if u.Stale && filepath.Dir(u.Fragment) == linked { // built anew since
+			return v.manager.Reload(ctx)
+		}
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	from := filepath.Join(filepath.Dir(filepath.Dir(self)), "lib/systemd/user")
+	units, err := filepath.Glob(filepath.Join(from, "*claude*"))
+	if err != nil || len(units) == 0 {
+		return fail(exitHostUnable, "make install", "the user manager does not know claude-vm@.service, and it is not in %s", from)
+	}
+	if err := os.MkdirAll(linked, 0o755); err != nil {
+		return err
+	}
+	for _, unit := range units {
+		link := filepath.Join(linked, filepath.Base(unit))
+		if old, err := os.Readlink(link); err == nil && old != unit {
+			os.Remove(link)
+		}
+		if err := os.Symlink(unit, link); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return v.manager.Reload(ctx)
+}
