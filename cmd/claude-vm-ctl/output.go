@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
 )
 
@@ -86,7 +85,8 @@ func (o *output) progress(text string) {
 		return
 	}
 	if columns, _, err := term.GetSize(int(o.stderr.Fd())); err == nil {
-		text = ansi.Truncate(text, max(columns-1, 0), "")
+		runes := []rune(text)
+		text = string(runes[:min(len(runes), max(columns-1, 0))])
 	}
 	fmt.Fprintf(o.stderr, "\r\x1b[K%s", text)
 	o.progressing = true
