@@ -25,21 +25,30 @@ func unitBegin(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := limitFiles(); err != nil {
-		return 0, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go relayStatus(ctx)
 	go func() {
 		awaitPID(qemu)
 		cancel(errors.New("QEMU ended; its last words are in the journal"))
 	}()
-	err = begin(ctx, args[0])
-	if err != nil && context.Cause(ctx) != nil {
-		err = context.Cause(ctx)
+	relayed := make(chan struct{})
+	go func() {
+		relayStatus(ctx)
+		close(relayed)
+	}()
+	if err = begin(ctx, args[0]); err != nil {
+		// The connection into a VM ends a moment before the process does.
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case <-time.After(time.Second):
+		}
 	}
-	if errors.Is(err, context.Canceled) {
+	cancel(nil)
+	<-relayed // the last word is ours
+	switch {
+	case err == nil:
+		notify("STATUS=Claude Code is running")
+	case errors.Is(err, context.Canceled):
 		// A stop of a unit that is still starting: no ExecStop= runs.
 		return 0, os.WriteFile(contract.StopMark, nil, 0o600)
 	}
@@ -56,6 +65,10 @@ func begin(ctx context.Context, dir string) error {
 		return err
 	}
 	defer client.Close()
+	// From here on the guest is not as we made it.
+	if err := limitFiles(); err != nil {
+		return err
+	}
 	b, err := newBegin(request, dir)
 	if err != nil {
 		return err
@@ -63,7 +76,6 @@ func begin(ctx context.Context, dir string) error {
 	if err := client.Begin(b); err != nil {
 		return err
 	}
-	notify("STATUS=Claude Code is running")
 	// A restart of the unit asks for the same again, but nobody comes for it.
 	request.Attached = false
 	return instance.WriteRequest(".", request)
@@ -160,8 +172,8 @@ func credentials() (map[string]string, error) {
 // runtime directory, which is small, and without which a login does not work.
 const maxStatusFile = 1 << 20
 
-// limitFiles bounds QEMU's files. LimitFSIZE= would also forbid the memory of
-// the guest, a file that exists by now.
+// limitFiles bounds QEMU's files. LimitFSIZE= in the unit would also forbid the
+// memory of the guest, which is a file, and one that QEMU has made by now.
 func limitFiles() error {
 	pid, err := strconv.Atoi(os.Getenv("MAINPID"))
 	if err != nil {
