@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func FuzzCodec(f *testing.F) {
 	f.Add([]byte("\x7eH0123"), []byte("\x7d\x7e"))
 	f.Fuzz(func(t *testing.T, garbage, data []byte) {
 		hello := word{kindHello, nonce{'0'}}
-		stream := append(append(garbage, hello.bytes()...), stuff(nil, data)...)
+		stream := slices.Concat(garbage, hello.bytes(), stuff(nil, data))
 		var got []byte
 		seen := false
 		var d decoder
