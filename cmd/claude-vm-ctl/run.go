@@ -52,6 +52,9 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	request.Attached = true
+	if err := v.fitTerminal(ctx, &request); err != nil {
+		return 0, err
+	}
 	if err := v.start(ctx, out, request); err != nil {
 		return 0, err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
-	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,41 +58,6 @@ func notify(line string) {
 	if _, err := daemon.SdNotify(false, line); err != nil {
 		fmt.Fprintf(os.Stderr, "tell the user manager %q: %v\n", line, err)
 	}
-}
-
-// unitSetup makes the runtime directory of the instance on args[0].
-func unitSetup(_ context.Context, args []string) (int, error) {
-	env, err := instance.HostEnvironment()
-	if err != nil {
-		return 0, err
-	}
-	path, err := instance.Resolve(args[0])
-	if err != nil {
-		return 0, plain(err)
-	}
-	if err := env.Check(path); err != nil {
-		return 0, err
-	}
-	if path != args[0] && !instance.IsShort(args[0], path) {
-		return 0, fmt.Errorf("%s is a symbolic link: start %s instead", args[0], instance.Unit(instance.Escape(path)))
-	}
-	if err := checkHost(); err != nil {
-		return 0, err
-	}
-	id := instance.Escape(args[0])
-	request, err := env.TakeOffer(id)
-	if err != nil {
-		return 0, err
-	}
-	return 0, env.MakeRuntimeDirectory(id, path, request)
-}
-
-func unitTeardown(_ context.Context, args []string) (int, error) {
-	env, err := instance.HostEnvironment()
-	if err != nil {
-		return 0, err
-	}
-	return 0, env.RemoveRuntimeDirectory(instance.Escape(args[0]))
 }
 
 // unitShare listens on the socket args[0], says that it is ready, and becomes
@@ -185,9 +149,6 @@ func readStatus() contract.Status {
 // unitResult turns what the guest has reported into the unit's result. When
 // systemd has found a failure already, that is the one to keep.
 func unitResult(context.Context, []string) (int, error) {
-	// A restarted unit keeps its runtime directory, and must begin without marks.
-	defer os.Remove(contract.ShareMark)
-	defer os.Remove(contract.StopMark)
 	status := readStatus()
 	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
 		if text := explainResult(result, status); text != "" {

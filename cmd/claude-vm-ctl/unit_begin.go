@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -111,6 +112,8 @@ func newBegin(request contract.Request, dir string) (contract.Begin, error) {
 	if err != nil {
 		return b, err
 	}
+	// A copy: what is added here is not the request's, which a restart repeats.
+	b.Environment = maps.Clone(request.Environment)
 	if b.Environment == nil {
 		b.Environment = map[string]string{}
 	}
@@ -124,7 +127,7 @@ func newBegin(request contract.Request, dir string) (contract.Begin, error) {
 			b.Environment[name] = value
 		}
 	}
-	return b, nil
+	return b, applySettings(&b, os.Getenv)
 }
 
 // hostname makes a name for the guest that a person recognises.
@@ -145,7 +148,8 @@ func hostname(dir, machineID string) string {
 	return base + "-" + machineID[:6]
 }
 
-// credentials reads the unit's credentials; each becomes a variable of Claude.
+// credentials reads the unit's credentials; each that has a variable's name
+// becomes one of Claude's.
 func credentials() (map[string]string, error) {
 	found := map[string]string{}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
@@ -157,6 +161,9 @@ func credentials() (map[string]string, error) {
 		return nil, err
 	}
 	for _, entry := range entries {
+		if !isVariable(entry.Name()) {
+			continue
+		}
 		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
 		if err != nil {
 			return nil, err

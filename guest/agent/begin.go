@@ -8,8 +8,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"os/exec"
-	"strings"
 	"unsafe"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -55,8 +53,11 @@ func (a *agent) begin(b contract.Begin) error {
 		return err
 	}
 	a.report("STATUS=Mounting the work directory")
-	if out, err := exec.Command("systemctl", "start", "work.mount").CombinedOutput(); err != nil {
-		return fmt.Errorf("mount /work: %v: %s", err, strings.TrimSpace(string(out)))
+	if err := mountShare(b); err != nil {
+		return err
+	}
+	if err := writeSettings(b.Settings); err != nil {
+		return err
 	}
 	a.report("STATUS=Starting Claude Code")
 	s, err := startSession(b.Request)

@@ -39,6 +39,8 @@ func command(userName string, argv []string, extra map[string]string) (*exec.Cmd
 	cmd.Env = []string{
 		"HOME=" + u.HomeDir, "USER=" + userName, "LOGNAME=" + userName, "SHELL=/bin/bash",
 		"LANG=C.UTF-8", "PATH=" + os.Getenv("PATH"), "TERM=xterm-256color",
+		// What the host protects in the work directory is a mount of its own.
+		"GIT_DISCOVERY_ACROSS_FILESYSTEM=1",
 	}
 	for k, v := range extra { // exec keeps the last of two equal names
 		cmd.Env = append(cmd.Env, k+"="+v)

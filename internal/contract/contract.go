@@ -6,6 +6,7 @@ package contract
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 )
 
 // Version is raised by every change that makes an older other side fail.
-const Version = 1
+const Version = 2
 
 // Ports. Each SSH port carries one connection; see claude-vm@.service, which
 // makes as many.
@@ -30,6 +31,14 @@ func SSHPort(i int) string { return sshPortPrefix + strconv.Itoa(i) }
 // SSHSocket and SSHLock are the files of the i-th port's host end.
 func SSHSocket(i int) string { return fmt.Sprintf("ssh.%d.sock", i) }
 func SSHLock(i int) string   { return fmt.Sprintf("ssh.%d.lock", i) }
+
+// The virtiofs device and the trees that it always or sometimes has; the other
+// ones are those of Begin.Mounts.
+const (
+	ShareTag  = "share"
+	ShareWork = "work" // for /work
+	ShareHome = "home" // for the home of UserClaude, if that is kept
+)
 
 // Files of an instance's runtime directory.
 const (
@@ -66,15 +75,26 @@ type Request struct {
 	// Attached promises that somebody comes for the streams. Without a
 	// terminal and without this they go to the guest's journal.
 	Attached bool `json:"attached,omitempty"`
+	// Settings are Claude Code's, a JSON object; without them it has those of
+	// its home.
+	Settings json.RawMessage `json:"settings,omitempty"`
+}
+
+// Mount is a tree, or a file, of the share and its place in the guest.
+type Mount struct {
+	Name string `json:"name"`
+	Path string `json:"path"`
 }
 
 // Begin makes an instance out of a booted guest that is like all others.
 type Begin struct {
 	Version int `json:"version"`
 	Request
-	Time      time.Time `json:"time"`      // the host's clock
-	Entropy   []byte    `json:"entropy"`   // for the kernel's random pool
-	MachineID string    `json:"machineID"` // 32 hexadecimal digits
+	Mounts    []Mount   `json:"mounts,omitempty"`
+	Home      bool      `json:"home,omitempty"` // the share has ShareHome
+	Time      time.Time `json:"time"`           // the host's clock
+	Entropy   []byte    `json:"entropy"`        // for the kernel's random pool
+	MachineID string    `json:"machineID"`      // 32 hexadecimal digits
 	Hostname  string    `json:"hostname"`
 }
 

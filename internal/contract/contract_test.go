@@ -49,3 +49,24 @@ func TestUnitHasPorts(t *testing.T) {
 		t.Errorf("ports of the unit mismatch (-want +got):\n%s", diff)
 	}
 }
+
+// TestUnitsHaveShare holds the units against the contract's share.
+func TestUnitsHaveShare(t *testing.T) {
+	for file, texts := range map[string][]string{
+		"claude-vm@.service": {"-device vhost-user-fs-pci,chardev=share,tag=" + ShareTag + " "},
+		"claude-vm-virtiofsd@.service": {
+			" %t/claude-vm/.%i.share/" + ShareWork + ":%h/share/" + ShareWork + " ",
+			" -%t/claude-vm/.%i.share/" + ShareHome + ":%h/share/" + ShareHome + "\n",
+		},
+	} {
+		unit, err := os.ReadFile("../../units/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range texts {
+			if !strings.Contains(string(unit), text) {
+				t.Errorf("no %q in %s", text, file)
+			}
+		}
+	}
+}

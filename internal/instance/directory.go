@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// maxID is the longest id whose longest unit name, virtiofsd's, is a file name:
-// 255 bytes less "claude-vm-virtiofsd@" and ".service".
-const maxID = 255 - len("claude-vm-virtiofsd@") - len(".service")
+// maxID is the longest id with which the longest name, that of the directory of
+// virtiofsd's drop-ins, is a file name.
+const maxID = 255 - len("claude-vm-virtiofsd@.service.d")
 
 // Environment is what instance names and rules depend on.
 type Environment struct {
@@ -46,10 +46,26 @@ func (e Environment) RuntimeDirectory(id string) string {
 	return filepath.Join(e.RuntimeDir, "claude-vm", id)
 }
 
-// WorkLink is the symbolic link to an instance's work directory, beside its
-// runtime directory: QEMU can write in that.
-func (e Environment) WorkLink(id string) string {
-	return filepath.Join(e.RuntimeDir, "claude-vm", "."+id+".work")
+// ShareDirectory has a symbolic link to each tree that an instance shares. It is
+// beside the runtime directory: QEMU can write in that.
+func (e Environment) ShareDirectory(id string) string { return e.beside(id, "share") }
+
+// beside is a file of an instance beside its runtime directory. No id begins
+// with a dot.
+func (e Environment) beside(id, what string) string {
+	return filepath.Join(e.RuntimeDir, "claude-vm", "."+id+"."+what)
+}
+
+// HomeDirectory is where the home of Claude is kept, for one instance or for all
+// of the user's that share one.
+func (e Environment) HomeDirectory(id, kind string) (string, error) {
+	switch kind {
+	case "project":
+		return filepath.Join(e.StateDir, "project", id), nil
+	case "user":
+		return filepath.Join(e.StateDir, "user"), nil
+	}
+	return "", fmt.Errorf("Home=%s: not ephemeral, project or user", kind)
 }
 
 // ID gives the instance of a work directory. A directory whose id is longer
@@ -71,13 +87,18 @@ func (e Environment) ID(dir string) (string, error) {
 	if id = Escape(link); len(id) > maxID {
 		return "", fmt.Errorf("%s: too long for a unit name, and so is %s", path, e.StateDir)
 	}
-	if err := os.MkdirAll(e.StateDir, 0o700); err != nil {
-		return "", err
+	return id, MakeShort(link, path)
+}
+
+// MakeShort makes the short link to path unless it is there.
+func MakeShort(link, path string) error {
+	if err := os.MkdirAll(filepath.Dir(link), 0o700); err != nil {
+		return err
 	}
 	if err := os.Symlink(path, link); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
+		return err
 	}
-	return id, nil
+	return nil
 }
 
 // shortName is the name of the link to a path that is too long. Being a hash,

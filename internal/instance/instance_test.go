@@ -101,7 +101,7 @@ func TestLongDirectoryHasShortID(t *testing.T) {
 	if again, err := e.ID(dir); again != id || err != nil {
 		t.Errorf("second time: %s, %v, want %s", again, err, id)
 	}
-	if len(ShareUnit(id)) > 255 {
+	if len(ShareUnit(id)+".d") > 255 {
 		t.Errorf("unit name of %d bytes", len(ShareUnit(id)))
 	}
 	path, err := Unescape(id)
@@ -166,5 +166,49 @@ func TestOffer(t *testing.T) {
 	}
 	if _, err := os.Stat(e.offerPath("x")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the stale offer is left: %v", err)
+	}
+}
+
+func TestKeptRequest(t *testing.T) {
+	e := environment(t)
+	want := contract.Request{Arguments: []string{"-p", "x"}}
+	asked := false
+	job := func(id uint32) func() (uint32, error) {
+		return func() (uint32, error) { asked = true; return id, nil }
+	}
+	none := func(when string, id uint32) {
+		t.Helper()
+		if got, err := e.TakeKept("x", job(id)); got != nil || err != nil {
+			t.Errorf("%s: %v, %v", when, got, err)
+		}
+	}
+	if err := e.KeepRequest("x", 7); err != nil {
+		t.Errorf("of an instance that never started: %v", err)
+	}
+	none("nothing kept", 7)
+	if asked {
+		t.Error("asks for the job without need")
+	}
+	for _, taker := range []uint32{7, 8} {
+		shares := map[string]string{contract.ShareWork: "/a", "ro0": "/b"}
+		if err := e.MakeRuntimeDirectory("x", shares, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.Readlink(filepath.Join(e.ShareDirectory("x"), "ro0")); got != "/b" {
+			t.Errorf("ro0 -> %s, %v", got, err)
+		}
+		if err := errors.Join(e.KeepRequest("x", 7), e.RemoveRuntimeDirectory("x")); err != nil {
+			t.Fatal(err)
+		}
+		if taker == 8 {
+			none("kept for another job", taker)
+		} else if got, err := e.TakeKept("x", job(taker)); got == nil || !cmp.Equal(want, *got) || err != nil {
+			t.Errorf("kept: %v, %v", got, err)
+		}
+		none("taken before", 7)
+	}
+	left, err := os.ReadDir(filepath.Join(e.RuntimeDir, "claude-vm"))
+	if len(left) > 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

@@ -18,9 +18,7 @@ var ErrStarting = errors.New("somebody else is starting this VM")
 // for the next start to take up.
 type Offer struct{ file *os.File }
 
-func (e Environment) offerPath(id string) string {
-	return filepath.Join(e.RuntimeDir, "claude-vm", "."+id+".request") // no id begins with a dot
-}
+func (e Environment) offerPath(id string) string { return e.beside(id, "request") }
 
 // Offer leaves a request for the start of an instance.
 func (e Environment) Offer(id string, r contract.Request) (*Offer, error) {

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -9,27 +10,80 @@ import (
 )
 
 // MakeRuntimeDirectory makes what an instance has in the runtime directory
-// afresh: its own, with the request that it starts with, and the link to its
-// work directory.
-func (e Environment) MakeRuntimeDirectory(id, work string, r contract.Request) error {
+// afresh: its own, with the request that it starts with, and that of the links
+// to what it shares, by name.
+func (e Environment) MakeRuntimeDirectory(id string, shares map[string]string, r contract.Request) error {
 	if err := e.RemoveRuntimeDirectory(id); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(e.RuntimeDirectory(id), 0o700); err != nil {
-		return err
+	for _, dir := range []string{e.RuntimeDirectory(id), e.ShareDirectory(id)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
 	}
-	if err := os.Symlink(work, e.WorkLink(id)); err != nil {
-		return err
+	for name, path := range shares {
+		if err := os.Symlink(path, filepath.Join(e.ShareDirectory(id), name)); err != nil {
+			return err
+		}
 	}
 	return WriteRequest(e.RuntimeDirectory(id), r)
 }
 
 // RemoveRuntimeDirectory removes what MakeRuntimeDirectory has made.
 func (e Environment) RemoveRuntimeDirectory(id string) error {
-	if err := os.RemoveAll(e.WorkLink(id)); err != nil {
+	return errors.Join(os.RemoveAll(e.ShareDirectory(id)), os.RemoveAll(e.RuntimeDirectory(id)))
+}
+
+// kept is a request that waits for the second half of a restart.
+type kept struct {
+	Job     uint32           `json:"job"`
+	Request contract.Request `json:"request"`
+}
+
+func (e Environment) keptPath(id string) string { return e.beside(id, "restart") }
+
+// KeepRequest keeps the request of an instance that is being restarted by a job
+// of the user manager: the same job will take it up.
+func (e Environment) KeepRequest(id string, job uint32) error {
+	r, err := ReadRequest(e.RuntimeDirectory(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it never started
+	}
+	if err != nil {
 		return err
 	}
-	return os.RemoveAll(e.RuntimeDirectory(id))
+	text, err := json.Marshal(kept{Job: job, Request: r})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(e.keptPath(id), text, 0o600)
+}
+
+// DropKept removes what KeepRequest has kept, if anything.
+func (e Environment) DropKept(id string) error { return os.RemoveAll(e.keptPath(id)) }
+
+// TakeKept gives the request that was kept, if any, to the job that it was kept
+// for. A restart that was called off has left one that nobody may have.
+func (e Environment) TakeKept(id string, job func() (uint32, error)) (*contract.Request, error) {
+	text, err := os.ReadFile(e.keptPath(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(e.keptPath(id)); err != nil {
+		return nil, err
+	}
+	var k kept
+	if err := json.Unmarshal(text, &k); err != nil {
+		return nil, err
+	}
+	now, err := job()
+	if err != nil || now != k.Job {
+		return nil, err
+	}
+	return &k.Request, nil
 }
 
 // ReadRequest reads the request in a runtime directory.

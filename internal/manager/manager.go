@@ -36,6 +36,7 @@ type Unit struct {
 	StatusText  string
 	Fragment    string // path of the unit file
 	Stale       bool   // the unit file has changed since it was read
+	Wanted      bool   // by another unit, which keeps this one loaded
 	MainPID     uint32
 	Since       time.Time // of the present ActiveState
 }
@@ -49,8 +50,7 @@ func (u Unit) Gone() bool { return u.ActiveState == "inactive" || u.ActiveState 
 // Dial connects to the manager of the calling user. The connection outlives
 // ctx: what was begun must be undone after an interrupt.
 func Dial(ctx context.Context) (*Manager, error) {
-	m := &Manager{}
-	units, err := systemd.NewConnection(func() (*dbus.Conn, error) {
+	return dial(ctx, func() (*dbus.Conn, error) {
 		c, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(context.WithoutCancel(ctx)))
 		if err != nil {
 			return nil, err
@@ -60,12 +60,36 @@ func Dial(ctx context.Context) (*Manager, error) {
 		}
 		if err != nil {
 			c.Close()
+		}
+		return c, err
+	})
+}
+
+// DialDirect connects to the manager's own socket in the runtime directory, for
+// what runs in a unit: at a logout the bus may be gone first. Ref and Watch do
+// not work without a bus.
+func DialDirect(ctx context.Context, runtimeDir string) (*Manager, error) {
+	address := "unix:path=" + dbus.EscapeBusAddressValue(runtimeDir+"/systemd/private")
+	return dial(ctx, func() (*dbus.Conn, error) {
+		c, err := dbus.Dial(address, dbus.WithContext(context.WithoutCancel(ctx)))
+		if err != nil {
 			return nil, err
 		}
-		if m.calls == nil {
+		if err = c.Auth(nil); err != nil {
+			c.Close()
+		}
+		return c, err
+	})
+}
+
+func dial(ctx context.Context, connect func() (*dbus.Conn, error)) (*Manager, error) {
+	m := &Manager{}
+	units, err := systemd.NewConnection(func() (*dbus.Conn, error) {
+		c, err := connect()
+		if err == nil && m.calls == nil {
 			m.calls = c
 		}
-		return c, nil
+		return c, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
@@ -131,10 +155,42 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	}
 	u.Stale, _ = p["NeedDaemonReload"].(bool)
 	u.MainPID, _ = p["MainPID"].(uint32)
+	for _, key := range []string{"WantedBy", "RequiredBy", "UpheldBy"} {
+		by, _ := p[key].([]string)
+		u.Wanted = u.Wanted || len(by) > 0
+	}
 	if t, _ := p["StateChangeTimestamp"].(uint64); t > 0 {
 		u.Since = time.UnixMicro(int64(t))
 	}
 	return u, nil
+}
+
+// Job is what the manager is doing, or about to do, with a unit.
+type Job struct {
+	ID   uint32 // 0 if there is none
+	Type string // start, stop, restart, …
+}
+
+// Job gives the unit's job. The two halves of a restart have one id; the second
+// is a start.
+func (m *Manager) Job(ctx context.Context, name string) (Job, error) {
+	p, err := m.units.GetUnitPropertyContext(ctx, name, "Job")
+	if err != nil {
+		return Job{}, err
+	}
+	var id uint32
+	var path dbus.ObjectPath
+	fields, _ := p.Value.Value().([]any)
+	if err := dbus.Store(fields, &id, &path); err != nil || id == 0 {
+		return Job{}, err
+	}
+	const jobType = "org.freedesktop.systemd1.Job.JobType"
+	value, err := m.calls.Object("org.freedesktop.systemd1", path).GetProperty(jobType)
+	if err != nil {
+		return Job{}, err
+	}
+	text, _ := value.Value().(string)
+	return Job{ID: id, Type: text}, nil
 }
 
 // Environment gives a service's Environment=.

@@ -96,7 +96,8 @@ func TestStopOfHungGuest(t *testing.T) {
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "restart")
-	p.start()
+	p.dropin(p.unit(), vmFile, "Restart=on-failure")
+	p.ctl("start", ".", "--", "--model", "sonnet").ok()
 	for i := range 10 {
 		before := p.property("InvocationID")
 		p.systemctl("restart", p.unit()).ok()
@@ -104,9 +105,21 @@ func TestRestarts(t *testing.T) {
 			t.Fatalf("restart %d: the same invocation", i)
 		}
 	}
-	p.guest("true")
-	// A start of what runs is no second one.
+	// A restart, also one of systemd's own, is given the same request.
+	again := "claude\n--model\nsonnet\n"
+	if got := p.claude(); got != again {
+		t.Errorf("after ten restarts Claude's arguments are %q", got)
+	}
 	before := p.property("InvocationID")
+	p.killMain(p.unit())
+	p.eventually("systemd restarts it", func() bool {
+		return p.property("InvocationID") != before && p.property("ActiveState") == "active"
+	})
+	if got := p.claude(); got != again {
+		t.Errorf("after a failure Claude's arguments are %q", got)
+	}
+	// A start of what runs is no second one.
+	before = p.property("InvocationID")
 	p.ctl("start", ".").ok()
 	if after := p.property("InvocationID"); after != before {
 		t.Error("start of a running VM made another one")
@@ -114,6 +127,9 @@ func TestRestarts(t *testing.T) {
 	p.ctl("restart", ".").ok()
 	if after := p.property("InvocationID"); after == before {
 		t.Error("restart: the same invocation")
+	}
+	if got := p.claude(); got != "claude\n" {
+		t.Errorf("after claude-vm-ctl restart Claude's arguments are %q", got)
 	}
 	if out := p.ctl("status", "--json", ".").ok().stdout; !strings.Contains(out, `"state":"active","status":"Claude Code is running"`) {
 		t.Errorf("status --json: %s", out)
@@ -172,7 +188,7 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "defaults")
 	text := p.systemctl("cat", p.unit()).ok().stdout
-	for _, want := range []string{"MEMORY=4096M", "CPUS=4", "NETDEV=user,id=net0\n"} {
+	for _, want := range []string{"MEMORY=4096M", "CPUS=4", "NETWORK=-netdev user,id=net0 "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in the unit", want)
 		}

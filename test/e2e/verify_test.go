@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -58,10 +60,14 @@ func (p *project) wantConfined() {
 			p.t.Errorf("QEMU sees %q in %s, want %q", got, dir, want)
 		}
 	}
-	// virtiofsd: nothing but the directory.
+	// virtiofsd: nothing but the directory, in one that cannot be written.
 	p.write("only", "")
-	if got := names(p, p.rootOf(instance.ShareUnit(p.id))); got != "only" {
-		p.t.Errorf("virtiofsd sees %q", got)
+	share := p.rootOf(instance.ShareUnit(p.id))
+	if root, work := names(p, share), names(p, filepath.Join(share, "work")); root != "work" || work != "only" {
+		p.t.Errorf("virtiofsd sees %q, and %q in work", root, work)
+	}
+	if err := os.WriteFile(filepath.Join(share, "beside"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
+		p.t.Errorf("something can be put beside work: %v", err)
 	}
 }
 

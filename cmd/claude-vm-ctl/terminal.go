@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+)
+
+// fitTerminal makes the request of somebody who will attach agree with what the
+// unit's settings say about Claude's terminal.
+func (v *vm) fitTerminal(ctx context.Context, r *contract.Request) error {
+	if err := v.ensureUnits(ctx); err != nil {
+		return err
+	}
+	env, err := v.manager.Environment(ctx, v.unit())
+	if err != nil {
+		return err
+	}
+	switch env["CLAUDE_TERMINAL"] {
+	case terminalNo:
+		r.Terminal = false
+	case terminalYes:
+		if !r.Terminal {
+			return fail(exitUsage, "claude-vm-ctl start"+v.here(), "Claude has a terminal here (Terminal=yes), and this is none")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+)
+
+// This file reads the variables of the units that are more than a word. The
+// units list them.
+
+// Values of CLAUDE_TERMINAL= and CLAUDE_HOME=; empty is the first of each.
+const (
+	terminalAuto  = "auto"
+	terminalYes   = "yes"
+	terminalNo    = "no"
+	homeEphemeral = "ephemeral"
+)
+
+// mountPairs reads MOUNTS=: names and paths by turns. A name becomes that of a
+// file.
+func mountPairs(text string) ([]contract.Mount, error) {
+	words, err := splitWords(text)
+	if err != nil {
+		return nil, fmt.Errorf("MOUNTS=: %w", err)
+	}
+	if len(words)%2 != 0 {
+		return nil, errors.New("MOUNTS=: a name without a path")
+	}
+	var mounts []contract.Mount
+	for i := 0; i < len(words); i += 2 {
+		name := words[i]
+		if name == "" || strings.ContainsAny(name, "./") || name == contract.ShareWork || name == contract.ShareHome {
+			return nil, fmt.Errorf("MOUNTS=: %q cannot be a name", name)
+		}
+		mounts = append(mounts, contract.Mount{Name: name, Path: words[i+1]})
+	}
+	return mounts, nil
+}
+
+// applySettings adds to b what the unit's variables say.
+func applySettings(b *contract.Begin, getenv func(string) string) error {
+	arguments, err := splitWords(getenv("CLAUDE_ARGUMENTS"))
+	if err != nil {
+		return fmt.Errorf("CLAUDE_ARGUMENTS=: %w", err)
+	}
+	b.Arguments = append(arguments, b.Arguments...)
+	variables, err := splitWords(getenv("CLAUDE_ENVIRONMENT"))
+	if err != nil {
+		return fmt.Errorf("CLAUDE_ENVIRONMENT=: %w", err)
+	}
+	for _, word := range variables {
+		name, value, found := strings.Cut(word, "=")
+		if !found || !isVariable(name) {
+			return fmt.Errorf("CLAUDE_ENVIRONMENT=: %q is not NAME=VALUE", word)
+		}
+		b.Environment[name] = value
+	}
+	switch text := getenv("CLAUDE_TERMINAL"); text {
+	case "", terminalAuto:
+	case terminalYes, terminalNo:
+		b.Terminal = text == terminalYes
+	default:
+		return fmt.Errorf("CLAUDE_TERMINAL=%s: not auto, yes or no", text)
+	}
+	home := getenv("CLAUDE_HOME")
+	b.Home = home != "" && home != homeEphemeral
+	if b.Mounts, err = mountPairs(getenv("MOUNTS")); err != nil {
+		return err
+	}
+	for i, m := range b.Mounts {
+		b.Mounts[i].Path = filepath.Clean(m.Path)
+		if !filepath.IsAbs(m.Path) || b.Mounts[i].Path == "/" {
+			return fmt.Errorf("MOUNTS=: %s: not an absolute path of something in the guest", m.Path)
+		}
+	}
+	return nil
+}
+
+// isVariable says whether name can be that of an environment variable.
+func isVariable(name string) bool {
+	for i, r := range name {
+		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return name != ""
+}

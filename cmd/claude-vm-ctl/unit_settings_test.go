@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+func TestApplySettings(t *testing.T) {
+	request := contract.Request{Arguments: []string{"-p", "x"}, Terminal: true}
+	for name, c := range map[string]struct {
+		env  map[string]string
+		want contract.Begin
+		err  string
+	}{
+		"nothing": {
+			want: contract.Begin{Request: request},
+		},
+		"defaults by name": {
+			env:  map[string]string{"CLAUDE_TERMINAL": "auto", "CLAUDE_HOME": "ephemeral"},
+			want: contract.Begin{Request: request},
+		},
+		"all": {
+			env: map[string]string{
+				"CLAUDE_ARGUMENTS": `--model "a b"`, "CLAUDE_ENVIRONMENT": `A=2 "B=x y=z"`, "CLAUDE_TERMINAL": "no",
+				"CLAUDE_HOME": "project", "MOUNTS": `rw0 "/a b" ro1 /c/./d/`,
+			},
+			want: contract.Begin{
+				Request: contract.Request{
+					Arguments:   []string{"--model", "a b", "-p", "x"},
+					Environment: map[string]string{"A": "2", "B": "x y=z"},
+				},
+				Mounts: []contract.Mount{{Name: "rw0", Path: "/a b"}, {Name: "ro1", Path: "/c/d"}},
+				Home:   true,
+			},
+		},
+		"no variable":       {env: map[string]string{"CLAUDE_ENVIRONMENT": "A"}, err: `"A" is not NAME=VALUE`},
+		"no name":           {env: map[string]string{"CLAUDE_ENVIRONMENT": "1A=x"}, err: "is not NAME=VALUE"},
+		"no such terminal":  {env: map[string]string{"CLAUDE_TERMINAL": "maybe"}, err: "not auto, yes or no"},
+		"half a mount":      {env: map[string]string{"MOUNTS": "rw0"}, err: "a name without a path"},
+		"relative mount":    {env: map[string]string{"MOUNTS": "rw0 a"}, err: "not an absolute path"},
+		"mount on all":      {env: map[string]string{"MOUNTS": "rw0 /.."}, err: "not an absolute path"},
+		"name of the work":  {env: map[string]string{"MOUNTS": "work /a"}, err: "cannot be a name"},
+		"name with a slash": {env: map[string]string{"MOUNTS": "../x /a"}, err: "cannot be a name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := contract.Begin{Request: request}
+			got.Environment = map[string]string{}
+			if _, ok := c.env["CLAUDE_ENVIRONMENT"]; ok {
+				got.Environment["A"] = "the caller's"
+			}
+			if c.want.Environment == nil {
+				c.want.Environment = map[string]string{}
+			}
+			err := applySettings(&got, func(name string) string { return c.env[name] })
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Errorf("error %v, want %q", err, c.err)
+				}
+				return
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
+				t.Errorf("applySettings() mismatch (-want +got):\n%s%v", diff, err)
+			}
+		})
+	}
+}
+
+func TestReadSettings(t *testing.T) {
+	dir := t.TempDir()
+	file := func(text string) string {
+		path := filepath.Join(dir, "settings")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if got, err := readSettings(""); got != nil || err != nil {
+		t.Errorf("without a path: %s, %v", got, err)
+	}
+	if got, err := readSettings(file("{\n}")); !json.Valid(got) || err != nil {
+		t.Errorf("an object: %s, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		"":     "not a JSON object",
+		"[]":   "not a JSON object",
+		"null": "not a JSON object",
+		"{} x": "not a JSON object",
+		`{"a":"` + strings.Repeat("x", maxSettings) + `"}`: "larger than 1 MiB",
+	} {
+		if _, err := readSettings(file(text)); err == nil || !strings.HasPrefix(err.Error(), "SettingsFile="+dir+"/settings: "+want) {
+			t.Errorf("%.10q: %v, want %q", text, err, want)
+		}
+	}
+	for path, want := range map[string]string{dir: "not a file", dir + "/none": "no such file or directory"} {
+		if _, err := readSettings(path); err == nil || err.Error() != "SettingsFile="+path+": "+want {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestMountSource(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := instance.Environment{Home: root + "/home/me", RuntimeDir: root + "/run", StateDir: root + "/home/me/state"}
+	for _, dir := range []string{env.Home, env.RuntimeDir, root + "/srv"} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(root+"/srv", root+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{root + "/srv/file", root + "/run/bus"} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]string{"/srv": "/srv", "/link": "/srv", "/link/file": "/srv/file"} {
+		if got, err := mountSource(env, root+path); got != root+want || err != nil {
+			t.Errorf("%s: %s, %v, want %s", path, got, err, want)
+		}
+	}
+	for path, want := range map[string]string{
+		"srv": "not an absolute path", root + "/none": "no such file or directory", "/dev/null": "neither a directory nor a file",
+		env.Home: "your home directory", root: "your home directory is in it", root + "/run/bus": "in your runtime directory",
+	} {
+		if _, err := mountSource(env, path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestWorkDirectoryMakesShortLink(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := instance.Environment{Home: root + "/home", RuntimeDir: root + "/run", StateDir: root + "/state"}
+	long := filepath.Join(root, strings.Repeat("long-", 40), strings.Repeat("long-", 40))
+	if err := os.MkdirAll(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	id, err := env.ID(long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := instance.Unescape(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(env.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := workDirectory(env, link, ""); err == nil {
+		t.Error("a link that is not there leads somewhere")
+	}
+	if got, err := workDirectory(env, link, long); got != long || err != nil {
+		t.Errorf("workDirectory() = %s, %v, want %s", got, err, long)
+	}
+	if _, err := workDirectory(env, filepath.Join(env.StateDir, "other"), long); err == nil {
+		t.Error("a name that is not the short link's leads somewhere")
+	}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// unitSetup makes the runtime directory of the instance on args[0].
+func unitSetup(ctx context.Context, args []string) (int, error) {
+	// Settings that cannot be understood must not start a VM without them.
+	if text := os.Getenv("REFUSAL"); text != "" {
+		return 0, errors.New(text)
+	}
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, err
+	}
+	path, err := workDirectory(env, args[0], os.Getenv("WORK_DIRECTORY"))
+	if err != nil {
+		return 0, err
+	}
+	if err := checkHost(); err != nil {
+		return 0, err
+	}
+	id := instance.Escape(args[0])
+	shares, err := sharesOf(env, id)
+	if err != nil {
+		return 0, err
+	}
+	shares[contract.ShareWork] = path
+	settings, err := readSettings(os.Getenv("SETTINGS_FILE"))
+	if err != nil {
+		return 0, err
+	}
+	request, err := takeRequest(ctx, env, id)
+	if err != nil {
+		return 0, err
+	}
+	request.Settings = settings
+	return 0, env.MakeRuntimeDirectory(id, shares, request)
+}
+
+// workDirectory gives the directory that the unit's instance stands for, after
+// making the short link that the instance is, if it is one.
+func workDirectory(env instance.Environment, name, long string) (string, error) {
+	if long != "" && instance.IsShort(name, long) {
+		if err := instance.MakeShort(name, long); err != nil {
+			return "", err
+		}
+	}
+	path, err := instance.Resolve(name)
+	if err != nil {
+		return "", plain(err)
+	}
+	if err := env.Check(path); err != nil {
+		return "", err
+	}
+	if path != name && !instance.IsShort(name, path) {
+		return "", fmt.Errorf("%s is a symbolic link: start %s instead", name, instance.Unit(instance.Escape(path)))
+	}
+	return path, nil
+}
+
+// sharesOf gives what the instance shares beside its work directory, by name.
+func sharesOf(env instance.Environment, id string) (map[string]string, error) {
+	shares := map[string]string{}
+	mounts, err := mountPairs(os.Getenv("MOUNTS"))
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range mounts {
+		if shares[m.Name], err = mountSource(env, m.Path); err != nil {
+			return nil, fmt.Errorf("Mount=%s: %w", m.Path, err)
+		}
+	}
+	if kind := os.Getenv("CLAUDE_HOME"); kind != "" && kind != homeEphemeral {
+		dir, err := env.HomeDirectory(id, kind)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+		shares[contract.ShareHome] = dir
+	}
+	return shares, nil
+}
+
+// mountSource gives the path of what is mounted, free of symbolic links.
+func mountSource(env instance.Environment, path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", errors.New("not an absolute path")
+	}
+	found, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", reason(err)
+	}
+	info, err := os.Stat(found)
+	if err != nil {
+		return "", reason(err)
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return "", errors.New("neither a directory nor a file")
+	}
+	return found, env.Check(found)
+}
+
+// reason is a path error without its path, which the message names already.
+func reason(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// maxSettings bounds a settings file, in bytes: it goes through the runtime
+// directory, which is small.
+const maxSettings = 1 << 20
+
+// readSettings reads Claude Code's settings; none without a path.
+func readSettings(path string) (json.RawMessage, error) {
+	if path == "" {
+		return nil, nil
+	}
+	refuse := func(err error) (json.RawMessage, error) {
+		return nil, fmt.Errorf("SettingsFile=%s: %w", path, reason(err))
+	}
+	// A pipe would be waited for.
+	if info, err := os.Stat(path); err != nil {
+		return refuse(err)
+	} else if !info.Mode().IsRegular() {
+		return refuse(errors.New("not a file"))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return refuse(err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	if err != nil {
+		return refuse(err)
+	}
+	if len(text) > maxSettings {
+		return refuse(errors.New("larger than 1 MiB"))
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil {
+		return refuse(fmt.Errorf("not a JSON object: %w", err))
+	}
+	if object == nil {
+		return refuse(errors.New("not a JSON object: null"))
+	}
+	return text, nil
+}
+
+// takeRequest gives the request of this start: after a restart that of the run
+// before, else the one that was left for it.
+func takeRequest(ctx context.Context, env instance.Environment, id string) (contract.Request, error) {
+	kept, err := env.TakeKept(id, func() (uint32, error) {
+		job, err := setupJob(ctx, env, id)
+		return job.ID, err
+	})
+	if err != nil {
+		// Less than what was asked for, but a VM; the journal has the reason.
+		fmt.Fprintf(os.Stderr, "the request of the run before: %v\n", err)
+	}
+	if kept != nil {
+		return *kept, nil
+	}
+	return env.TakeOffer(id)
+}

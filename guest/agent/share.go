@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"golang.org/x/sys/unix"
+)
+
+// settingsFile is where the session finds Claude Code's settings.
+const settingsFile = "/run/claude-vm/settings.json"
+
+// mountShare brings the trees of the host's share to their places.
+func mountShare(b contract.Begin) error {
+	owner, err := lookupOwner(contract.UserClaude)
+	if err != nil {
+		return err
+	}
+	mounts := []contract.Mount{{Name: contract.ShareWork, Path: workDir}}
+	if b.Home {
+		mounts = append(mounts, contract.Mount{Name: contract.ShareHome, Path: owner.home})
+	}
+	mounts = append(mounts, b.Mounts...)
+	// What is in another comes after it.
+	slices.SortStableFunc(mounts, func(a, b contract.Mount) int { return strings.Compare(a.Path, b.Path) })
+	trees, err := openTrees(mounts, owner.home)
+	if err != nil {
+		return err
+	}
+	for i, tree := range trees {
+		if err := tree.attach(mounts[i].Path, owner); err != nil {
+			return fmt.Errorf("mount %s: %w", mounts[i].Path, err)
+		}
+		unix.Close(tree.fd)
+	}
+	return nil
+}
+
+// tree is a part of the share, mounted nowhere yet.
+type tree struct {
+	fd  int
+	dir bool // else a file
+}
+
+// openTrees mounts the share where nobody else sees it, in a mount namespace of
+// a thread of its own, and takes the trees out. If they were bound from a place
+// that is then unmounted, what is mounted in them would be unmounted as well.
+func openTrees(mounts []contract.Mount, home string) (trees []tree, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: nobody else may run in there
+		trees, err = openTreesHere(mounts, home)
+	}()
+	<-done
+	return trees, err
+}
+
+func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
+	const dir = "/run/claude-vm"
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return nil, os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return nil, os.NewSyscallError("mount", err)
+	}
+	if err := unix.Mount(contract.ShareTag, dir, "virtiofs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		return nil, fmt.Errorf("mount the host's share: %w", err)
+	}
+	// The runtime keeps the thread, and so the namespace, if it is its first one.
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	var trees []tree
+	for _, m := range mounts {
+		path := filepath.Join(dir, m.Name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("mount %s: not shared by the host: %w", m.Path, err)
+		}
+		if m.Name == contract.ShareHome {
+			if err := fillHome(path, home); err != nil {
+				return nil, fmt.Errorf("fill %s: %w", home, err)
+			}
+		}
+		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return nil, &os.PathError{Op: "open_tree", Path: path, Err: err}
+		}
+		trees = append(trees, tree{fd: fd, dir: info.IsDir()})
+	}
+	return trees, nil
+}
+
+// attach mounts the tree on target, which it makes.
+func (t tree) attach(target string, o owner) error {
+	err := o.makeDirectories(filepath.Dir(target))
+	if err == nil && t.dir {
+		err = o.makeDirectories(target)
+	} else if err == nil {
+		err = o.makeFile(target)
+	}
+	if err != nil {
+		return err
+	}
+	return unix.MoveMount(t.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
+}
+
+// owner is a user of the guest, to whom belongs what is made in its home.
+type owner struct {
+	home     string
+	uid, gid int
+}
+
+func lookupOwner(name string) (owner, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return owner{}, err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return owner{}, err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	return owner{home: u.HomeDir, uid: uid, gid: gid}, err
+}
+
+// own gives a new file to the owner if it is in the owner's home.
+func (o owner) own(path string) error {
+	if !strings.HasPrefix(path, o.home+"/") {
+		return nil
+	}
+	return os.Lchown(path, o.uid, o.gid)
+}
+
+// makeDirectories makes a directory and those that it is in.
+func (o owner) makeDirectories(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := o.makeDirectories(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return err
+	}
+	return o.own(path)
+}
+
+// makeFile makes an empty file unless there is something.
+func (o owner) makeFile(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return o.own(path)
+}
+
+// fillHome gives a home that is kept, at its first start, what a new user's home
+// has. There, all that root makes is the user's.
+func fillHome(kept, home string) error {
+	if empty, err := isEmpty(kept); !empty || err != nil {
+		return err
+	}
+	for _, from := range []string{home, "/etc/skel"} {
+		if empty, err := isEmpty(from); !empty && err == nil {
+			return os.CopyFS(kept, os.DirFS(from))
+		}
+	}
+	return nil
+}
+
+func isEmpty(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	return len(entries) == 0, err
+}
+
+// writeSettings leaves Claude Code's settings for the session, which as the user
+// puts them into the home: in one that is kept, root might be led astray.
+func writeSettings(settings []byte) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	o, err := lookupOwner(contract.UserClaude)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(settingsFile, settings, 0o600); err != nil {
+		return err
+	}
+	return os.Chown(settingsFile, o.uid, o.gid)
+}
