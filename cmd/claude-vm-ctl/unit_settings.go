@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
 // This file reads the variables of the units that are more than a word. The
@@ -23,7 +24,7 @@ const (
 // mountPairs reads MOUNTS=: names and paths by turns. A name becomes that of a
 // file.
 func mountPairs(text string) ([]contract.Mount, error) {
-	words, err := splitWords(text)
+	words, err := unitfile.Split(text)
 	if err != nil {
 		return nil, fmt.Errorf("MOUNTS=: %w", err)
 	}
@@ -43,12 +44,12 @@ func mountPairs(text string) ([]contract.Mount, error) {
 
 // applySettings adds to b what the unit's variables say.
 func applySettings(b *contract.Begin, getenv func(string) string) error {
-	arguments, err := splitWords(getenv("CLAUDE_ARGUMENTS"))
+	arguments, err := unitfile.Split(getenv("CLAUDE_ARGUMENTS"))
 	if err != nil {
 		return fmt.Errorf("CLAUDE_ARGUMENTS=: %w", err)
 	}
 	b.Arguments = append(arguments, b.Arguments...)
-	variables, err := splitWords(getenv("CLAUDE_ENVIRONMENT"))
+	variables, err := unitfile.Split(getenv("CLAUDE_ENVIRONMENT"))
 	if err != nil {
 		return fmt.Errorf("CLAUDE_ENVIRONMENT=: %w", err)
 	}
