@@ -79,15 +79,24 @@ func (e Environment) ID(dir string) (string, error) {
 	if err := e.Check(path); err != nil {
 		return "", err
 	}
-	id := Escape(path)
-	if len(id) <= maxID {
-		return id, nil
+	id, link, err := e.PathID(path)
+	if err == nil && link != "" {
+		err = MakeShort(link, path)
 	}
-	link := filepath.Join(e.StateDir, shortName(path))
+	return id, err
+}
+
+// PathID gives the id of a path as ID does, without a look at the file system,
+// and the short link that it needs, if it needs one.
+func (e Environment) PathID(path string) (id, link string, err error) {
+	if id = Escape(path); len(id) <= maxID {
+		return id, "", nil
+	}
+	link = filepath.Join(e.StateDir, shortName(path))
 	if id = Escape(link); len(id) > maxID {
-		return "", fmt.Errorf("%s: too long for a unit name, and so is %s", path, e.StateDir)
+		return "", "", fmt.Errorf("%s: too long for a unit name, and so is %s", path, e.StateDir)
 	}
-	return id, MakeShort(link, path)
+	return id, link, nil
 }
 
 // MakeShort makes the short link to path unless it is there.

@@ -1,0 +1,150 @@
+// claude-vm-generator is a user generator, systemd.generator(7): it turns .vm
+// files into drop-ins and links of claude-vm's units.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"golang.org/x/sys/unix"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+const help = `usage: claude-vm-generator DIRECTORY [EARLY LATE]
+       claude-vm-generator --dry-run
+       claude-vm-generator --check FILE...
+
+Turn .vm files into drop-ins and links of claude-vm's units. systemd's user
+manager calls it with the directories, of which only the first is written to.
+
+  --dry-run   print what would be written
+  --check     check files and their drop-ins only; the exit status is 1 if one
+              is wrong
+  --version   print the version
+
+  claude-vm-generator --check ~/.config/claude-vm/web.vm
+
+man claude-vm-generator, man claude-vm.vm
+`
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout io.Writer, stderr *os.File) int {
+	report := reporter{stderr: stderr, journal: isJournal(stderr)}
+	flags := flag.NewFlagSet("claude-vm-generator", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	dryRun := flags.Bool("dry-run", false, "")
+	check := flags.Bool("check", false, "")
+	showVersion := flags.Bool("version", false, "")
+	err := flags.Parse(args)
+	args = flags.Args()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, help)
+		return 0
+	case err != nil:
+		return report.usage(err.Error())
+	case *showVersion:
+		fmt.Fprintln(stdout, version)
+		return 0
+	case *check && *dryRun:
+		return report.usage("--check and --dry-run exclude each other")
+	case *check && len(args) == 0:
+		return report.usage("--check needs a file")
+	case *dryRun && len(args) > 0:
+		return report.usage("--dry-run takes no directory")
+	case !*check && !*dryRun && (len(args) == 0 || len(args) > 3):
+		return report.usage(fmt.Sprintf("one to three directories, not %d", len(args)))
+	}
+	specifiers, err := vmfile.Environment()
+	if err != nil {
+		return report.failure(err)
+	}
+	switch {
+	case *check:
+		return report.files(vmfile.Check(args, specifiers))
+	case *dryRun:
+		tree := generate(specifiers, report)
+		if err := tree.Print(stdout); err != nil {
+			return report.failure(err)
+		}
+		return 0
+	}
+	err = unittree.Guarded(args[0], func() error { return generate(specifiers, report).Write(args[0]) })
+	if err != nil {
+		return report.failure(err)
+	}
+	return 0
+}
+
+// generate makes the tree; what is wrong with the files is told on the way.
+func generate(specifiers vmfile.Specifiers, report reporter) unittree.Tree {
+	set := vmfile.Load(vmfile.SearchPath(specifiers), specifiers)
+	tree, errs := unittree.Build(set, specifiers.Instances())
+	report.files(append(set.Errors, errs...))
+	return tree
+}
+
+// reporter tells what is wrong on standard error. The user manager's generators
+// have its own, which is the journal; a user cannot write to /dev/kmsg.
+type reporter struct {
+	stderr  *os.File
+	journal bool
+}
+
+// isJournal says whether f is the stream to the journal that systemd has opened.
+func isJournal(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
+// line writes one with a syslog priority, for the journal, or a label, for people.
+func (r reporter) line(priority int, label, text string) {
+	if r.journal {
+		fmt.Fprintf(r.stderr, "<%d>%s\n", priority, text)
+		return
+	}
+	fmt.Fprintf(r.stderr, "%s%s\n", label, text)
+}
+
+const (
+	priorityError  = 3
+	priorityNotice = 5
+)
+
+// files tells the faults of files and gives the exit status.
+func (r reporter) files(errs []*unitfile.Error) int {
+	for _, e := range errs {
+		r.line(priorityError, "", e.Error())
+		if e.Hint != "" {
+			r.line(priorityNotice, "\thint: ", e.Hint)
+		}
+	}
+	return min(len(errs), 1)
+}
+
+func (r reporter) usage(text string) int {
+	r.line(priorityError, "claude-vm-generator: error: ", text)
+	r.line(priorityNotice, "claude-vm-generator: hint: ", "claude-vm-generator --help")
+	return 2
+}
+
+func (r reporter) failure(err error) int {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = fmt.Errorf("%s: %w", p.Path, p.Err)
+	}
+	r.line(priorityError, "claude-vm-generator: error: ", err.Error())
+	return 1
+}

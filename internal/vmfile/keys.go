@@ -1,0 +1,250 @@
+// Package vmfile is the meaning of .vm files: which keys there are, where the
+// files are found, and which VMs they describe. It only reads files.
+package vmfile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// Key is one that .vm files know. From the table of them come the reading, the
+// options of claude-vm-ctl, and, by a test, the manual's list.
+type Key struct {
+	Section, Name string
+	Flag          string // the option of claude-vm-ctl without --; may be empty
+	Value         string // how to call the value in help
+	Default       string // for people
+	Doc           string // one line, as in help
+
+	// words says that the value is a list: in quotes where a word has blanks,
+	// appended at each assignment, emptied by an empty one.
+	words bool
+	// set takes a value or one word of it.
+	set func(v *vm.VM, value string) error
+	// reset does what an empty value does; base has the units' defaults.
+	reset func(v *vm.VM, base vm.VM)
+}
+
+// Keys are all keys, in the manual's order.
+var Keys = []Key{
+	{Section: "VM", Name: "WorkDirectory", Value: "PATH", Doc: "The directory that the VM sees; required",
+		set: setWorkDirectory, reset: func(v *vm.VM, b vm.VM) { v.WorkDirectory = "" }},
+	{Section: "VM", Name: "Memory", Flag: "memory", Value: "SIZE", Default: "4G", Doc: "Memory of the guest",
+		set: setMemory, reset: func(v *vm.VM, b vm.VM) { v.Memory = b.Memory }},
+	{Section: "VM", Name: "CPUs", Flag: "cpus", Value: "NUMBER", Default: "4", Doc: "Processors of the guest",
+		set: setCPUs, reset: func(v *vm.VM, b vm.VM) { v.CPUs = b.CPUs }},
+	{Section: "VM", Name: "Accelerator", Value: "auto|kvm|tcg", Default: "auto", Doc: "What runs the guest's code; auto is KVM, or else emulation",
+		set:   func(v *vm.VM, s string) error { return choose(&v.Accelerator, s, "auto", "kvm", "tcg") },
+		reset: func(v *vm.VM, b vm.VM) { v.Accelerator = b.Accelerator }},
+	{Section: "VM", Name: "Guest", Value: "PATH", Default: "the installed one", Doc: "Directory of another guest bundle",
+		set: setGuest, reset: func(v *vm.VM, b vm.VM) { v.Guest = "" }},
+	{Section: "VM", Name: "QEMUArguments", Value: "WORDS", Doc: "Further arguments of QEMU", words: true,
+		set:   func(v *vm.VM, s string) error { return appendText(&v.QEMUArguments, s) },
+		reset: func(v *vm.VM, b vm.VM) { v.QEMUArguments = nil }},
+
+	{Section: "Claude", Name: "Arguments", Value: "WORDS", Doc: "Arguments of Claude Code, before those of claude-vm-ctl run", words: true,
+		set:   func(v *vm.VM, s string) error { v.Arguments = append(v.Arguments, s); return nil },
+		reset: func(v *vm.VM, b vm.VM) { v.Arguments = nil }},
+	{Section: "Claude", Name: "SkipPermissions", Value: "BOOLEAN", Default: "no", Doc: "Whether Claude acts without asking (--dangerously-skip-permissions)",
+		set:   func(v *vm.VM, s string) (err error) { v.SkipPermissions, err = boolean(s); return err },
+		reset: func(v *vm.VM, b vm.VM) { v.SkipPermissions = b.SkipPermissions }},
+	{Section: "Claude", Name: "Terminal", Value: "auto|yes|no", Default: "auto", Doc: "Whether Claude has a terminal; auto: unless claude-vm-ctl run has none",
+		set: setTerminal, reset: func(v *vm.VM, b vm.VM) { v.Terminal = b.Terminal }},
+	{Section: "Claude", Name: "Environment", Flag: "env", Value: "NAME=VALUE", Doc: "Variables of Claude's environment", words: true,
+		set: addEnvironment, reset: func(v *vm.VM, b vm.VM) { v.Environment = nil }},
+	{Section: "Claude", Name: "Credential", Value: "NAME[:PATH]", Default: "the three of Claude Code", Doc: "A secret variable, from a file; by default in ~/.config/credstore", words: true,
+		set: addCredential, reset: func(v *vm.VM, b vm.VM) { v.Credentials = nil }},
+	{Section: "Claude", Name: "SettingsFile", Value: "PATH", Doc: "A settings.json of the host for Claude's user",
+		set:   func(v *vm.VM, s string) (err error) { v.SettingsFile, err = absolute(s); return err },
+		reset: func(v *vm.VM, b vm.VM) { v.SettingsFile = "" }},
+	{Section: "Claude", Name: "Home", Flag: "home", Value: "ephemeral|project|user", Default: "ephemeral", Doc: "Whether Claude's home outlives the VM: no, for this directory, for all of the user's",
+		set:   func(v *vm.VM, s string) error { return choose(&v.Home, s, "ephemeral", "project", "user") },
+		reset: func(v *vm.VM, b vm.VM) { v.Home = b.Home }},
+
+	{Section: "Share", Name: "ReadOnly", Flag: "read-only", Value: "PATH", Default: ".git/hooks and others", Doc: "Paths in the work directory that the guest cannot change", words: true,
+		set:   func(v *vm.VM, s string) error { return addPath(&v.ReadOnly, s) },
+		reset: func(v *vm.VM, b vm.VM) { v.ReadOnly = nil }},
+	{Section: "Share", Name: "Hide", Flag: "hide", Value: "PATH", Doc: "Paths in the work directory that the guest cannot read", words: true,
+		set: addHidden, reset: func(v *vm.VM, b vm.VM) { v.Hide = nil }},
+	{Section: "Share", Name: "Mount", Flag: "mount", Value: "HOST:GUEST[:ro]", Doc: "Another directory or file of the host in the guest", words: true,
+		set: addMount, reset: func(v *vm.VM, b vm.VM) { v.Mounts = nil }},
+
+	{Section: "Network", Name: "Mode", Flag: "network", Value: "user|none", Default: "user", Doc: "QEMU's user network, or no network card at all",
+		set:   func(v *vm.VM, s string) error { return choose(&v.Network, s, "user", "none") },
+		reset: func(v *vm.VM, b vm.VM) { v.Network = b.Network }},
+	{Section: "Network", Name: "PublishPort", Flag: "publish", Value: "[ADDRESS:]HOST[:GUEST][/udp]", Doc: "A port of the host that leads into the guest; on 127.0.0.1 by default", words: true,
+		set: addPort, reset: func(v *vm.VM, b vm.VM) { v.Ports = nil }},
+}
+
+// passed are the sections whose lines are the unit's.
+const (
+	sectionUnit    = "Unit"
+	sectionService = "Service"
+	sectionInstall = "Install"
+)
+
+// links maps the keys of [Install] to the directories of their links.
+var links = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
+
+// reading is the state of applying files to one VM.
+type reading struct {
+	vm         *vm.VM
+	defaults   bool // of all instances: no WorkDirectory=, no [Install]
+	specifiers Specifiers
+	// where has the last line of each key, for what is found out at the end.
+	where map[string]unitfile.Error
+}
+
+// apply takes over one file and gives its faults.
+func (r *reading) apply(f *unitfile.File) []*unitfile.Error {
+	var errs []*unitfile.Error
+	for _, s := range f.Sections {
+		if err := r.checkSection(s); err != nil {
+			err.File = f.Name
+			errs = append(errs, err)
+		}
+	}
+	for _, e := range f.Entries {
+		r.where[e.Key] = unitfile.Error{File: f.Name, Line: e.Line}
+		if err := r.assign(e); err != nil {
+			err.File, err.Line = f.Name, e.Line
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+func (r *reading) checkSection(s unitfile.Section) *unitfile.Error {
+	known := []string{sectionUnit, sectionService, sectionInstall}
+	for _, k := range Keys {
+		known = append(known, k.Section)
+	}
+	for _, name := range known {
+		if s.Name == name {
+			return nil
+		}
+	}
+	if strings.HasPrefix(s.Name, "X-") {
+		return nil
+	}
+	return &unitfile.Error{Line: s.Line, Message: fmt.Sprintf("unknown section [%s]", s.Name), Hint: didYouMean("[%s]", s.Name, known)}
+}
+
+// assign takes over one assignment.
+func (r *reading) assign(e unitfile.Entry) *unitfile.Error {
+	switch {
+	case strings.HasPrefix(e.Section, "X-"), strings.HasPrefix(e.Key, "X-"):
+		return nil
+	case e.Section == sectionUnit:
+		r.vm.Unit = append(r.vm.Unit, e)
+		return nil
+	case e.Section == sectionService:
+		r.vm.Service = append(r.vm.Service, e)
+		return nil
+	case e.Section == sectionInstall:
+		return r.install(e)
+	}
+	var names []string
+	for i := range Keys {
+		if Keys[i].Section == e.Section {
+			if Keys[i].Name == e.Key {
+				return r.set(&Keys[i], e.Value)
+			}
+			names = append(names, Keys[i].Name)
+		}
+	}
+	if names == nil {
+		return nil // the section's header has been told
+	}
+	return &unitfile.Error{Message: fmt.Sprintf("unknown key %s= in [%s]", e.Key, e.Section), Hint: r.hintFor(e, names)}
+}
+
+// hintFor finds the key that was meant, or the section where it belongs.
+func (r *reading) hintFor(e unitfile.Entry, names []string) string {
+	for _, k := range Keys {
+		if k.Name == e.Key {
+			return fmt.Sprintf("%s= belongs in [%s]", k.Name, k.Section)
+		}
+	}
+	if _, ok := links[e.Key]; ok {
+		return fmt.Sprintf("%s= belongs in [%s]", e.Key, sectionInstall)
+	}
+	if strings.HasPrefix(e.Key, "Memory") || strings.HasPrefix(e.Key, "CPU") || strings.HasPrefix(e.Key, "IO") {
+		for _, k := range []string{"MemoryMax", "MemoryHigh", "MemoryMin", "MemoryLow", "MemorySwapMax", "CPUWeight", "CPUQuota", "IOWeight"} {
+			if e.Key == k {
+				return fmt.Sprintf("%s= is systemd's and belongs in [%s]", k, sectionService)
+			}
+		}
+	}
+	return didYouMean("%s=", e.Key, names)
+}
+
+// set gives a key a value as it stands in a file.
+func (r *reading) set(k *Key, value string) *unitfile.Error {
+	if k.Name == "WorkDirectory" && r.defaults {
+		return &unitfile.Error{Message: "WorkDirectory= has no place here: these settings are for all VMs"}
+	}
+	words := []string{value}
+	var err error
+	switch {
+	case value == "":
+		k.reset(r.vm, vm.Default())
+		return nil
+	case k.words:
+		words, err = unitfile.Split(value)
+	}
+	for i := 0; err == nil && i < len(words); i++ {
+		var word string
+		if word, err = r.specifiers.expand(words[i], r.vm.Name); err == nil {
+			err = k.set(r.vm, word)
+		}
+	}
+	return fault(k, value, err)
+}
+
+// fault makes a key's error one of a file.
+func fault(k *Key, value string, err error) *unitfile.Error {
+	if err == nil {
+		return nil
+	}
+	if r := []rune(value); len(r) > 60 {
+		value = string(r[:59]) + "…"
+	}
+	out := &unitfile.Error{Message: fmt.Sprintf("%s=%s: %v", k.Name, value, err)}
+	if h, ok := err.(hinted); ok {
+		out.Hint = h.hint
+	}
+	return out
+}
+
+func (r *reading) install(e unitfile.Entry) *unitfile.Error {
+	kind, ok := links[e.Key]
+	switch {
+	case r.defaults:
+		return &unitfile.Error{Message: "[Install] has no place here: these settings are for all VMs"}
+	case !ok:
+		return &unitfile.Error{
+			Message: fmt.Sprintf("unknown key %s= in [Install]", e.Key),
+			Hint:    didYouMean("%s=", e.Key, []string{"WantedBy", "RequiredBy", "UpheldBy"}),
+		}
+	case e.Value == "":
+		kept := r.vm.Links[:0]
+		for _, l := range r.vm.Links {
+			if l.Kind != kind {
+				kept = append(kept, l)
+			}
+		}
+		r.vm.Links = kept
+		return nil
+	}
+	for _, target := range strings.Fields(e.Value) {
+		if !isUnitName(target) {
+			return &unitfile.Error{Message: fmt.Sprintf("%s=%s: %q is not the name of a unit", e.Key, e.Value, target)}
+		}
+		r.vm.Links = append(r.vm.Links, vm.Link{Target: target, Kind: kind})
+	}
+	return nil
+}

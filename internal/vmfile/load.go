@@ -1,0 +1,259 @@
+package vmfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"golang.org/x/sys/unix"
+)
+
+// Names of the files.
+const (
+	suffix       = ".vm"
+	defaultsFile = "defaults.conf"
+	commonDir    = "vm.d" // drop-ins of all .vm files
+)
+
+// Set is what all files say. A VM that they describe wrongly has a Refusal, and
+// is left out if not even its work directory is known.
+type Set struct {
+	Defaults vm.VM
+	VMs      []vm.VM
+	Errors   []*unitfile.Error
+}
+
+// SearchPath lists the directories, the most important first.
+// $CLAUDE_VM_UNIT_DIRS, for tests, replaces them.
+func SearchPath(s Specifiers) []string {
+	if dirs := os.Getenv("CLAUDE_VM_UNIT_DIRS"); dirs != "" {
+		return strings.Split(dirs, ":")
+	}
+	return []string{s['t'] + "/claude-vm", s['E'] + "/claude-vm", "/etc/claude-vm/user", "/usr/share/claude-vm/user"}
+}
+
+// Load reads all files.
+func Load(dirs []string, s Specifiers) Set {
+	l := loader{specifiers: s, dirs: map[string][]string{}}
+	names := l.scan(dirs)
+	var set Set
+	set.Defaults = vm.Default()
+	if file, ok := l.first[defaultsFile]; ok {
+		l.read(&set.Defaults, file, l.dropins(defaultsFile, ""), true)
+		if refused := set.Defaults; refused.Refusal != "" {
+			set.Defaults = vm.Default()
+			set.Defaults.Source, set.Defaults.Refusal = refused.Source, refused.Refusal
+		}
+	}
+	for _, name := range names {
+		v := set.Defaults.Clone()
+		v.Name, v.Source, v.Refusal, v.Unit, v.Service = strings.TrimSuffix(name, suffix), nil, "", nil, nil
+		if l.read(&v, l.first[name], l.dropins(name, commonDir), false) {
+			set.VMs = append(set.VMs, v)
+		}
+	}
+	l.refuseTwins(set.VMs)
+	set.Errors = l.errs
+	return set
+}
+
+// loader collects faults on its way through the files.
+type loader struct {
+	specifiers Specifiers
+	first      map[string]string   // the file of a name that counts
+	dirs       map[string][]string // the directories of drop-ins of a name
+	errs       []*unitfile.Error
+	places     map[string]unitfile.Error // of each VM's WorkDirectory=, by name
+}
+
+func (l *loader) fail(e *unitfile.Error) { l.errs = append(l.errs, e) }
+
+// scan finds the .vm files, sorted, and fills first and dirs.
+func (l *loader) scan(dirs []string) []string {
+	l.first, l.places = map[string]string{}, map[string]unitfile.Error{}
+	var names []string
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				l.fail(unreadable(dir, err))
+			}
+			continue
+		}
+		for _, e := range entries {
+			name, full := e.Name(), path.Join(dir, e.Name())
+			if !utf8.ValidString(full) || strings.IndexFunc(full, isControl) >= 0 {
+				// It is to be written into a unit.
+				l.fail(&unitfile.Error{File: strconv.Quote(full), Message: "a file's name that is no text"})
+				continue
+			}
+			isVM := strings.HasSuffix(name, suffix) && name[0] != '.'
+			switch {
+			case strings.HasSuffix(name, ".d"):
+				l.dirs[name] = append(l.dirs[name], full)
+			case (isVM || name == defaultsFile) && l.first[name] == "":
+				l.first[name] = full
+				if isVM {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// dropins lists a file's drop-ins in the order in which they apply: by name,
+// whatever directory they are in. Of equal names the one for this file alone
+// counts, and then that of the more important directory.
+func (l *loader) dropins(name, common string) []string {
+	byName := map[string]string{}
+	for _, dir := range slices.Concat(l.dirs[name+".d"], l.dirs[common]) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			l.fail(unreadable(dir, err))
+			continue
+		}
+		for _, e := range entries {
+			if n := e.Name(); strings.HasSuffix(n, ".conf") && n[0] != '.' && byName[n] == "" {
+				byName[n] = path.Join(dir, n)
+			}
+		}
+	}
+	var files []string
+	for _, n := range slices.Sorted(maps.Keys(byName)) {
+		files = append(files, byName[n])
+	}
+	return files
+}
+
+// read makes v what a file and its drop-ins say. It returns false for a file
+// that is masked, or so wrong that nobody knows whose VM it would be.
+func (l *loader) read(v *vm.VM, file string, dropins []string, defaults bool) bool {
+	r := &reading{vm: v, defaults: defaults, specifiers: l.specifiers, where: map[string]unitfile.Error{}}
+	var errs []*unitfile.Error
+	for i, name := range append([]string{file}, dropins...) {
+		text, err := readFile(name)
+		if err == nil && len(text) == 0 { // masked, as in systemd
+			if i == 0 {
+				return false
+			}
+			continue
+		}
+		v.Source = append(v.Source, name)
+		if err != nil {
+			errs = append(errs, unreadable(name, err))
+			continue
+		}
+		parsed, faults := unitfile.Parse(name, text)
+		errs = append(append(errs, faults...), r.apply(parsed)...)
+	}
+	if len(errs) == 0 {
+		errs = append(errs, r.finish(file)...)
+	}
+	l.errs = append(l.errs, errs...)
+	l.places[v.Name] = r.where["WorkDirectory"]
+	if len(errs) > 0 {
+		v.Refusal = errs[0].Error()
+	}
+	return v.WorkDirectory != "" || defaults
+}
+
+// finish checks the whole.
+func (r *reading) finish(file string) []*unitfile.Error {
+	if r.vm.WorkDirectory == "" && !r.defaults {
+		return []*unitfile.Error{{
+			File: file, Message: "WorkDirectory= is missing",
+			Hint: "name the project's directory in the section [VM]",
+		}}
+	}
+	key, err := r.vm.Validate()
+	if err == nil && !r.defaults {
+		key, err = "WorkDirectory", r.specifiers.Instances().Check(r.vm.WorkDirectory)
+	}
+	if err != nil {
+		at := r.where[key]
+		if at.File == "" { // what is wrong comes from elsewhere
+			at.File = file
+		}
+		return []*unitfile.Error{{File: at.File, Line: at.Line, Message: err.Error()}}
+	}
+	return nil
+}
+
+// refuseTwins refuses VMs that want the same directory.
+func (l *loader) refuseTwins(vms []vm.VM) {
+	owner := map[string]int{}
+	for i, v := range vms {
+		j, taken := owner[v.WorkDirectory]
+		if !taken {
+			owner[v.WorkDirectory] = i
+			continue
+		}
+		first, second := l.places[vms[j].Name], l.places[v.Name]
+		second.Message = fmt.Sprintf("WorkDirectory=%s is also that of %s:%d", v.WorkDirectory, first.File, first.Line)
+		second.Hint = "a directory has one VM: remove one of the files"
+		l.fail(&second)
+		vms[i].Refusal, vms[j].Refusal = second.Error(), second.Error()
+	}
+}
+
+// readFile reads a file that must be a regular one: a pipe would be waited for.
+// A link to /dev/null reads as empty.
+func readFile(name string) ([]byte, error) {
+	if target, err := os.Readlink(name); err == nil && target == "/dev/null" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a file")
+	}
+	return io.ReadAll(io.LimitReader(f, unitfile.MaxSize+1))
+}
+
+func unreadable(name string, err error) *unitfile.Error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return &unitfile.Error{File: name, Message: err.Error()}
+}
+
+// Check reads single files, each with the drop-ins beside it, and gives their
+// faults. A .conf file may be defaults.conf or a drop-in.
+func Check(files []string, s Specifiers) []*unitfile.Error {
+	l := loader{specifiers: s, places: map[string]unitfile.Error{}}
+	var vms []vm.VM
+	for _, file := range files {
+		name := path.Base(file)
+		v := vm.Default()
+		v.Name = strings.TrimSuffix(name, suffix)
+		l.dirs = map[string][]string{}
+		if info, err := os.Stat(file + ".d"); err == nil && info.IsDir() {
+			l.dirs[name+".d"] = []string{file + ".d"}
+		}
+		if l.read(&v, file, l.dropins(name, ""), !strings.HasSuffix(name, suffix)) && v.WorkDirectory != "" {
+			vms = append(vms, v)
+		}
+	}
+	l.refuseTwins(vms)
+	return l.errs
+}

@@ -1,0 +1,293 @@
+package vmfile
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// hinted is an error that knows how to mend it.
+type hinted struct {
+	message, hint string
+}
+
+func (h hinted) Error() string { return h.message }
+
+func choose(target *string, value string, choices ...string) error {
+	if !slices.Contains(choices, value) {
+		return fmt.Errorf("not one of %s", strings.Join(choices, ", "))
+	}
+	*target = value
+	return nil
+}
+
+// boolean reads systemd's words for yes and no.
+func boolean(value string) (bool, error) {
+	switch strings.ToLower(value) {
+	case "1", "yes", "y", "true", "t", "on":
+		return true, nil
+	case "0", "no", "n", "false", "f", "off":
+		return false, nil
+	}
+	return false, errors.New("not yes or no")
+}
+
+func setTerminal(v *vm.VM, value string) error {
+	if yes, err := boolean(value); err == nil {
+		value = map[bool]string{true: "yes", false: "no"}[yes]
+	}
+	return choose(&v.Terminal, value, "auto", "yes", "no")
+}
+
+// minMemory is what the guest's kernel, systemd and Claude Code need to come up,
+// in MiB; maxMemory is beyond every machine and within QEMU's arithmetic.
+const (
+	minMemory = 512
+	maxMemory = 1 << 26 // 64 TiB
+)
+
+// setMemory reads a size as systemd writes it: bytes, or K, M, G, T to base 1024.
+func setMemory(v *vm.VM, value string) error {
+	number, shift := value, 0
+	if i := strings.IndexAny(value, "KMGT"); i >= 0 && i == len(value)-1 {
+		number, shift = value[:i], 10*(strings.IndexByte("KMGT", value[i])+1)
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	switch {
+	case err != nil:
+		return hinted{"not a size", "write a number and K, M, G or T, for example 8G"}
+	case n > maxMemory<<20>>shift:
+		return errors.New("more than any machine has")
+	case n<<shift < minMemory<<20:
+		h := hinted{message: fmt.Sprintf("less than the %d MiB that the guest needs", minMemory)}
+		if shift == 0 && n >= minMemory {
+			h.hint = fmt.Sprintf("a bare number is bytes; did you mean %dM?", n)
+		}
+		return h
+	case n<<shift%(1<<20) != 0:
+		return errors.New("not a whole number of MiB")
+	}
+	v.Memory = n << shift >> 20
+	return nil
+}
+
+// maxCPUs is what q35 has without further ado.
+const maxCPUs = 255
+
+func setCPUs(v *vm.VM, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > maxCPUs {
+		return fmt.Errorf("not a number from 1 to %d", maxCPUs)
+	}
+	v.CPUs = n
+	return nil
+}
+
+// absolute is a path of host or guest, without what a unit or a link could
+// understand otherwise.
+func absolute(value string) (string, error) {
+	switch {
+	case !path.IsAbs(value):
+		return "", hinted{"not an absolute path", "begin it with / or, for your home directory, %h"}
+	case slices.Contains(strings.Split(value, "/"), ".."):
+		return "", errors.New("a path with ..")
+	case strings.IndexFunc(value, isControl) >= 0:
+		return "", errors.New("a path with a control character")
+	case len(value) > 4095: // PATH_MAX less the final NUL
+		return "", errors.New("longer than a path can be")
+	}
+	return path.Clean(value), nil
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+func setWorkDirectory(v *vm.VM, value string) error {
+	dir, err := absolute(value)
+	if err == nil && dir == "/" {
+		err = errors.New("the whole file system is not a project")
+	}
+	v.WorkDirectory = dir
+	return err
+}
+
+// setGuest refuses what EnvironmentFile=, which is a pattern, BindReadOnlyPaths=
+// and QEMU's options cannot carry.
+func setGuest(v *vm.VM, value string) error {
+	dir, err := absolute(value)
+	if err == nil && strings.ContainsAny(dir, `"'\:,*?[`) {
+		err = errors.New(`no unit can carry a guest's path with any of " ' \ : , * ? [`)
+	}
+	v.Guest = dir
+	return err
+}
+
+func appendText(list *[]string, word string) error {
+	if strings.IndexFunc(word, isControl) >= 0 {
+		return errors.New("a control character")
+	}
+	*list = append(*list, word)
+	return nil
+}
+
+func addEnvironment(v *vm.VM, word string) error {
+	name, _, found := strings.Cut(word, "=")
+	if !found || !isVariable(name) {
+		return fmt.Errorf("%q is not NAME=VALUE", word)
+	}
+	v.Environment = slices.DeleteFunc(v.Environment, func(other string) bool { return strings.HasPrefix(other, name+"=") })
+	v.Environment = append(v.Environment, word)
+	return nil
+}
+
+func isVariable(name string) bool {
+	return name != "" && (name[0] < '0' || name[0] > '9') && strings.IndexFunc(name, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+}
+
+func addCredential(v *vm.VM, word string) error {
+	name, file, found := strings.Cut(word, ":")
+	if !isVariable(name) {
+		return fmt.Errorf("%q is not the name of a variable", name)
+	}
+	if found {
+		var err error
+		if file, err = absolute(file); err != nil {
+			return err
+		}
+		if strings.ContainsAny(file, `"'\:`) {
+			return errors.New(`no unit can carry a credential's path with any of " ' \ :`)
+		}
+	}
+	v.Credentials = slices.DeleteFunc(v.Credentials, func(c vm.Credential) bool { return c.Name == name })
+	v.Credentials = append(v.Credentials, vm.Credential{Name: name, Path: file})
+	return nil
+}
+
+// addPath adds a path below the work directory, which is "." itself.
+func addPath(list *[]string, word string) error {
+	switch {
+	case word == "":
+		return errors.New("an empty path")
+	case path.IsAbs(word):
+		return hinted{"not a path in the work directory", "write it as seen from there, for example .env"}
+	case slices.Contains(strings.Split(word, "/"), ".."):
+		return errors.New("a path with ..")
+	case strings.IndexFunc(word, isControl) >= 0:
+		return errors.New("a path with a control character")
+	case strings.ContainsAny(word, "*?"):
+		return hinted{"wildcards are not known here", "name each path"}
+	}
+	word = path.Clean(word)
+	if !slices.Contains(*list, word) {
+		*list = append(*list, word)
+	}
+	return nil
+}
+
+func addHidden(v *vm.VM, word string) error {
+	if path.Clean(word) == "." {
+		return errors.New("the work directory itself cannot be hidden")
+	}
+	return addPath(&v.Hide, word)
+}
+
+// addMount reads HOST:GUEST[:ro]. A path with a colon cannot be mounted.
+func addMount(v *vm.VM, word string) error {
+	parts := strings.Split(word, ":")
+	m := vm.Mount{ReadOnly: len(parts) == 3 && parts[2] == "ro"}
+	if len(parts) < 2 || len(parts) > 3 || len(parts) == 3 && parts[2] != "ro" && parts[2] != "rw" {
+		return hinted{fmt.Sprintf("%q is not HOST:GUEST[:ro]", word), "a path with a colon in it cannot be mounted"}
+	}
+	var err error
+	if m.Host, err = absolute(parts[0]); err != nil {
+		return fmt.Errorf("on the host: %w", err)
+	}
+	if m.Guest, err = absolute(parts[1]); err != nil {
+		return fmt.Errorf("in the guest: %w", err)
+	}
+	if m.Host == "/" {
+		return errors.New("the whole file system is too much")
+	}
+	for _, taken := range []string{"/", "/work"} {
+		if m.Guest == taken {
+			return fmt.Errorf("in the guest, %s is taken", taken)
+		}
+	}
+	for _, dir := range []string{"/proc", "/sys", "/dev", "/run"} {
+		if m.Guest == dir || strings.HasPrefix(m.Guest, dir+"/") {
+			return fmt.Errorf("in the guest, %s is the system's", dir)
+		}
+	}
+	v.Mounts = append(v.Mounts, m)
+	return nil
+}
+
+// addPort reads [ADDRESS:]HOST[:GUEST][/PROTOCOL].
+func addPort(v *vm.VM, word string) error {
+	p := vm.Port{Protocol: "tcp", Address: "127.0.0.1"}
+	text, protocol, found := strings.Cut(word, "/")
+	if found {
+		if err := choose(&p.Protocol, protocol, "tcp", "udp"); err != nil {
+			return fmt.Errorf("protocol %q: %w", protocol, err)
+		}
+	}
+	if strings.HasPrefix(text, "[") {
+		return hinted{"QEMU's user network publishes on IPv4 addresses only", "127.0.0.1 is the default, 0.0.0.0 all"}
+	}
+	parts := strings.Split(text, ":")
+	if strings.Contains(parts[0], ".") {
+		address, err := netip.ParseAddr(parts[0])
+		if err != nil || !address.Is4() {
+			return fmt.Errorf("%q is not an IPv4 address", parts[0])
+		}
+		p.Address, parts = parts[0], parts[1:]
+	}
+	if len(parts) == 1 {
+		parts = append(parts, parts[0])
+	}
+	if len(parts) != 2 {
+		return fmt.Errorf("%q is not [ADDRESS:]HOST[:GUEST][/udp]", word)
+	}
+	for i, target := range []*int{&p.Host, &p.Guest} {
+		n, err := strconv.ParseUint(parts[i], 10, 16)
+		if err != nil || n == 0 {
+			return fmt.Errorf("%q is not a port from 1 to 65535", parts[i])
+		}
+		*target = int(n)
+	}
+	if !slices.Contains(v.Ports, p) {
+		v.Ports = append(v.Ports, p)
+	}
+	return nil
+}
+
+// isUnitName says whether a unit can have this name; it is also a file's.
+func isUnitName(name string) bool {
+	stem, suffix, found := cutLast(name, ".")
+	if !found || stem == "" || strings.HasPrefix(stem, "@") || len(name) > 255-len(".requires") {
+		return false
+	}
+	switch suffix {
+	case "service", "socket", "target", "timer", "path", "mount", "automount", "swap", "slice", "scope", "device":
+	default:
+		return false
+	}
+	return strings.IndexFunc(stem, func(r rune) bool {
+		return !strings.ContainsRune(`:-_.\@`, r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+}
+
+func cutLast(text, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(text, sep)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(sep):], true
+}

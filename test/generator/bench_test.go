@@ -1,0 +1,269 @@
+//go:build bench
+
+// Package generator measures claude-vm-generator against Podman's Quadlet: as
+// many .vm files as .container files of like size, in the same root, by turns.
+package generator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// repetitions is odd, so that the median is one of them.
+const repetitions = 11
+
+const vmFile = `[VM]
+WorkDirectory=/srv/project%04[1]d
+Memory=2G
+CPUs=2
+
+[Claude]
+SkipPermissions=yes
+
+[Network]
+PublishPort=127.0.0.1:%[2]d:8080
+
+[Service]
+MemoryMax=3G
+
+[Install]
+WantedBy=default.target
+`
+
+const containerFile = `[Unit]
+Description=Project %04[1]d
+
+[Container]
+Image=localhost/image
+PublishPort=127.0.0.1:%[2]d:8080
+Volume=/srv/project%04[1]d:/work
+Exec=claude
+
+[Service]
+MemoryMax=3G
+
+[Install]
+WantedBy=default.target
+`
+
+// program is a generator. Each pattern of made matches one file per unit in the
+// directory that it writes to.
+type program struct {
+	name     string
+	command  []string
+	variable string
+	suffix   string
+	text     string
+	made     []string
+}
+
+var ours = program{
+	name:     "claude-vm-generator",
+	command:  []string{"/run/build/claude-vm-generator"},
+	variable: "CLAUDE_VM_UNIT_DIRS",
+	suffix:   ".vm",
+	text:     vmFile,
+	made:     []string{"claude-vm@srv-project*.service.d/*.conf", "default.target.wants/claude-vm@srv-project*.service"},
+}
+
+var quadlet = program{
+	name:     "quadlet",
+	command:  []string{"/usr/libexec/podman/quadlet", "--user", "-no-kmsg-log"},
+	variable: "QUADLET_UNIT_DIRS",
+	suffix:   ".container",
+	text:     containerFile,
+	made:     []string{"project*.service", "default.target.wants/project*.service"},
+}
+
+// cost is wall and CPU time in milliseconds, and peak memory in MiB.
+type cost [3]float64
+
+// TestAgainstQuadlet prints a table.
+func TestAgainstQuadlet(t *testing.T) {
+	h := newHost(t)
+	version, err := h.command(append(quadlet.command, "-version")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("medians of %d runs; ratio: Quadlet %s / ours\n", repetitions, strings.TrimSpace(string(version)))
+	fmt.Printf("%5s  %25s  %25s  %25s\n", "", "wall time, ms       ", "CPU time, ms        ", "peak memory, MiB      ")
+	fmt.Printf("%5s%s\n", "files", strings.Repeat(fmt.Sprintf("  %8s %8s %7s", "ours", "Quadlet", "ratio"), 3))
+	for _, n := range []int{1, 10, 100, 1000} {
+		a, b := h.compare(n)
+		fmt.Printf("%5d", n)
+		for i := range a {
+			fmt.Printf("  %8.2f %8.2f %7.2f", a[i], b[i], b[i]/a[i])
+		}
+		fmt.Println()
+	}
+}
+
+// host is Quadlet's root, in a mount namespace of the test's thread.
+type host struct {
+	t    *testing.T
+	root string
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	out, err := (&exec.Cmd{Path: "../../scripts/quadlet-root", Stderr: os.Stderr}).Output()
+	if err != nil {
+		t.Fatalf("scripts/quadlet-root: %v", err)
+	}
+	h := &host{t: t, root: strings.TrimSpace(string(out))}
+	// Never unlocked, so that the thread and its mounts end with the test.
+	runtime.LockOSThread()
+	h.check(unix.Unshare(unix.CLONE_NEWNS))
+	h.check(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	h.check(unix.Mount("tmpfs", h.path("run"), "tmpfs", 0, "mode=755"))
+	// Go's runtime reads both at its start.
+	for _, dir := range []string{"/proc", "/sys"} {
+		h.check(unix.Mount(dir, h.path(dir), "", unix.MS_BIND|unix.MS_REC, ""))
+	}
+	h.check(os.Mkdir(h.path("run/build"), 0o755))
+	h.check(unix.Mount("../../build", h.path("run/build"), "", unix.MS_BIND, ""))
+	// See memory.
+	h.check(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+	return h
+}
+
+func (h *host) check(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// path is where a path in the root is outside.
+func (h *host) path(name string) string { return filepath.Join(h.root, name) }
+
+// compare runs both on n files each, and returns the medians.
+func (h *host) compare(n int) (a, b cost) {
+	var as, bs [3][]float64
+	for i := range 1 + repetitions {
+		var a, b cost
+		if i%2 == 0 {
+			a = h.measure(ours, n)
+			b = h.measure(quadlet, n)
+		} else {
+			b = h.measure(quadlet, n)
+			a = h.measure(ours, n)
+		}
+		if i == 0 {
+			continue // to have everything in memory
+		}
+		for k := range a {
+			as[k], bs[k] = append(as[k], a[k]), append(bs[k], b[k])
+		}
+	}
+	for k := range as {
+		slices.Sort(as[k])
+		slices.Sort(bs[k])
+		a[k], b[k] = as[k][repetitions/2], bs[k][repetitions/2]
+	}
+	return a, b
+}
+
+// measure runs p twice on n files: for the times, and for the memory.
+func (h *host) measure(p program, n int) cost {
+	h.t.Helper()
+	in := "/run/in" + p.suffix
+	h.check(os.Mkdir(h.path(in), 0o755))
+	for i := range n {
+		name := fmt.Sprintf("project%04d%s", i, p.suffix)
+		h.check(os.WriteFile(h.path(filepath.Join(in, name)), fmt.Appendf(nil, p.text, i, 10000+i), 0o644))
+	}
+	defer os.RemoveAll(h.path(in))
+	environment := []string{p.variable + "=" + in, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "XDG_RUNTIME_DIR=/run"}
+
+	var c cost
+	h.generate(p, n, func(args []string, output *os.File) error {
+		cmd := h.command(args)
+		cmd.Env, cmd.Stdout, cmd.Stderr = environment, output, output
+		began := time.Now()
+		err := cmd.Run()
+		c[0] = time.Since(began).Seconds() * 1e3
+		if state := cmd.ProcessState; state != nil {
+			c[1] = (state.UserTime() + state.SystemTime()).Seconds() * 1e3
+		}
+		return err
+	})
+	h.generate(p, n, func(args []string, output *os.File) (err error) {
+		c[2], err = h.memory(args, environment, output)
+		return err
+	})
+	return c
+}
+
+func (h *host) command(args []string) *exec.Cmd {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: h.root}
+	cmd.Dir = "/"
+	return cmd
+}
+
+// memory runs a command and returns its peak memory. Linux counts in what the
+// process had before exec: this test's memory, had it been started from here.
+// So a shell forks it, ends, and leaves it to this process; it waits for that,
+// or the shell could reap it.
+func (h *host) memory(args, environment []string, output *os.File) (float64, error) {
+	h.t.Helper()
+	wait, end, err := os.Pipe()
+	h.check(err)
+	script := `{ read -r _ <&3; exec "$@" 3<&-; } >&2 & echo $!`
+	cmd := h.command(append([]string{"/usr/bin/dash", "-c", script, "sh"}, args...))
+	cmd.Env, cmd.Stderr, cmd.ExtraFiles = environment, output, []*os.File{wait}
+	text, err := cmd.Output()
+	h.check(err)
+	h.check(errors.Join(wait.Close(), end.Close()))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	h.check(err)
+	var status unix.WaitStatus
+	var usage unix.Rusage
+	_, err = unix.Wait4(pid, &status, 0, &usage)
+	h.check(err)
+	if status != 0 {
+		return 0, fmt.Errorf("wait status %#x", status)
+	}
+	return float64(usage.Maxrss) / 1024, nil
+}
+
+// generate calls run with new directories to write to, and checks that it wrote
+// n units into the first, and said nothing.
+func (h *host) generate(p program, n int, run func(args []string, output *os.File) error) {
+	h.t.Helper()
+	args := slices.Clone(p.command)
+	for _, dir := range []string{"/run/normal", "/run/early", "/run/late"} {
+		h.check(os.Mkdir(h.path(dir), 0o755))
+		defer os.RemoveAll(h.path(dir))
+		args = append(args, dir)
+	}
+	output, err := os.Create(h.path("/run/output"))
+	h.check(err)
+	defer output.Close()
+	runErr := run(args, output)
+	said, err := os.ReadFile(output.Name())
+	h.check(err)
+	if runErr != nil || len(said) > 0 {
+		h.t.Fatalf("%s: %v\n%s", p.name, runErr, said)
+	}
+	for _, pattern := range p.made {
+		made, err := filepath.Glob(h.path("/run/normal/" + pattern))
+		h.check(err)
+		if len(made) != n {
+			h.t.Fatalf("%s: made %d of %d %s", p.name, len(made), n, pattern)
+		}
+	}
+}
