@@ -1,0 +1,251 @@
+// Package docs holds what is written to what the code does.
+package docs
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+const manual = "man/claude-vm.vm.5.scd"
+
+// specifiers are those of a user who has no files.
+func specifiers(t *testing.T) vmfile.Specifiers {
+	t.Helper()
+	for name, value := range map[string]string{
+		"HOME": "/home/me", "USER": "me", "XDG_RUNTIME_DIR": "/run/user/1",
+		"XDG_CONFIG_HOME": "", "XDG_STATE_HOME": "", "XDG_CACHE_HOME": "",
+	} {
+		t.Setenv(name, value)
+	}
+	s, err := vmfile.Environment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func glob(t *testing.T, patterns ...string) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, names, err)
+		}
+		all = append(all, names...)
+	}
+	return all
+}
+
+// TestExamples checks each file by itself, then all of them as one user's.
+func TestExamples(t *testing.T) {
+	s := specifiers(t)
+	files := glob(t, "examples/*.vm", "examples/*.conf")
+	for _, file := range files {
+		for _, e := range vmfile.Check([]string{file}, s) {
+			t.Error(e)
+		}
+	}
+	set := vmfile.Load([]string{"examples"}, s)
+	_, errs := unittree.Build(set, s.Instances())
+	for _, e := range append(set.Errors, errs...) {
+		t.Error(e)
+	}
+	if got := len(set.VMs) + len(set.Defaults.Source); got != len(files) {
+		t.Errorf("%d of %d files were read", got, len(files))
+	}
+}
+
+// block is a verbatim part of a text.
+type block struct {
+	line   int // of its first line
+	indent string
+	lines  []string
+}
+
+// blocks gives the parts between fences, without what the fences are indented by.
+func blocks(text string) []block {
+	var all []block
+	var open *block
+	for i, line := range strings.Split(text, "\n") {
+		before, _, fence := strings.Cut(line, "```")
+		switch {
+		case fence && open == nil:
+			open = &block{line: i + 2, indent: before}
+		case fence:
+			all, open = append(all, *open), nil
+		case open != nil:
+			open.lines = append(open.lines, strings.TrimPrefix(line, open.indent))
+		}
+	}
+	return all
+}
+
+// isVM says whether the first thing in a block is a section of .vm files.
+func (b block) isVM() bool {
+	for _, line := range b.lines {
+		if line == "" || line[0] == '#' || line[0] == ';' {
+			continue
+		}
+		return slices.ContainsFunc(vmfile.Keys, func(k vmfile.Key) bool { return line == "["+k.Section+"]" })
+	}
+	return false
+}
+
+// TestBlocks checks the .vm files and parts of some that are shown in the texts.
+func TestBlocks(t *testing.T) {
+	s := specifiers(t)
+	for _, name := range glob(t, "../*.md", "man/*.scd") {
+		found := 0
+		for _, b := range blocks(read(t, name)) {
+			if !b.isVM() {
+				continue
+			}
+			found++
+			text := strings.Join(b.lines, "\n") + "\n"
+			file := filepath.Join(t.TempDir(), "block.conf")
+			if strings.Contains(text, "\nWorkDirectory=") {
+				file = strings.TrimSuffix(file, "conf") + "vm"
+			}
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range vmfile.Check([]string{file}, s) {
+				t.Errorf("%s:%d: %s", name, b.line+max(e.Line, 1)-1, e.Message)
+			}
+		}
+		if found == 0 && (name == manual || name == "../README.md") {
+			t.Errorf("%s shows no .vm file", name)
+		}
+	}
+}
+
+// key is what the manual says of one: its section, name, value and default.
+type key struct{ Section, Name, Value, Default string }
+
+var (
+	section    = regexp.MustCompile(`^# (?:\[(\w+)\] SECTION$)?`)
+	definition = regexp.MustCompile(`^\*(\w+)=\*_(.+)_$`)
+	standard   = regexp.MustCompile(`^\tDefault: (.+)\.$`)
+)
+
+// documentedKeys reads them off the manual.
+func documentedKeys(t *testing.T) []key {
+	var keys []key
+	in := ""
+	for i, line := range strings.Split(read(t, manual), "\n") {
+		line = strings.ReplaceAll(line, `\`, "")
+		if m := section.FindStringSubmatch(line); m != nil {
+			in = m[1]
+		}
+		if in == "" {
+			continue
+		}
+		if m := definition.FindStringSubmatch(line); m != nil {
+			keys = append(keys, key{Section: in, Name: m[1], Value: m[2]})
+		}
+		if m := standard.FindStringSubmatch(line); m != nil {
+			last := &keys[len(keys)-1]
+			if last.Default != "" {
+				t.Errorf("%s:%d: a second default of %s=", manual, i+1, last.Name)
+			}
+			last.Default = m[1]
+		}
+	}
+	return keys
+}
+
+func TestKeysDocumented(t *testing.T) {
+	var want []key
+	for _, k := range vmfile.Keys {
+		want = append(want, key{k.Section, k.Name, k.Value, k.Default})
+	}
+	if diff := cmp.Diff(want, documentedKeys(t)); diff != "" {
+		t.Errorf("%s mismatch (-code +manual):\n%s", manual, diff)
+	}
+}
+
+// TestDefaultsDocumented: the lists that are a default are in the manual.
+func TestDefaultsDocumented(t *testing.T) {
+	text := read(t, manual)
+	words := vm.Default().ReadOnly
+	for _, c := range vm.Default().Credentials {
+		words = append(words, c.Name)
+	}
+	for _, word := range words {
+		if !strings.Contains(text, "_"+word+"_") && !strings.Contains(text, "Default: "+word+" and others.") {
+			t.Errorf("%s does not name %s", manual, word)
+		}
+	}
+}
+
+func TestSpecifiersDocumented(t *testing.T) {
+	want := []string{"%%", "%N"}
+	for letter := range specifiers(t) {
+		want = append(want, "%"+string(letter))
+	}
+	_, text, _ := strings.Cut(read(t, manual), "\n## Specifiers\n")
+	text, _, _ = strings.Cut(text, "\n# ")
+	got := regexp.MustCompile(`%[%A-Za-z]`).FindAllString(text, -1)
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("specifiers mismatch (-code +manual):\n%s", diff)
+	}
+}
+
+// TestWidth: what is verbatim is not wrapped on a terminal of 80 columns, where it
+// begins in column 11, or in a list 15.
+func TestWidth(t *testing.T) {
+	for _, name := range glob(t, "man/*.scd") {
+		for _, b := range blocks(read(t, name)) {
+			for i, line := range b.lines {
+				if n := 11 + 4*len(b.indent) + utf8.RuneCountInString(line); n > 80 {
+					t.Errorf("%s:%d: ends in column %d", name, b.line+i, n)
+				}
+			}
+		}
+	}
+}
+
+// TestPages renders the manual pages.
+func TestPages(t *testing.T) {
+	scdoc, err := exec.LookPath("scdoc")
+	if err != nil {
+		t.Skip("scdoc is not installed")
+	}
+	for _, name := range glob(t, "man/*.scd") {
+		cmd := exec.Command(scdoc)
+		cmd.Stdin = strings.NewReader(read(t, name))
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		page, err := cmd.Output()
+		base := strings.TrimSuffix(filepath.Base(name), ".scd")
+		title := fmt.Sprintf(".TH \"%s\" \"%s\"", strings.TrimSuffix(base, filepath.Ext(base)), filepath.Ext(base)[1:])
+		if err != nil || !strings.Contains(string(page), title) {
+			t.Errorf("%s: %v, %s, without %s", name, err, stderr.String(), title)
+		}
+	}
+}
