@@ -18,18 +18,18 @@ export WORK_DIR
 GO ?= go
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
-SOURCES := $(shell find cmd guest/agent guest/initrd internal -name '*.go') go.mod go.sum
+SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.tmpl') go.mod go.sum
 
 .PHONY: help build install guest vm vm.run test bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-build: build/claude-vm-ctl ## Build the programs
+build: build/claude-vm-ctl build/claude-vm-generator ## Build the programs
 
-build/claude-vm-ctl: $(SOURCES)
-	@echo 'Building claude-vm-ctl' >&2
-	@CGO_ENABLED=0 $(GO) build $(GOFLAGS_RELEASE) -o $@ ./cmd/claude-vm-ctl
+build/claude-vm-%: $(SOURCES)
+	@echo 'Building claude-vm-$*' >&2
+	@CGO_ENABLED=0 $(GO) build $(GOFLAGS_RELEASE) -o $@ ./cmd/claude-vm-$*
 
 build/agent/usr/lib/claude-vm/agent: $(SOURCES)
 	@echo 'Building the guest agent' >&2
@@ -52,10 +52,13 @@ install: build ## Install programs, units, man pages and, if it has been built, 
 		echo 'install: the guest has not been built: make guest, then make install again' >&2; \
 	fi
 	@if command -v scdoc >/dev/null; then \
-		mkdir -p '$(DESTDIR)$(MANDIR)/man1' && \
-		scdoc <docs/man/claude-vm-ctl.1.scd >'$(DESTDIR)$(MANDIR)/man1/claude-vm-ctl.1'; \
+		for page in docs/man/*.[158].scd; do \
+			name=$$(basename "$$page" .scd) && \
+			mkdir -p '$(DESTDIR)$(MANDIR)'/man"$${name##*.}" && \
+			scdoc <"$$page" >'$(DESTDIR)$(MANDIR)'/man"$${name##*.}/$$name" || exit 1; \
+		done; \
 	else \
-		echo 'install: no man page without scdoc' >&2; \
+		echo 'install: no man pages without scdoc' >&2; \
 	fi
 
 vm: build guest ## Make everything that vm.run needs

@@ -187,6 +187,17 @@ func TestKeysDocumented(t *testing.T) {
 	}
 }
 
+// TestOptionsDocumented: the options that come from keys are in the manual of
+// claude-vm-ctl, with their keys.
+func TestOptionsDocumented(t *testing.T) {
+	text := strings.ReplaceAll(read(t, "man/claude-vm-ctl.1.scd"), `\`, "")
+	for _, k := range vmfile.Keys {
+		if k.Flag != "" && (!strings.Contains(text, "*--"+k.Flag+"*=_"+k.Value+"_") || !strings.Contains(text, "_"+k.Name+"=_")) {
+			t.Errorf("the manual of claude-vm-ctl does not tell of --%s=%s and %s=", k.Flag, k.Value, k.Name)
+		}
+	}
+}
+
 // TestDefaultsDocumented: the lists that are a default are in the manual.
 func TestDefaultsDocumented(t *testing.T) {
 	text := read(t, manual)

@@ -32,7 +32,7 @@ func (a *attachVerb) run(ctx context.Context, out *output) (int, error) {
 	if !u.Running() {
 		return 0, v.notRunning()
 	}
-	return v.join(ctx, out, u, nil)
+	return v.join(ctx, out, u, false)
 }
 
 var errDetached = errors.New("detached")

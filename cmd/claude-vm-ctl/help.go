@@ -6,7 +6,7 @@ const usageTemplate = `{{if .Context.SelectedCommand}}{{with .Context.SelectedCo
 usage: claude-vm-ctl {{.}}{{range .Args}} [{{.Name}}]{{end}}
 
 {{.Help|Wrap 0}}{{range .Flags}}{{if not .Hidden}}
-  {{if .Short}}-{{.Short|Char}}, {{end}}--{{.Name}}{{if not .IsBoolFlag}}=VALUE{{end}}
+  {{if .Short}}-{{.Short|Char}}, {{end}}--{{.Name}}{{if not .IsBoolFlag}}={{or .PlaceHolder "VALUE"}}{{end}}
       {{.Help}}{{end}}{{end}}
 {{end}}{{else}}` + programHelp + `{{end}}`
 
@@ -16,7 +16,7 @@ Run Claude Code in a virtual machine that sees one directory. DIR is by default
 the current one; its id, as "claude-vm-ctl id" prints it, works as well.
 
   run       start the VM, attach to Claude Code, return its exit status;
-            what follows -- are Claude's arguments
+            what follows -- are Claude's arguments       [--memory=4G ...]
   start     start the VM and leave Claude Code running in it
   attach    show Claude's terminal; press Ctrl-] three times to leave it running
   shell     open a shell in the running VM, or run what follows --     [--root]
@@ -24,10 +24,12 @@ the current one; its id, as "claude-vm-ctl id" prints it, works as well.
   status    show the VM's state                                        [--json]
   logs      show the journal of the VM and its guest                       [-f]
   id        print the id of the directory, the escaped path            [--unit]
+  edit      edit the directory's .vm file, its settings            [--defaults]
+  generate  make the user manager know what the .vm files say       [--dry-run]
   doctor    check the machine and tell what mends it                   [--json]
 
   claude-vm-ctl run ~/src/web
-  claude-vm-ctl run . -- -p "fix the failing test" --dangerously-skip-permissions
+  claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
   claude-vm-ctl shell . -- git diff
 
   -h, --help, also after a verb     --version     man claude-vm-ctl

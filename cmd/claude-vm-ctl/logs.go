@@ -41,7 +41,7 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	args := append([]string{"journalctl"}, journalOf(instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id))...)
+	args := append([]string{"journalctl"}, journalOf(instance.RuntimeUnit(id), instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id))...)
 	for flag, value := range map[string]string{"--lines=": l.lines, "--since=": l.since, "--output=": l.format} {
 		if value != "" {
 			args = append(args, flag+value)

@@ -17,13 +17,15 @@ import (
 )
 
 type runVerb struct {
-	dir  string
-	args []string
+	dir     string
+	options options
+	args    []string
 }
 
 func (r *runVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("run", "Start a VM on a directory, attach to Claude Code in it, return its exit status.")
 	directoryArg(cmd, &r.dir)
+	r.options.register(cmd)
 	return cmd.FullCommand()
 }
 
@@ -41,7 +43,14 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if u.Running() {
-		return v.join(ctx, out, u, r.args)
+		return v.join(ctx, out, u, len(r.args)+len(r.options) > 0)
+	}
+	if err := v.ensureUnits(ctx); err != nil {
+		return 0, err
+	}
+	once, err := v.once(ctx, out, r.options)
+	if err != nil {
+		return 0, err
 	}
 	// Keeps the unit's result readable until the end.
 	if err := v.manager.Ref(ctx, v.unit()); err != nil && u.LoadState == "loaded" {
@@ -52,10 +61,10 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	request.Attached = true
-	if err := v.fitTerminal(ctx, &request); err != nil {
+	if err := v.fitTerminal(ctx, &request, once); err != nil {
 		return 0, err
 	}
-	if err := v.start(ctx, out, request); err != nil {
+	if err := v.start(ctx, out, request, once); err != nil {
 		return 0, err
 	}
 	if err := v.manager.Ref(ctx, v.unit()); err != nil {
@@ -66,10 +75,10 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 // join attaches to a VM that runs already, or is about to.
-func (v *vm) join(ctx context.Context, out *output, u manager.Unit, args []string) (int, error) {
-	if len(args) > 0 {
+func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
+	if changes {
 		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here()+", or stop it first",
-			"a VM runs on %s already: Claude's arguments cannot be changed any more", v.dir)
+			"a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
 	}
 	if !out.terminal() {
 		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here()+" on a terminal",

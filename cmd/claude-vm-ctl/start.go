@@ -8,13 +8,15 @@ import (
 )
 
 type startVerb struct {
-	dir  string
-	args []string
+	dir     string
+	options options
+	args    []string
 }
 
 func (s *startVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("start", "Start a VM on a directory and leave Claude Code running in it.")
 	directoryArg(cmd, &s.dir)
+	s.options.register(cmd)
 	return cmd.FullCommand()
 }
 
@@ -26,15 +28,22 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	defer v.manager.Close()
-	if u.Running() && len(s.args) > 0 {
-		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: Claude's arguments cannot be changed any more", v.dir)
+	if u.Running() && len(s.args)+len(s.options) > 0 {
+		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
+	}
+	if err := v.ensureUnits(ctx); err != nil {
+		return 0, err
+	}
+	once, err := v.once(ctx, out, s.options)
+	if err != nil {
+		return 0, err
 	}
 	request, err := newRequest(out, s.args)
 	if err != nil {
 		return 0, err
 	}
 	request.Terminal = true // for whoever attaches
-	if err := v.start(ctx, out, request); err != nil {
+	if err := v.start(ctx, out, request, once); err != nil {
 		return 0, err
 	}
 	warnEmulation(out)

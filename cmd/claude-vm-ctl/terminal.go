@@ -7,16 +7,17 @@ import (
 )
 
 // fitTerminal makes the request of somebody who will attach agree with what the
-// unit's settings say about Claude's terminal.
-func (v *vm) fitTerminal(ctx context.Context, r *contract.Request) error {
-	if err := v.ensureUnits(ctx); err != nil {
-		return err
-	}
+// settings say about Claude's terminal.
+func (v *vm) fitTerminal(ctx context.Context, r *contract.Request, n *once) error {
 	env, err := v.manager.Environment(ctx, v.unit())
 	if err != nil {
 		return err
 	}
-	switch env["CLAUDE_TERMINAL"] {
+	terminal := env["CLAUDE_TERMINAL"]
+	if n != nil {
+		terminal = n.settings.Terminal
+	}
+	switch terminal {
 	case terminalNo:
 		r.Terminal = false
 	case terminalYes:

@@ -157,7 +157,6 @@ func unitResult(context.Context, []string) (int, error) {
 		return 0, nil
 	}
 	_, shareErr := os.Stat(contract.ShareMark)
-	_, stopErr := os.Stat(contract.StopMark)
 	switch {
 	case status.Exit != nil && *status.Exit != 0:
 		notify(fmt.Sprintf("STATUS=Claude Code exited with status %d", *status.Exit))
@@ -167,7 +166,8 @@ func unitResult(context.Context, []string) (int, error) {
 		return 0, nil
 	case shareErr == nil:
 		return 0, errors.New("virtiofsd, which shares the directory, died")
-	case status.Stopping, stopErr == nil:
+	// One that was not ready has been stopped: else the start would have failed.
+	case status.Stopping, !status.Ready:
 		notify("STATUS=Shut down")
 		return 0, nil
 	}

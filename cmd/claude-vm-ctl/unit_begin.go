@@ -50,8 +50,7 @@ func unitBegin(ctx context.Context, args []string) (int, error) {
 	case err == nil:
 		notify("STATUS=Claude Code is running")
 	case errors.Is(err, context.Canceled):
-		// A stop of a unit that is still starting: no ExecStop= runs.
-		return 0, os.WriteFile(contract.StopMark, nil, 0o600)
+		return 0, nil // a stop
 	}
 	return 0, err
 }
@@ -100,6 +99,7 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 
 func newBegin(request contract.Request, dir string) (contract.Begin, error) {
 	b := contract.Begin{Version: contract.Version, Request: request, Time: time.Now(), Entropy: make([]byte, 64)}
+	b.Once = ""
 	rand.Read(b.Entropy) // never fails
 	var id [16]byte
 	rand.Read(id[:])

@@ -8,20 +8,31 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
 // unitSetup makes the runtime directory of the instance on args[0].
 func unitSetup(ctx context.Context, args []string) (int, error) {
-	// Settings that cannot be understood must not start a VM without them.
-	if text := os.Getenv("REFUSAL"); text != "" {
-		return 0, errors.New(text)
-	}
 	env, err := instance.HostEnvironment()
 	if err != nil {
 		return 0, err
+	}
+	id := instance.Escape(args[0])
+	job, runs, err := startJob(ctx, env, id)
+	if err != nil {
+		return 0, fmt.Errorf("ask the user manager for the job: %w", err)
+	}
+	// A start of what runs, or a second one of what is starting, is none.
+	if runs || env.IsSetUp(id, job) {
+		return 0, nil
+	}
+	// Settings that cannot be understood must not start a VM without them.
+	if text := os.Getenv("REFUSAL"); text != "" {
+		return 0, errors.New(text)
 	}
 	path, err := workDirectory(env, args[0], os.Getenv("WORK_DIRECTORY"))
 	if err != nil {
@@ -30,7 +41,6 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	if err := checkHost(); err != nil {
 		return 0, err
 	}
-	id := instance.Escape(args[0])
 	shares, err := sharesOf(env, id)
 	if err != nil {
 		return 0, err
@@ -40,12 +50,42 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	request, err := takeRequest(ctx, env, id)
+	request, err := takeRequest(env, id, job)
 	if err != nil {
 		return 0, err
 	}
+	// Those of a start that was killed; they go with the runtime unit.
+	if os.Getenv("RUN_OPTIONS") != request.Once {
+		return 0, errors.New("the options of another start were left and are gone now: start again")
+	}
 	request.Settings = settings
-	return 0, env.MakeRuntimeDirectory(id, shares, request)
+	return 0, env.MakeRuntimeDirectory(id, job, shares, request)
+}
+
+// startJob gives the user manager's job that starts the VM, 0 if there is none, and
+// says whether the VM runs already. It waits for one that is still being stopped:
+// its runtime directory is about to be made anew.
+func startJob(ctx context.Context, env instance.Environment, id string) (job uint32, runs bool, err error) {
+	m, err := manager.DialDirect(ctx, env.RuntimeDir)
+	if err != nil {
+		return 0, false, err
+	}
+	defer m.Close()
+	for {
+		u, err := m.Unit(ctx, instance.Unit(id))
+		if err != nil {
+			return 0, false, err
+		}
+		if u.ActiveState != "deactivating" {
+			j, err := m.Job(ctx, instance.Unit(id))
+			return j.ID, u.MainPID != 0, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond): // without a bus there are no signals
+		case <-ctx.Done():
+			return 0, false, context.Cause(ctx)
+		}
+	}
 }
 
 // workDirectory gives the directory that the unit's instance stands for, after
@@ -164,11 +204,8 @@ func readSettings(path string) (json.RawMessage, error) {
 
 // takeRequest gives the request of this start: after a restart that of the run
 // before, else the one that was left for it.
-func takeRequest(ctx context.Context, env instance.Environment, id string) (contract.Request, error) {
-	kept, err := env.TakeKept(id, func() (uint32, error) {
-		job, err := setupJob(ctx, env, id)
-		return job.ID, err
-	})
+func takeRequest(env instance.Environment, id string, job uint32) (contract.Request, error) {
+	kept, err := env.TakeKept(id, job)
 	if err != nil {
 		// Less than what was asked for, but a VM; the journal has the reason.
 		fmt.Fprintf(os.Stderr, "the request of the run before: %v\n", err)

@@ -13,19 +13,30 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
-// start starts the instance with a request and waits until Claude runs. Its
-// error says which unit failed and why.
-func (v *vm) start(ctx context.Context, out *output, r contract.Request) error {
+// start starts the instance with a request, and with options if n is not nil,
+// and waits until Claude runs. Its error says which unit failed and why.
+func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once) error {
+	if n != nil {
+		r.Once = n.token
+	}
 	offer, err := v.offer(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer offer.Withdraw()
-	if err := v.ensureUnits(ctx); err != nil {
+	running, err := v.awaitGone(ctx)
+	if err != nil {
 		return err
 	}
-	if err := v.awaitGone(ctx); err != nil {
-		return err
+	if !running {
+		if err := v.setOnce(ctx, n); err != nil {
+			return err
+		}
+		defer func() {
+			if !offer.Taken() { // else the runtime unit does it
+				v.setOnce(context.WithoutCancel(ctx), nil)
+			}
+		}()
 	}
 	stop := v.showProgress(out)
 	began := time.Now()
@@ -45,8 +56,8 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request) error {
 	if result != "done" {
 		return v.explain(ctx, began)
 	}
-	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal) {
-		return fail(exitFailure, "claude-vm-ctl attach"+v.here(), "somebody else has just started the VM on %s, with other arguments", v.dir)
+	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal || n != nil) {
+		return fail(exitFailure, "claude-vm-ctl attach"+v.here(), "somebody else has just started the VM on %s, with other arguments or options", v.dir)
 	}
 	return nil
 }
@@ -68,18 +79,16 @@ func (v *vm) offer(ctx context.Context, r contract.Request) (*instance.Offer, er
 }
 
 // awaitGone waits for the end of an instance that is being stopped, and then for
-// its setup unit's, which follows: a start in between would go on with the old
-// runtime directory and the old request.
-func (v *vm) awaitGone(ctx context.Context) error {
-	running := false
-	err := v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
+// its runtime unit's, which follows and removes the options of the run. It says whether the instance runs.
+func (v *vm) awaitGone(ctx context.Context) (running bool, err error) {
+	err = v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
 		running = u.Running()
 		return running || u.Gone()
 	})
 	if err != nil || running {
-		return err
+		return running, err
 	}
-	return v.manager.Watch(ctx, instance.SetupUnit(v.id), manager.Unit.Gone)
+	return false, v.manager.Watch(ctx, instance.RuntimeUnit(v.id), manager.Unit.Gone)
 }
 
 // showProgress shows the unit's status until the returned function is called.
@@ -130,7 +139,11 @@ func (v *vm) explain(ctx context.Context, began time.Time) error {
 			reason = "result " + u.Result
 		}
 		if name == instance.SetupUnit(v.id) {
-			return fail(exitHostUnable, "claude-vm-ctl doctor", "%s", reason)
+			mend := "claude-vm-ctl doctor"
+			if env, err := v.manager.Environment(ctx, name); err == nil && env["REFUSAL"] != "" {
+				mend = "claude-vm-ctl edit" + v.here()
+			}
+			return fail(exitHostUnable, mend, "%s", reason)
 		}
 		return fail(exitStartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
 	}

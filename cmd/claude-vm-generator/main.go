@@ -128,7 +128,7 @@ func (r reporter) files(errs []*unitfile.Error) int {
 	for _, e := range errs {
 		r.line(priorityError, "", e.Error())
 		if e.Hint != "" {
-			r.line(priorityNotice, "\thint: ", e.Hint)
+			r.line(priorityNotice, "\t", "hint: "+e.Hint)
 		}
 	}
 	return min(len(errs), 1)
@@ -136,7 +136,7 @@ func (r reporter) files(errs []*unitfile.Error) int {
 
 func (r reporter) usage(text string) int {
 	r.line(priorityError, "claude-vm-generator: error: ", text)
-	r.line(priorityNotice, "claude-vm-generator: hint: ", "claude-vm-generator --help")
+	r.line(priorityNotice, "claude-vm-generator: ", "hint: claude-vm-generator --help")
 	return 2
 }
 

@@ -45,7 +45,6 @@ const (
 	RequestFile = "request"    // JSON of Request
 	StatusFile  = "status"     // host end of StatusPort
 	QMPSocket   = "qmp.sock"   // QEMU's monitor
-	StopMark    = "stopping"   // made when a stop was asked for before the guest was up
 	ShareLock   = "vfs.lock"   // locked while virtiofsd lives
 	ShareMark   = "share-died" // made when virtiofsd died under a running VM
 )
@@ -75,6 +74,9 @@ type Request struct {
 	// Attached promises that somebody comes for the streams. Without a
 	// terminal and without this they go to the guest's journal.
 	Attached bool `json:"attached,omitempty"`
+	// Once is the token of the options of this start, which are drop-ins; the
+	// host's alone.
+	Once string `json:"once,omitempty"`
 	// Settings are Claude Code's, a JSON object; without them it has those of
 	// its home.
 	Settings json.RawMessage `json:"settings,omitempty"`

@@ -65,3 +65,6 @@ func Unescape(id string) (string, error) {
 func Unit(id string) string      { return "claude-vm@" + id + ".service" }
 func ShareUnit(id string) string { return "claude-vm-virtiofsd@" + id + ".service" }
 func SetupUnit(id string) string { return "claude-vm-setup@" + id + ".service" }
+
+// RuntimeUnit is active from the start of SetupUnit to the end of the rest.
+func RuntimeUnit(id string) string { return "claude-vm-runtime@" + id + ".service" }

@@ -172,13 +172,9 @@ func TestOffer(t *testing.T) {
 func TestKeptRequest(t *testing.T) {
 	e := environment(t)
 	want := contract.Request{Arguments: []string{"-p", "x"}}
-	asked := false
-	job := func(id uint32) func() (uint32, error) {
-		return func() (uint32, error) { asked = true; return id, nil }
-	}
-	none := func(when string, id uint32) {
+	none := func(when string, job uint32) {
 		t.Helper()
-		if got, err := e.TakeKept("x", job(id)); got != nil || err != nil {
+		if got, err := e.TakeKept("x", job); got != nil || err != nil {
 			t.Errorf("%s: %v, %v", when, got, err)
 		}
 	}
@@ -186,13 +182,13 @@ func TestKeptRequest(t *testing.T) {
 		t.Errorf("of an instance that never started: %v", err)
 	}
 	none("nothing kept", 7)
-	if asked {
-		t.Error("asks for the job without need")
-	}
 	for _, taker := range []uint32{7, 8} {
 		shares := map[string]string{contract.ShareWork: "/a", "ro0": "/b"}
-		if err := e.MakeRuntimeDirectory("x", shares, want); err != nil {
+		if err := e.MakeRuntimeDirectory("x", 6, shares, want); err != nil {
 			t.Fatal(err)
+		}
+		if !e.IsSetUp("x", 6) || e.IsSetUp("x", taker) || e.IsSetUp("x", 0) || e.IsSetUp("y", 6) {
+			t.Error("set up for another job, or for none")
 		}
 		if got, err := os.Readlink(filepath.Join(e.ShareDirectory("x"), "ro0")); got != "/b" {
 			t.Errorf("ro0 -> %s, %v", got, err)
@@ -202,7 +198,7 @@ func TestKeptRequest(t *testing.T) {
 		}
 		if taker == 8 {
 			none("kept for another job", taker)
-		} else if got, err := e.TakeKept("x", job(taker)); got == nil || !cmp.Equal(want, *got) || err != nil {
+		} else if got, err := e.TakeKept("x", taker); got == nil || !cmp.Equal(want, *got) || err != nil {
 			t.Errorf("kept: %v, %v", got, err)
 		}
 		none("taken before", 7)

@@ -3,6 +3,7 @@ package instance
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -11,8 +12,8 @@ import (
 
 // MakeRuntimeDirectory makes what an instance has in the runtime directory
 // afresh: its own, with the request that it starts with, and that of the links
-// to what it shares, by name.
-func (e Environment) MakeRuntimeDirectory(id string, shares map[string]string, r contract.Request) error {
+// to what it shares, by name. It is for a start by a job of the user manager.
+func (e Environment) MakeRuntimeDirectory(id string, job uint32, shares map[string]string, r contract.Request) error {
 	if err := e.RemoveRuntimeDirectory(id); err != nil {
 		return err
 	}
@@ -26,12 +27,24 @@ func (e Environment) MakeRuntimeDirectory(id string, shares map[string]string, r
 			return err
 		}
 	}
-	return WriteRequest(e.RuntimeDirectory(id), r)
+	if err := WriteRequest(e.RuntimeDirectory(id), r); err != nil {
+		return err
+	}
+	return os.WriteFile(e.jobPath(id), []byte(fmt.Sprint(job)), 0o600)
 }
 
 // RemoveRuntimeDirectory removes what MakeRuntimeDirectory has made.
 func (e Environment) RemoveRuntimeDirectory(id string) error {
-	return errors.Join(os.RemoveAll(e.ShareDirectory(id)), os.RemoveAll(e.RuntimeDirectory(id)))
+	return errors.Join(os.RemoveAll(e.jobPath(id)), os.RemoveAll(e.ShareDirectory(id)), os.RemoveAll(e.RuntimeDirectory(id)))
+}
+
+func (e Environment) jobPath(id string) string { return e.beside(id, "job") }
+
+// IsSetUp says whether the runtime directory has been made for a start by this
+// job, which is none if it is 0.
+func (e Environment) IsSetUp(id string, job uint32) bool {
+	text, err := os.ReadFile(e.jobPath(id))
+	return err == nil && job != 0 && string(text) == fmt.Sprint(job)
 }
 
 // kept is a request that waits for the second half of a restart.
@@ -64,7 +77,7 @@ func (e Environment) DropKept(id string) error { return os.RemoveAll(e.keptPath(
 
 // TakeKept gives the request that was kept, if any, to the job that it was kept
 // for. A restart that was called off has left one that nobody may have.
-func (e Environment) TakeKept(id string, job func() (uint32, error)) (*contract.Request, error) {
+func (e Environment) TakeKept(id string, job uint32) (*contract.Request, error) {
 	text, err := os.ReadFile(e.keptPath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -79,9 +92,8 @@ func (e Environment) TakeKept(id string, job func() (uint32, error)) (*contract.
 	if err := json.Unmarshal(text, &k); err != nil {
 		return nil, err
 	}
-	now, err := job()
-	if err != nil || now != k.Job {
-		return nil, err
+	if job == 0 || job != k.Job {
+		return nil, nil
 	}
 	return &k.Request, nil
 }

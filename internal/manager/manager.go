@@ -35,8 +35,9 @@ type Unit struct {
 	Result      string // success, exit-code, timeout, oom-kill, …
 	StatusText  string
 	Fragment    string // path of the unit file
-	Stale       bool   // the unit file has changed since it was read
-	Wanted      bool   // by another unit, which keeps this one loaded
+	DropIns     []string
+	Stale       bool // one of these files has changed since it was read
+	Wanted      bool // by another unit, which keeps this one loaded
 	MainPID     uint32
 	Since       time.Time // of the present ActiveState
 }
@@ -153,6 +154,7 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 		StatusText:  text("StatusText"),
 		Fragment:    text("FragmentPath"),
 	}
+	u.DropIns, _ = p["DropInPaths"].([]string)
 	u.Stale, _ = p["NeedDaemonReload"].(bool)
 	u.MainPID, _ = p["MainPID"].(uint32)
 	for _, key := range []string{"WantedBy", "RequiredBy", "UpheldBy"} {

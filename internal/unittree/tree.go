@@ -19,6 +19,7 @@ import (
 const (
 	defaultsName = "10-defaults.conf"
 	vmName       = "50-vm.conf"
+	onceName     = "zz-once.conf"
 )
 
 // Node is a file or, with a target, a symbolic link below a directory of units.
@@ -76,8 +77,7 @@ func (b *builder) add(id, name string, v, base vm.VM) []*unitfile.Error {
 			return append(errs, &unitfile.Error{File: v.Source[0], Message: err.Error()})
 		}
 	}
-	names := []string{instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id)}
-	for unit, unitName := range names {
+	for unit, unitName := range unitsOf(id) {
 		machine := vm.Unit(unit) == vm.Machine
 		d := dropin{Sources: v.Source, SourcePath: unitfile.EscapeSpecifiers(v.Source[0]), Lines: lines[unit]}
 		if machine {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"golang.org/x/sys/unix"
 )
 
 // guard is there while the tree is not complete: with a half of its restrictions
@@ -17,7 +18,7 @@ import (
 var guard = Node{
 	Path: instance.SetupUnit("") + ".d/zz-incomplete.conf",
 	Text: header + "; changes are lost.\n[Service]\nEnvironment=" +
-		unitfile.Environment("REFUSAL", "claude-vm-generator was killed before it was done: systemctl --user daemon-reload") + "\n",
+		unitfile.Environment("REFUSAL", "the settings were not written to the end; claude-vm-ctl generate writes them anew") + "\n",
 }
 
 // header begins every file that is written here.
@@ -76,6 +77,55 @@ func (n Node) create(path string) error {
 		err = closed
 	}
 	return err
+}
+
+// Replace makes dir hold t in place of what an earlier Replace has left there.
+// It waits for another one that is at it.
+func Replace(dir string, t Tree) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && len(t) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	lock, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return Guarded(dir, func() error {
+		if err := Remove(dir); err != nil {
+			return err
+		}
+		return t.Write(dir)
+	})
+}
+
+// Current says whether the generated ones among the drop-ins that are in force
+// for a unit are those of the tree.
+func (t Tree) Current(unit string, inForce []string) bool {
+	want := map[string]string{}
+	template, _, _ := strings.Cut(unit, "@")
+	for _, n := range t {
+		if dir := filepath.Dir(n.Path); n.Target == "" && (dir == unit+".d" || dir == template+"@.service.d") {
+			want[filepath.Base(n.Path)] = n.Text
+		}
+	}
+	for _, path := range inForce {
+		name := filepath.Base(path)
+		text, err := os.ReadFile(path)
+		if name != vmName && name != defaultsName || err != nil || !strings.HasPrefix(string(text), header) {
+			continue
+		}
+		if want[name] != string(text) {
+			return false
+		}
+		delete(want, name)
+	}
+	return len(want) == 0
 }
 
 // Remove removes from dir what an earlier Write has left there, and nothing else.

@@ -3,7 +3,9 @@
 package vmfile
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
@@ -60,7 +62,7 @@ var Keys = []Key{
 	{Section: "Claude", Name: "SettingsFile", Value: "PATH", Doc: "A settings.json of the host for Claude's user",
 		set:   func(v *vm.VM, s string) (err error) { v.SettingsFile, err = absolute(s); return err },
 		reset: func(v *vm.VM, b vm.VM) { v.SettingsFile = "" }},
-	{Section: "Claude", Name: "Home", Flag: "home", Value: "ephemeral|project|user", Default: "ephemeral", Doc: "Whether Claude's home outlives the VM: no, for this directory, for all of the user's",
+	{Section: "Claude", Name: "Home", Flag: "home", Value: "ephemeral|project|user", Default: "ephemeral", Doc: "Whether Claude's home is kept: no, for this directory, or for all",
 		set:   func(v *vm.VM, s string) error { return choose(&v.Home, s, "ephemeral", "project", "user") },
 		reset: func(v *vm.VM, b vm.VM) { v.Home = b.Home }},
 
@@ -85,6 +87,11 @@ const (
 	sectionService = "Service"
 	sectionInstall = "Install"
 )
+
+// resourceKeys are systemd's that are easily taken for ours.
+var resourceKeys = []string{
+	"MemoryMax", "MemoryHigh", "MemoryMin", "MemoryLow", "MemorySwapMax", "CPUWeight", "CPUQuota", "IOWeight", "TasksMax",
+}
 
 // links maps the keys of [Install] to the directories of their links.
 var links = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
@@ -172,12 +179,8 @@ func (r *reading) hintFor(e unitfile.Entry, names []string) string {
 	if _, ok := links[e.Key]; ok {
 		return fmt.Sprintf("%s= belongs in [%s]", e.Key, sectionInstall)
 	}
-	if strings.HasPrefix(e.Key, "Memory") || strings.HasPrefix(e.Key, "CPU") || strings.HasPrefix(e.Key, "IO") {
-		for _, k := range []string{"MemoryMax", "MemoryHigh", "MemoryMin", "MemoryLow", "MemorySwapMax", "CPUWeight", "CPUQuota", "IOWeight"} {
-			if e.Key == k {
-				return fmt.Sprintf("%s= is systemd's and belongs in [%s]", k, sectionService)
-			}
-		}
+	if slices.Contains(resourceKeys, e.Key) {
+		return fmt.Sprintf("%s= is systemd's and belongs in [%s]", e.Key, sectionService)
 	}
 	return didYouMean("%s=", e.Key, names)
 }
@@ -210,14 +213,20 @@ func fault(k *Key, value string, err error) *unitfile.Error {
 	if err == nil {
 		return nil
 	}
-	if r := []rune(value); len(r) > 60 {
-		value = string(r[:59]) + "…"
-	}
-	out := &unitfile.Error{Message: fmt.Sprintf("%s=%s: %v", k.Name, value, err)}
-	if h, ok := err.(hinted); ok {
+	out := &unitfile.Error{Message: fmt.Sprintf("%s=%s: %v", k.Name, abridged(value), err)}
+	var h hinted
+	if errors.As(err, &h) {
 		out.Hint = h.hint
 	}
 	return out
+}
+
+// abridged keeps a message to a line or two of a screen.
+func abridged(value string) string {
+	if r := []rune(value); len(r) > 60 {
+		return string(r[:59]) + "…"
+	}
+	return value
 }
 
 func (r *reading) install(e unitfile.Entry) *unitfile.Error {

@@ -20,8 +20,8 @@ import (
 
 // Names of the files.
 const (
-	suffix       = ".vm"
-	defaultsFile = "defaults.conf"
+	Suffix       = ".vm"
+	DefaultsFile = "defaults.conf"
 	commonDir    = "vm.d" // drop-ins of all .vm files
 )
 
@@ -43,13 +43,16 @@ func SearchPath(s Specifiers) []string {
 }
 
 // Load reads all files.
-func Load(dirs []string, s Specifiers) Set {
-	l := loader{specifiers: s, dirs: map[string][]string{}}
+func Load(dirs []string, s Specifiers) Set { return LoadWith(dirs, s, "", nil) }
+
+// LoadWith is Load as it would be if a file had this text.
+func LoadWith(dirs []string, s Specifiers, file string, text []byte) Set {
+	l := loader{specifiers: s, dirs: map[string][]string{}, file: file, text: text}
 	names := l.scan(dirs)
 	var set Set
 	set.Defaults = vm.Default()
-	if file, ok := l.first[defaultsFile]; ok {
-		l.read(&set.Defaults, file, l.dropins(defaultsFile, ""), true)
+	if file, ok := l.first[DefaultsFile]; ok {
+		l.read(&set.Defaults, file, l.dropins(DefaultsFile, ""), true)
 		if refused := set.Defaults; refused.Refusal != "" {
 			set.Defaults = vm.Default()
 			set.Defaults.Source, set.Defaults.Refusal = refused.Source, refused.Refusal
@@ -57,7 +60,7 @@ func Load(dirs []string, s Specifiers) Set {
 	}
 	for _, name := range names {
 		v := set.Defaults.Clone()
-		v.Name, v.Source, v.Refusal, v.Unit, v.Service = strings.TrimSuffix(name, suffix), nil, "", nil, nil
+		v.Name, v.Source, v.Refusal, v.Unit, v.Service = strings.TrimSuffix(name, Suffix), nil, "", nil, nil
 		if l.read(&v, l.first[name], l.dropins(name, commonDir), false) {
 			set.VMs = append(set.VMs, v)
 		}
@@ -67,6 +70,13 @@ func Load(dirs []string, s Specifiers) Set {
 	return set
 }
 
+// Find gives the file of this name that counts; empty if there is none.
+func Find(dirs []string, name string) string {
+	l := loader{dirs: map[string][]string{}}
+	l.scan(dirs)
+	return l.first[name]
+}
+
 // loader collects faults on its way through the files.
 type loader struct {
 	specifiers Specifiers
@@ -74,6 +84,8 @@ type loader struct {
 	dirs       map[string][]string // the directories of drop-ins of a name
 	errs       []*unitfile.Error
 	places     map[string]unitfile.Error // of each VM's WorkDirectory=, by name
+	file       string                    // one that has text, whatever it has on the disk
+	text       []byte
 }
 
 func (l *loader) fail(e *unitfile.Error) { l.errs = append(l.errs, e) }
@@ -84,24 +96,29 @@ func (l *loader) scan(dirs []string) []string {
 	var names []string
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				l.fail(unreadable(dir, err))
-			}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.fail(unreadable(dir, err))
 			continue
 		}
+		var files []string
 		for _, e := range entries {
-			name, full := e.Name(), path.Join(dir, e.Name())
+			files = append(files, e.Name())
+		}
+		if path.Dir(l.file) == dir && !slices.Contains(files, path.Base(l.file)) {
+			files = append(files, path.Base(l.file))
+		}
+		for _, name := range files {
+			full := path.Join(dir, name)
 			if !utf8.ValidString(full) || strings.IndexFunc(full, isControl) >= 0 {
 				// It is to be written into a unit.
 				l.fail(&unitfile.Error{File: strconv.Quote(full), Message: "a file's name that is no text"})
 				continue
 			}
-			isVM := strings.HasSuffix(name, suffix) && name[0] != '.'
+			isVM := strings.HasSuffix(name, Suffix) && name[0] != '.'
 			switch {
 			case strings.HasSuffix(name, ".d"):
 				l.dirs[name] = append(l.dirs[name], full)
-			case (isVM || name == defaultsFile) && l.first[name] == "":
+			case (isVM || name == DefaultsFile) && l.first[name] == "":
 				l.first[name] = full
 				if isVM {
 					names = append(names, name)
@@ -143,7 +160,10 @@ func (l *loader) read(v *vm.VM, file string, dropins []string, defaults bool) bo
 	r := &reading{vm: v, defaults: defaults, specifiers: l.specifiers, where: map[string]unitfile.Error{}}
 	var errs []*unitfile.Error
 	for i, name := range append([]string{file}, dropins...) {
-		text, err := readFile(name)
+		text, err := l.text, error(nil)
+		if name != l.file {
+			text, err = readFile(name)
+		}
 		if err == nil && len(text) == 0 { // masked, as in systemd
 			if i == 0 {
 				return false
@@ -245,12 +265,12 @@ func Check(files []string, s Specifiers) []*unitfile.Error {
 	for _, file := range files {
 		name := path.Base(file)
 		v := vm.Default()
-		v.Name = strings.TrimSuffix(name, suffix)
+		v.Name = strings.TrimSuffix(name, Suffix)
 		l.dirs = map[string][]string{}
 		if info, err := os.Stat(file + ".d"); err == nil && info.IsDir() {
 			l.dirs[name+".d"] = []string{file + ".d"}
 		}
-		if l.read(&v, file, l.dropins(name, ""), !strings.HasSuffix(name, suffix)) && v.WorkDirectory != "" {
+		if l.read(&v, file, l.dropins(name, ""), !strings.HasSuffix(name, Suffix)) && v.WorkDirectory != "" {
 			vms = append(vms, v)
 		}
 	}

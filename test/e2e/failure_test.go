@@ -154,11 +154,12 @@ func TestRefusedDirectories(t *testing.T) {
 			t.Errorf("run %s: status %d, stderr %q", c.dir, r.status, r.stderr)
 		}
 		// The unit itself refuses too.
-		r := p.systemctl("start", instance.Unit(instance.Escape(c.dir)))
+		id := instance.Escape(c.dir)
+		r := p.systemctl("start", instance.Unit(id))
 		if r.status == 0 {
 			t.Errorf("systemctl start of %s works", c.dir)
 		}
-		p.systemctl("reset-failed")
+		p.systemctl("reset-failed", instance.SetupUnit(id))
 	}
 }
 

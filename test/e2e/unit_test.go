@@ -124,6 +124,15 @@ func TestRestarts(t *testing.T) {
 	if after := p.property("InvocationID"); after != before {
 		t.Error("start of a running VM made another one")
 	}
+	if got := p.claude(); got != again {
+		t.Errorf("after a start of what runs Claude's arguments are %q", got)
+	}
+	// A start right after a stop is no restart, at whatever moment it comes.
+	p.systemctl("stop", "--no-block", p.unit()).ok()
+	p.start()
+	if got := p.claude(); got != "claude\n" {
+		t.Errorf("after a stop and a start Claude's arguments are %q", got)
+	}
 	p.ctl("restart", ".").ok()
 	if after := p.property("InvocationID"); after == before {
 		t.Error("restart: the same invocation")

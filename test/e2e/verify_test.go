@@ -20,7 +20,7 @@ func TestVerify(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "verify")
 	r := p.command("systemd-analyze", "--user", "--man=no", "verify",
-		p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id), `app-claude\x2dvm.slice`).ok()
+		p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id), instance.RuntimeUnit(p.id), `app-claude\x2dvm.slice`).ok()
 	if r.stdout+r.stderr != "" {
 		t.Errorf("systemd-analyze verify: %s%s", r.stdout, r.stderr)
 	}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
+	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+// This file has the options of one run: drop-ins in the runtime directory, which
+// the runtime unit removes when the instance is gone. See unittree.Once.
+
+// options are those that a verb was given, in their order.
+type options []vmfile.Option
+
+// register declares an option for each key that has one, and --set for all.
+func (o *options) register(cmd *kingpin.CmdClause) {
+	for _, k := range vmfile.Keys {
+		if k.Flag != "" {
+			cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value).
+				SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--" + k.Flag, Key: k.Name, Literal: true}})
+		}
+	}
+	cmd.Flag("set", "Any key of claude-vm.vm(5), as there; Service.KEY=VALUE for the unit's own.").PlaceHolder("KEY=VALUE").
+		SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--set"}})
+}
+
+// optionValue adds a flag's values to the list. It is a kingpin.Value.
+type optionValue struct {
+	list   *options
+	option vmfile.Option
+}
+
+func (v *optionValue) String() string { return "" }
+
+// IsCumulative allows the flag several times.
+func (v *optionValue) IsCumulative() bool { return true }
+
+func (v *optionValue) Set(text string) error {
+	o := v.option
+	o.Value = text
+	if o.Key == "" {
+		key, value, found := strings.Cut(text, "=")
+		if !found {
+			return errors.New("--set needs KEY=VALUE, not " + text)
+		}
+		o.Key, o.Value = key, value
+	}
+	*v.list = append(*v.list, o)
+	return nil
+}
+
+// once is what a start has of its own, beside its request.
+type once struct {
+	settings model.VM // of this run
+	tree     unittree.Tree
+	token    string
+}
+
+// once makes the drop-ins of the options; nil without any. As systemctl does, it
+// warns of files that have changed.
+func (v *vm) once(ctx context.Context, out *output, o options) (*once, error) {
+	s, err := vmfile.Environment()
+	if err != nil {
+		return nil, err
+	}
+	base, current, err := v.settings(ctx, s)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(o) == 0 && !current:
+		out.note("warning: the .vm files are not what the user manager has read: claude-vm-ctl generate")
+		return nil, nil
+	case len(o) == 0:
+		return nil, nil
+	case base.Refusal != "":
+		return nil, fail(exitHostUnable, "claude-vm-ctl edit"+v.here(), "%s", base.Refusal)
+	case !current:
+		return nil, fail(exitFailure, "claude-vm-ctl generate", "the .vm files are not what the user manager has read")
+	}
+	settings, fault := vmfile.Apply(base, o, s)
+	if fault != nil {
+		return nil, &failure{status: exitUsage, err: fault, hint: fault.Hint}
+	}
+	n := &once{settings: settings, token: rand.Text()}
+	if n.tree, err = unittree.Once(v.id, settings, base, n.token); err != nil {
+		return nil, &failure{status: exitUsage, err: err}
+	}
+	return n, nil
+}
+
+// settings are what the .vm files say about the instance, and whether that is in
+// force.
+func (v *vm) settings(ctx context.Context, s vmfile.Specifiers) (base model.VM, current bool, err error) {
+	set := vmfile.Load(vmfile.SearchPath(s), s)
+	mine := vmfile.Set{Defaults: set.Defaults}
+	base = set.Defaults
+	for _, configured := range set.VMs {
+		if configured.WorkDirectory == v.dir {
+			base = configured
+			mine.VMs = append(mine.VMs, configured)
+		}
+	}
+	tree, _ := unittree.Build(mine, s.Instances()) // what is refused is in it
+	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
+		u, err := v.manager.Unit(ctx, name)
+		if err != nil {
+			return base, false, err
+		}
+		if !tree.Current(name, u.DropIns) {
+			return base, false, nil
+		}
+	}
+	return base, true, nil
+}
+
+// setOnce writes the drop-ins of a start, or none, in place of those that a
+// start which was killed has left, and sees to it that the manager reads them.
+func (v *vm) setOnce(ctx context.Context, n *once) error {
+	removed, err := removeOnce(v.env, v.id)
+	if err != nil {
+		return err
+	}
+	if n == nil && !removed {
+		return nil
+	}
+	if n != nil {
+		if err := n.tree.Write(runtimeUnits(v.env)); err != nil {
+			return err
+		}
+	}
+	// A unit that is loaded already knows nothing of them.
+	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
+		u, err := v.manager.Unit(ctx, name)
+		if err != nil {
+			return err
+		}
+		if u.Stale {
+			return v.manager.Reload(ctx)
+		}
+	}
+	return nil
+}
+
+func runtimeUnits(env instance.Environment) string {
+	return filepath.Join(env.RuntimeDir, "systemd/user")
+}
+
+// removeOnce removes the drop-ins of one run, if there are any.
+func removeOnce(env instance.Environment, id string) (removed bool, err error) {
+	for _, name := range unittree.OncePaths(id) {
+		path := filepath.Join(runtimeUnits(env), name)
+		err := os.Remove(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return removed, err
+		}
+		removed = true
+		os.Remove(filepath.Dir(path)) // if nothing else is in it
+	}
+	return removed, nil
+}
+
+// dropOnce is removeOnce for the end of an instance, and makes the manager
+// forget the drop-ins of a unit that stays loaded.
+func dropOnce(ctx context.Context, env instance.Environment, id string) error {
+	removed, err := removeOnce(env, id)
+	if err != nil || !removed {
+		return err
+	}
+	m, err := manager.DialDirect(ctx, env.RuntimeDir)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	stays, err := staysLoaded(ctx, m, id)
+	if err != nil || !stays {
+		return err
+	}
+	return m.Reload(ctx)
+}
+
+// staysLoaded says whether a unit of the instance is not forgotten when its
+// runtime unit has stopped: others want it, or it has failed.
+func staysLoaded(ctx context.Context, m *manager.Manager, id string) (bool, error) {
+	for _, name := range []string{instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id)} {
+		u, err := m.Unit(ctx, name)
+		if err != nil || u.ActiveState == "failed" || u.Wanted && name == instance.Unit(id) {
+			return true, err
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,45 @@
+package unittree
+
+import (
+	"path/filepath"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/templates"
+)
+
+// Once is the drop-ins that make an instance of base one of v for a single run.
+// The setup unit refuses a start that does not have the same token.
+func Once(id string, v, base vm.VM, token string) (Tree, error) {
+	lines, err := v.Lines(base)
+	if err != nil {
+		return nil, err
+	}
+	lines[vm.Setup] = append(lines[vm.Setup], "Environment="+unitfile.Environment("RUN_OPTIONS", token))
+	b := builder{template: templates.DropIn(), done: map[string]bool{}}
+	for unit, path := range OncePaths(id) {
+		d := dropin{Lines: lines[unit]}
+		if vm.Unit(unit) == vm.Machine {
+			d.Unit, d.Service = v.Unit[len(base.Unit):], v.Service[len(base.Service):]
+		}
+		if len(d.Lines)+len(d.Unit)+len(d.Service) > 0 {
+			b.file(path, d)
+		}
+	}
+	return b.tree, nil
+}
+
+// OncePaths are the paths that Once may give; that of the setup unit is first.
+func OncePaths(id string) []string {
+	var paths []string
+	for _, unit := range unitsOf(id) {
+		paths = append(paths, filepath.Join(unit+".d", onceName))
+	}
+	return paths
+}
+
+// unitsOf lists the units of an instance as vm.Unit numbers them.
+func unitsOf(id string) []string {
+	return []string{instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id)}
+}

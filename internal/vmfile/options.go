@@ -1,0 +1,93 @@
+package vmfile
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// Option is a setting of one run, from a command line.
+type Option struct {
+	// Flag is what the person wrote, for messages: --memory, for example.
+	Flag string
+	// Key is that of the table, or SECTION.KEY, which [Unit] and [Service] need.
+	Key   string
+	Value string
+	// Literal takes the value as one word: no quotes, no specifiers. The shell
+	// has seen to both.
+	Literal bool
+}
+
+// Apply gives a VM that is v but for the options.
+func Apply(v vm.VM, options []Option, s Specifiers) (vm.VM, *unitfile.Error) {
+	v = v.Clone()
+	r := &reading{vm: &v, specifiers: s, where: map[string]unitfile.Error{}}
+	for _, o := range options {
+		if err := r.option(o); err != nil {
+			err.File = o.Flag
+			return v, err
+		}
+	}
+	if key, err := v.Validate(); err != nil {
+		at := r.where[key]
+		if at.File == "" { // of the file alone, and told when that was read
+			at.File = "the options"
+		}
+		return v, &unitfile.Error{File: at.File, Message: err.Error()}
+	}
+	return v, nil
+}
+
+func (r *reading) option(o Option) *unitfile.Error {
+	section, name, found := strings.Cut(o.Key, ".")
+	if !found {
+		section, name = "", o.Key
+	}
+	switch {
+	case name == "WorkDirectory", section == sectionInstall:
+		return &unitfile.Error{Message: fmt.Sprintf("%s= is not to be changed for one run", name)}
+	case section == sectionUnit, section == sectionService:
+		want := unitfile.Entry{Section: section, Key: name, Value: strings.TrimSpace(o.Value), Line: 2}
+		file, errs := unitfile.Parse("", []byte("["+section+"]\n"+name+"="+o.Value+"\n"))
+		if len(errs) > 0 || len(file.Entries) != 1 || file.Entries[0] != want {
+			return &unitfile.Error{Message: fmt.Sprintf("%s=%s is no line of a unit", name, abridged(o.Value))}
+		}
+		return r.assign(want)
+	}
+	var names []string
+	for i := range Keys {
+		k := &Keys[i]
+		if k.Name != name || section != "" && k.Section != section {
+			names = append(names, k.Name)
+			continue
+		}
+		r.where[k.Name] = unitfile.Error{File: o.Flag}
+		if !o.Literal || o.Value == "" {
+			return r.set(k, o.Value)
+		}
+		return r.setLiteral(k, o.Value)
+	}
+	return &unitfile.Error{Message: fmt.Sprintf("unknown key %s=", o.Key), Hint: r.optionHint(name, names)}
+}
+
+// setLiteral gives a key one word, or all of its value. A host's path may be as
+// seen from where the person stands.
+func (r *reading) setLiteral(k *Key, value string) *unitfile.Error {
+	if host, rest, found := strings.Cut(value, ":"); k.Name == "Mount" && found {
+		if absolute, err := filepath.Abs(host); err == nil {
+			value = absolute + ":" + rest
+		}
+	}
+	return fault(k, value, k.set(r.vm, value))
+}
+
+func (r *reading) optionHint(name string, names []string) string {
+	if slices.Contains(resourceKeys, name) {
+		return fmt.Sprintf("--set %s.%s=…", sectionService, name)
+	}
+	return didYouMean("%s=", name, names)
+}

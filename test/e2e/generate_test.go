@@ -1,0 +1,113 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestLogin: what default.target wants is there after a login, that of
+// scripts/test, and nobody has asked for it. It runs before the parallel tests.
+func TestLogin(t *testing.T) {
+	p := newProjectAt(t, filepath.Join(os.Getenv("HOME"), "login"))
+	p.eventually("the VM runs", func() bool { return p.property("ActiveState") == "active" })
+	if got := p.guest("ls /sys/class/net"); got != "lo\n" {
+		t.Errorf("its network: %s", got)
+	}
+	if got := p.systemctl("is-enabled", p.unit()).stdout; got != "enabled-runtime\n" {
+		t.Errorf("is-enabled: %s", got)
+	}
+	// Without its file it goes on until it is stopped, and is wanted no more.
+	if err := os.Remove(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/login.vm")); err != nil {
+		t.Fatal(err)
+	}
+	p.systemctl("daemon-reload").ok()
+	if got := p.property("ActiveState") + p.property("WantedBy"); got != "active" {
+		t.Errorf("after its file is gone: %s", got)
+	}
+	p.systemctl("stop", p.unit()).ok()
+	p.wantGone()
+}
+
+// TestGenerate: claude-vm-ctl generate writes what the generator does, byte for
+// byte. Where that is installed it has only to reload. Not parallel, since the
+// others' files would be in between.
+func TestGenerate(t *testing.T) {
+	p := newProject(t, "generate")
+	p.vmFile("Memory=700M\n[Install]\nWantedBy=default.target\n")
+	writeFile(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/defaults.conf"), "[Claude]\nEnvironment=TEST=1\n")
+	t.Cleanup(func() { os.Remove(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/defaults.conf")) })
+	p.ctl("generate").ok()
+	data, runtime := filepath.Join(os.Getenv("HOME"), ".local/share/systemd/user"), os.Getenv("XDG_RUNTIME_DIR")+"/systemd/generator"
+	if _, err := os.Lstat(data); !os.IsNotExist(err) {
+		t.Errorf("written although the generator is installed: %v", err)
+	}
+	p.uninstalled("", "generate").ok()
+	const text = `cd "$1"; find . -name "*claude-vm*" -type d -o -path "*claude-vm*" -printf "%p %l\n" -type f -exec cat {} + | LC_ALL=C sort`
+	ours, theirs := p.command("sh", "-c", text, "sh", data).ok().stdout, p.command("sh", "-c", text, "sh", runtime).ok().stdout
+	if ours != theirs || !strings.Contains(ours, "default.target.wants") || !strings.Contains(ours, "MEMORY=700M") {
+		t.Errorf("generate has written\n%s\nthe generator\n%s", ours, theirs)
+	}
+
+	// What is in force there without a generator: a file that that does not see.
+	q := newProject(t, "alone")
+	alone := filepath.Join(filepath.Dir(q.dir), "files")
+	writeFile(filepath.Join(alone, "alone.vm"), "[VM]\nWorkDirectory="+q.dir+"\nMemory=701M\n[Install]\nWantedBy=default.target\n")
+	q.uninstalled(alone, "generate").ok()
+	if got := q.property("Environment") + q.property("WantedBy"); !strings.Contains(got, "MEMORY=701M") || !strings.Contains(got, "default.target") {
+		t.Errorf("in force: %s", got)
+	}
+	q.ctl("generate").ok()
+	if left := q.command("find", data, "-mindepth", "1").stdout; left != "" {
+		t.Errorf("left when the generator is installed: %s", left)
+	}
+	if got := q.property("Environment"); strings.Contains(got, "MEMORY=701M") {
+		t.Errorf("still in force: %s", got)
+	}
+}
+
+// uninstalled runs claude-vm-ctl where no generator is installed, with the .vm
+// files of a directory, or the user's own.
+func (p *project) uninstalled(files string, args ...string) result {
+	p.t.Helper()
+	script := `mount -t tmpfs none /usr/local/lib/systemd/user-generators && exec "$@"`
+	return p.command("unshare", append([]string{"--user", "--map-current-user", "--keep-caps", "--mount",
+		"sh", "-c", script, "sh", "env", "CLAUDE_VM_UNIT_DIRS=" + files, "claude-vm-ctl"}, args...)...)
+}
+
+// TestEdit: a file is checked before it is saved, and read by the manager then.
+func TestEdit(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "edit me")
+	file := filepath.Join(os.Getenv("HOME"), ".config/claude-vm/edit me.vm")
+	t.Cleanup(func() { os.Remove(file) })
+	edit := func(script string) result {
+		t.Helper()
+		return p.command("env", "EDITOR=sed -i "+script, "claude-vm-ctl", "edit")
+	}
+	if r := edit("s/^#Memory=.*/Memroy=700M/"); r.status != 1 || !strings.HasPrefix(r.stderr, file+":7: unknown key Memroy= in [VM]\n\thint: did you mean Memory=?\n") {
+		t.Errorf("a fault: status %d, %s", r.status, r.stderr)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("saved with a fault: %v", err)
+	}
+	if r := edit("s/Memroy/Memory/").ok(); r.stdout+r.stderr != "" {
+		t.Errorf("%s%s", r.stdout, r.stderr)
+	}
+	if got := p.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
+		t.Errorf("after edit, Environment=%s", got)
+	}
+
+	// As a person sees it, with a VM that runs.
+	p.start()
+	e := p.terminal("a", 80, 24, `EDITOR="sed -i s/700/800/" claude-vm-ctl edit`)
+	e.shows("status=0")
+	e.shows("claude-vm-ctl: the VM that runs gets it by: claude-vm-ctl restart")
+	p.ctl("restart").ok()
+	if got := p.guest("awk '/MemTotal/ { print ($2 > 700000) }' /proc/meminfo"); got != "1\n" {
+		t.Errorf("memory: %s", got)
+	}
+}

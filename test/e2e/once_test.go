@@ -1,0 +1,130 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// once lists the drop-ins of one run that there are for the instance.
+func (p *project) once() string {
+	p.t.Helper()
+	found, err := filepath.Glob(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/claude-vm*@"+globQuote(p.id)+".service.d", onceFile))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.Join(found, "\n")
+}
+
+func globQuote(text string) string { return strings.ReplaceAll(text, `\`, `\\`) }
+
+// TestOptions: the options of run and start hold for one run, whatever its end.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "options")
+	p.write("hidden", "host")
+	p.write("locked", "host")
+	p.vmFile("CPUs=1\nMemory=1G\n[Share]\nMount=/srv:/srv:ro\n")
+	port := freePort(t)
+	p.ctl("start", "--memory=700M", "--cpus", "2", "--publish", fmt.Sprint(port)+":8080", "--mount", "../options:/mnt/a:ro", "--read-only", "locked",
+		"--hide", "hidden", "--env", `X=a "b"  %h`, "--home", "project", "--set", "Arguments=--model sonnet", "--set", "Service.MemoryMax=2G", ".").ok()
+	got := p.guest(`nproc; echo "$X"; 
+for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$f" 2>&1 || true; done; ls -d /srv; touch ~/kept`)
+	for _, want := range []string{"2\na \"b\"  %h\n", "/work/hidden: Permission denied", "'/mnt/a/new': Read-only", "/work/locked: Read-only", "/srv\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in the guest: %s", want, got)
+		}
+	}
+	p.wantPublished(port)
+	if got := p.claude(); got != "claude\n--model\nsonnet\n" {
+		t.Errorf("Claude's arguments: %s", got)
+	}
+	if got := p.property("MemoryMax"); got != "2147483648" {
+		t.Errorf("MemoryMax=%s", got)
+	}
+	for _, verb := range []string{"start", "run"} {
+		if r := p.ctl(verb, "--cpus=1", "."); r.status != 1 || !strings.Contains(r.stderr, "its options and Claude's arguments cannot be changed any more") {
+			t.Errorf("%s with options on a running VM: %d, %s", verb, r.status, r.stderr)
+		}
+	}
+	// systemd's restart is of the same run, ours is not.
+	p.systemctl("restart", p.unit()).ok()
+	if got := p.guest("nproc; ls ~"); got != "2\nkept\n" {
+		t.Errorf("after systemctl restart: %s", got)
+	}
+	p.ctl("restart", ".").ok()
+	if got := p.guest("nproc; ls ~"); got != "1\n" {
+		t.Errorf("after claude-vm-ctl restart: %s", got)
+	}
+	p.ctl("stop", ".").ok()
+	p.wantGone()
+	p.onceOfTheDead()
+	p.onceOfARefusal()
+}
+
+// onceOfTheDead: what a start that was killed has left is of no start after it.
+func (p *project) onceOfTheDead() {
+	p.t.Helper()
+	cmd := exec.Command("claude-vm-ctl", "start", "--cpus=2", ".")
+	cmd.Dir = p.dir
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.eventually("the VM starts", func() bool { return p.property("MainPID") != "0" })
+	cmd.Process.Kill()
+	cmd.Wait()
+	p.systemctl("stop", p.unit()).ok()
+	p.wantGone()
+	p.eventually("the options go with the stop", func() bool { return p.once() == "" })
+
+	// As if killed between the drop-ins and the start.
+	p.dropin(instance.SetupUnit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
+	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
+	if r := p.systemctl("start", p.unit()); r.status == 0 {
+		p.t.Error("a start with somebody else's options")
+	}
+	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.SetupUnit(p.id)).stdout; !strings.HasPrefix(got, "the options of another start were left and are gone now") {
+		p.t.Errorf("StatusText=%s", got)
+	}
+	p.eventually("they are gone", func() bool { return p.once() == "" })
+	p.dropin(instance.SetupUnit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
+	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
+	p.ctl("start", ".").ok()
+	if got := p.guest("nproc"); got != "1\n" {
+		p.t.Errorf("processors: %s", got)
+	}
+	p.systemctl("stop", p.unit()).ok()
+	p.wantGone()
+}
+
+// onceOfARefusal: options that cannot be kept leave nothing.
+func (p *project) onceOfARefusal() {
+	p.t.Helper()
+	r := p.ctl("start", "--mount", "/nowhere:/mnt", ".")
+	if r.status != 121 || !strings.HasPrefix(r.stderr, "claude-vm-ctl: error: Mount=/nowhere: no such file or directory\n") {
+		p.t.Errorf("status %d, %s", r.status, r.stderr)
+	}
+	p.systemctl("reset-failed", instance.SetupUnit(p.id))
+	// A file that the manager has not read is no ground to build on.
+	path := filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")
+	writeFile(path, "[VM]\nWorkDirectory="+p.dir+"\nMemory=800M\n")
+	want := "claude-vm-ctl: error: the .vm files are not what the user manager has read\nclaude-vm-ctl: hint: claude-vm-ctl generate\n"
+	if r := p.ctl("start", "--cpus=1", "."); r.status != 1 || r.stderr != want {
+		p.t.Errorf("status %d, %s", r.status, r.stderr)
+	}
+	p.ctl("generate").ok()
+	if got := p.property("Environment"); !strings.Contains(got, "MEMORY=800M") {
+		p.t.Errorf("after generate, Environment=%s", got)
+	}
+	if got := p.once(); got != "" {
+		p.t.Errorf("left: %s", got)
+	}
+	p.wantGone()
+}

@@ -1,0 +1,279 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+)
+
+const oddName = `it's "all" $HOME, ${x} %n \`
+
+// vmFile writes the instance's .vm file, which begins in [VM], and makes the
+// manager read it; at the test's end it is gone.
+func (p *project) vmFile(text string) (path string) {
+	p.t.Helper()
+	path = filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")
+	writeFile(path, "[VM]\nWorkDirectory="+unitfile.EscapeSpecifiers(p.dir)+"\n"+text)
+	p.systemctl("daemon-reload").ok()
+	p.t.Cleanup(func() {
+		os.Remove(path)
+		exec.Command("systemctl", "--user", "daemon-reload").Run()
+	})
+	return path
+}
+
+// word is one of the words of a value in a .vm file.
+func word(text string) string { return unitfile.Quote(unitfile.EscapeSpecifiers(text)) }
+
+// freePort is one of the host that nobody listens on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// cmdline is the command line of QEMU's process, one argument a line.
+func (p *project) cmdline() string {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", p.property("MainPID"), "cmdline"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), "\x00", "\n")
+}
+
+// otherGuest makes a bundle that is the installed one but for a word on the
+// kernel's command line.
+func (p *project) otherGuest(word string) (dir string) {
+	p.t.Helper()
+	dir = filepath.Join(filepath.Dir(p.dir), "guest 100%")
+	p.command("sh", "-ec", `mkdir -p "$2"; ln -s "$1"/* "$2"; rm "$2/guest.env"
+		sed "/^GUEST_APPEND=/s/\"\$/ $3\"/" "$1/guest.env" >"$2/guest.env"`, "sh",
+		"/usr/local/share/claude-vm/guest", dir, word).ok()
+	return dir
+}
+
+// TestVMFile starts one VM with every key, then restarts it with others.
+func TestVMFile(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "settings")
+	p.command("git", "init", "-q", "-b", "main").ok()
+	p.command("mkdir", "-p", ".claude", "locked/deep").ok()
+	p.write("locked/deep/file", "host")
+	p.write(".env", "SECRET=1")
+	shared := filepath.Join(filepath.Dir(p.dir), oddName)
+	writeFile(filepath.Join(shared, "file"), "from the host")
+	settings := filepath.Join(filepath.Dir(p.dir), "settings.json")
+	writeFile(settings, `{"cleanupPeriodDays": 7}`)
+	secret := filepath.Join(filepath.Dir(p.dir), "secret")
+	writeFile(secret, "hunter2\n")
+	port := freePort(t)
+	fwcfg := `name=opt/test,string=two  words,, "quoted" 'too' $HOME 100%`
+	file := p.vmFile(`Memory=900M
+CPUs=2
+Accelerator=tcg
+Guest=` + unitfile.EscapeSpecifiers(p.otherGuest("claude-vm.other")) + `
+QEMUArguments=-fw_cfg ` + word(fwcfg) + `
+
+[Claude]
+Arguments=--append-system-prompt "two  words"
+SkipPermissions=yes
+Environment="TEST_A=a  b" ANTHROPIC_API_KEY=` + apiKey + `-2
+Credential=TEST_SECRET:` + secret + `
+SettingsFile=` + settings + `
+Home=project
+
+[Share]
+ReadOnly=locked
+Hide=.env
+Mount=` + word(shared+":/home/claude/a/read only:ro") + `
+Mount=` + word(shared+":/mnt/"+oddName) + ` \
+# A comment amid a list that goes on
+	` + word(shared+"/file:/etc/one-file:ro") + `
+
+[Network]
+PublishPort=` + fmt.Sprint(port) + `:8080
+
+[Unit]
+Description=The VM of %f
+
+[Service]
+MemoryMax=2G
+CPUWeight=20
+`)
+	p.ctl("start", ".", "--", "--model", "sonnet").ok()
+
+	if got := p.claude(); got != "claude\n--dangerously-skip-permissions\n--append-system-prompt\ntwo  words\n--model\nsonnet\n" {
+		t.Errorf("Claude's arguments: %q", got)
+	}
+	if got := p.guest(`echo "$TEST_A, $TEST_SECRET, $ANTHROPIC_API_KEY"`); got != "a  b, hunter2, "+apiKey+"-2\n" {
+		t.Errorf("Claude's environment: %q", got)
+	}
+	if got := p.guest("nproc; awk '/MemTotal/ { print ($2 > 750000 && $2 < 900000) }' /proc/meminfo; grep -c claude-vm.other /proc/cmdline"); got != "2\n1\n1\n" {
+		t.Errorf("processors, memory, guest: %s", got)
+	}
+	if got := p.cmdline(); !strings.Contains(got, ",accel=tcg,") || !strings.Contains(got, "\n-fw_cfg\n"+fwcfg+"\n-sandbox\n") {
+		t.Errorf("QEMU's command line: %s", got)
+	}
+	for name, want := range map[string]string{
+		"MemoryMax": "2147483648", "CPUWeight": "20", "Description": "The VM of " + p.dir, "SourcePath": file,
+	} {
+		if got := p.property(name); got != want {
+			t.Errorf("%s=%s, want %s", name, got, want)
+		}
+	}
+	p.wantMounts(shared)
+	p.wantHome("project/" + p.id)
+	p.wantProtected()
+	p.wantPublished(port)
+	// A directory that the host has made a mount of is still the repository's.
+	if got := p.guest("cd .claude; touch x; git rev-parse --show-toplevel"); got != "/work\n" {
+		t.Errorf("git in .claude: %s", got)
+	}
+	p.onlyTheDirectory("/etc/one-file", "/home/claude", "/home/claude/a/read only", "/mnt/"+oddName, "/work")
+	p.changedFile(shared, settings)
+	p.removedFile(file)
+}
+
+// changedFile: a restart applies what has changed, and Claude's arguments are
+// the same.
+func (p *project) changedFile(shared, settings string) {
+	p.t.Helper()
+	p.vmFile("[Claude]\nHome=project\n[Share]\nMount=" + word(shared+":/new") + "\n[Network]\nMode=none\n")
+	p.systemctl("restart", p.unit()).ok()
+	got := p.guest("cat /new/file ~/kept; find /etc/one-file ~/a -type f 2>/dev/null || true; ls /sys/class/net; cat /work/.env")
+	if got != "from the hostkept\nlo\nSECRET=1" {
+		p.t.Errorf("after the restart: %s", got)
+	}
+	if got := p.claude(); got != "claude\n--model\nsonnet\n" {
+		p.t.Errorf("Claude's arguments after the restart: %q", got)
+	}
+	// A stop ends them, however soon the start comes.
+	p.vmFile("[Claude]\nHome=user\nSettingsFile=" + settings + "\n")
+	p.systemctl("stop", p.unit()).ok()
+	p.start()
+	if got := p.claude(); got != "claude\n" {
+		p.t.Errorf("Claude's arguments after a stop and a start: %q", got)
+	}
+	p.wantHome("user")
+}
+
+// removedFile: without its file a VM is as any other, and nothing tells of it.
+func (p *project) removedFile(file string) {
+	p.t.Helper()
+	if err := os.Remove(file); err != nil {
+		p.t.Fatal(err)
+	}
+	p.systemctl("daemon-reload").ok()
+	p.systemctl("restart", p.unit()).ok()
+	if got := p.guest("cat ~/kept 2>/dev/null || echo none"); got != "none\n" {
+		p.t.Errorf("the home of a VM without a file: %s", got)
+	}
+	p.guest("touch ~/lost")
+	p.systemctl("restart", p.unit()).ok()
+	if got := p.guest("ls ~"); got != "" {
+		p.t.Errorf("an ephemeral home after a restart: %s", got)
+	}
+	p.systemctl("stop", p.unit()).ok()
+	p.wantGone()
+	for _, dir := range []string{"systemd/generator", "systemd/user"} {
+		left := p.command("find", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), dir), "-name", "*"+strings.ReplaceAll(p.id, `\`, `\\`)+"*").stdout
+		if left != "" {
+			p.t.Errorf("left of it: %s", left)
+		}
+	}
+}
+
+// wantProtected checks ReadOnly=locked and Hide=.env, against the guest's root.
+func (p *project) wantProtected() {
+	p.t.Helper()
+	r := p.root("cd /work; mount -o remount,rw . ; echo evil >locked/deep/file; mv locked away; rm -r locked; cat .env; rm -f .env")
+	if strings.Count(r.stderr, "Read-only file system") < 2 || strings.Contains(r.stdout, "SECRET") {
+		p.t.Errorf("locked and .env: %s%s", r.stdout, r.stderr)
+	}
+	if got := p.read("locked/deep/file") + p.read(".env"); got != "hostSECRET=1" {
+		p.t.Errorf("after the guest's attempts: %s", got)
+	}
+}
+
+// wantPublished has a server in the guest and asks it from the host.
+func (p *project) wantPublished(port int) {
+	p.t.Helper()
+	p.guest("cd /tmp; echo from the guest >page; setsid python3 -m http.server 8080 >/dev/null 2>&1 </dev/null &")
+	p.eventually("the port answers", func() bool {
+		r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/page", port))
+		if err != nil {
+			return false
+		}
+		defer r.Body.Close()
+		page, err := io.ReadAll(r.Body)
+		return string(page) == "from the guest\n" && err == nil
+	})
+	if out := p.command("ss", "-Hltn", fmt.Sprintf("sport = :%d", port)).ok().stdout; !strings.Contains(out, "127.0.0.1:") || strings.Contains(out, "0.0.0.0:"+fmt.Sprint(port)) {
+		p.t.Errorf("the port listens on %s", out)
+	}
+}
+
+// TestFaultyFile: a fault is in the journal with its line, keeps this VM from
+// starting, and no other.
+func TestFaultyFile(t *testing.T) {
+	t.Parallel()
+	p, other := newProject(t, "faulty"), newProject(t, "other")
+	file := p.vmFile("Memroy=1G\n[Share]\nHide=.env\n")
+	other.vmFile("Memory=700M\n")
+	fault := file + ":3: unknown key Memroy= in [VM]"
+	p.eventually("the fault is in the journal", func() bool {
+		return strings.Contains(p.command("journalctl", "--user", "-b", "_COMM=claude-vm-gener", "--output=cat").stdout, fault+"\nhint: did you mean Memory=?\n")
+	})
+	want := "claude-vm-ctl: error: " + fault + "\nclaude-vm-ctl: hint: claude-vm-ctl edit\n"
+	for _, args := range [][]string{{"start"}, {"start", "--memory", "1G"}} {
+		if r := p.ctl(args...); r.status != 121 || r.stderr != want {
+			t.Errorf("%v: status %d, %s, want %s", args, r.status, r.stderr, want)
+		}
+	}
+	p.systemctl("reset-failed", instance.SetupUnit(p.id))
+	if got := other.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
+		t.Errorf("the other VM has %s", got)
+	}
+	if r := p.command("claude-vm-generator", "--check", file); r.status != 1 || r.stderr != fault+"\n\thint: did you mean Memory=?\n" {
+		t.Errorf("--check: status %d, %s", r.status, r.stderr)
+	}
+	p.wantGone()
+}
+
+// TestGeneratedUnits wants systemd to have nothing to say about what is written
+// for values that are hard to write.
+func TestGeneratedUnits(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, `odd "dir" $HOME, 100% \x`)
+	odd := `a'b"c\d$e%f,g h`
+	p.vmFile("QEMUArguments=-fw_cfg " + word("name=opt/x,string="+odd) + "\n[Claude]\nArguments=" + word(odd) + "\nEnvironment=" + word("X="+odd) +
+		"\n[Share]\nReadOnly=" + word(odd) + "\nHide=" + word("deep/"+odd) + "\nMount=" + word("/srv/"+odd+":/mnt/"+odd) +
+		"\n[Network]\nPublishPort=18443:443 18053:53/udp\n[Service]\nMemoryMax=2G\n[Install]\nWantedBy=never.target\n")
+	r := p.command("systemd-analyze", "--user", "--man=no", "verify", p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id)).ok()
+	if r.stdout+r.stderr != "" {
+		t.Errorf("systemd-analyze verify: %s%s", r.stdout, r.stderr)
+	}
+	if got := p.systemctl("is-enabled", p.unit()).stdout; got != "enabled-runtime\n" {
+		t.Errorf("is-enabled: %s", got)
+	}
+	// As systemctl show quotes them.
+	if got := p.systemctl("show", "--property=InaccessiblePaths", instance.ShareUnit(p.id)).ok().stdout; !strings.HasSuffix(got, `/share/work/deep/a'b\"c\\d\$e%f,g h"`+"\n") {
+		t.Errorf("%s", got)
+	}
+}
