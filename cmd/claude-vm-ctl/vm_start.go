@@ -10,7 +10,6 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
 // start starts the instance with a request, and with options if n is not nil,
@@ -78,17 +77,25 @@ func (v *vm) offer(ctx context.Context, r contract.Request) (*instance.Offer, er
 	}
 }
 
-// awaitGone waits for the end of an instance that is being stopped, and then for
-// its runtime unit's, which follows and removes the options of the run. It says whether the instance runs.
+// awaitGone waits for the end of an instance that is being stopped, also of its
+// runtime unit, which comes last and removes the options of the run. It says
+// whether the instance runs, by somebody else's start maybe.
 func (v *vm) awaitGone(ctx context.Context) (running bool, err error) {
-	err = v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
-		running = u.Running()
-		return running || u.Gone()
-	})
-	if err != nil || running {
-		return running, err
+	for {
+		u, err := v.state(ctx)
+		if err != nil || u.Running() {
+			return true, err
+		}
+		runtime, err := v.manager.Unit(ctx, instance.RuntimeUnit(v.id))
+		if err != nil || u.Gone() && runtime.Gone() {
+			return false, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond): // Watch knows one unit only
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
 	}
-	return false, v.manager.Watch(ctx, instance.RuntimeUnit(v.id), manager.Unit.Gone)
 }
 
 // showProgress shows the unit's status until the returned function is called.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -48,6 +49,8 @@ func (r *reading) option(o Option) *unitfile.Error {
 		section, name = "", o.Key
 	}
 	switch {
+	case !utf8.ValidString(o.Value) || strings.IndexByte(o.Value, 0) >= 0:
+		return &unitfile.Error{Message: fmt.Sprintf("%s=%q is not a text", name, o.Value)}
 	case name == "WorkDirectory", section == sectionInstall:
 		return &unitfile.Error{Message: fmt.Sprintf("%s= is not to be changed for one run", name)}
 	case section == sectionUnit, section == sectionService:

@@ -1,0 +1,244 @@
+package unittree
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+var me = vmfile.Specifiers{
+	'h': "/home/me", 'u': "me", 'U': "1000", 't': "/run/user/1000",
+	'E': "/home/me/.config", 'S': "/home/me/.local/state", 'C': "/home/me/.cache",
+}
+
+// generated is what becomes of files.
+type generated struct {
+	set  vmfile.Set
+	tree Tree
+	errs []*unitfile.Error
+}
+
+func generate(dir string) generated {
+	g := generated{set: vmfile.Load([]string{dir}, me)}
+	g.tree, g.errs = Build(g.set, me.Instances())
+	g.errs = append(g.set.Errors, g.errs...)
+	return g
+}
+
+// text is all of it, to be compared.
+func (g generated) text() string {
+	var b strings.Builder
+	if err := g.tree.Print(&b); err != nil {
+		panic(err) // a Builder takes everything
+	}
+	for _, e := range g.errs {
+		fmt.Fprintf(&b, "%s (%s)\n", e, e.Hint)
+	}
+	return b.String()
+}
+
+// FuzzGenerate makes three files of any bytes, a VM's, a drop-in of it, and one for
+// all VMs, and wants a tree that harms nobody.
+func FuzzGenerate(f *testing.F) {
+	const (
+		plain = "[VM]\nWorkDirectory=%h/web\nMemory=8G\n"
+		all   = "[VM]\nWorkDirectory=/srv/a b\nGuest=/srv/%%g\nQEMUArguments=-a \"b c\"\n[Claude]\nArguments=a \"b\\nc\" %N\nEnvironment=A=1 \"B=\\\"\"\n" +
+			"Credential=X Y:/srv/%%y\nSettingsFile=/srv/s\nHome=user\nSkipPermissions=1\nTerminal=no\n[Share]\nReadOnly=a/b \"c d/e\"\nHide=.env 'q\"/r'\n" +
+			"Mount=/srv/a:/a /srv/b:/b:ro\n[Network]\nPublishPort=80 0.0.0.0:53/udp\n[Unit]\nAfter=%i \\\n b\n[Service]\nExecStart=\nMemoryMax=1G\n[Install]\nWantedBy=a.target b@c.service\n"
+	)
+	for _, seed := range [][3]string{
+		{plain, "", ""},
+		{all, plain, all[strings.Index(all, "Guest"):]},
+		{all, "", "[VM]\nMemory=6G\nGuest=/srv/g\n[Claude]\nCredential=\n[Share]\nHide=x\nReadOnly=\n[Service]\nA=b\n"},
+		{plain, "[VM]\nWorkDirectory=/srv/other\nMemory=\nGuest=\n", "[VM]\nGuest=/srv/g\n"},
+		{plain, "[VM]\nCPUs=0\n[Install]\nWantedBy=a.target\n", "[Network]\nPublishPort=80\n[Service]\nA=b\n"},
+		{plain, "[Network]\nMode=none\n", "[Network]\nPublishPort=80\n"},
+		{plain, "", "[Nonsense]\n"},
+		{"[VM]\nWorkDirectory=/srv/" + strings.Repeat("é", 120) + "\n", "[Install]\nUpheldBy=x.target\n", ""},
+		{"[VM]\r\nWorkDirectory=/srv/\\\r\n#\r\n;\rb\r\n", "\ufeff[X-A]\nB=\x00\n", "#"},
+		{"[VM]\nWorkDirectory=/home/me\n", "[Service]\nA=\\\\\\\n", "[Install]\nWantedBy=a.target\n"},
+		{"[VM]\nWorkDirectory=/\xff\n[VM", "=", "WorkDirectory=/"},
+	} {
+		f.Add([]byte(seed[0]), []byte(seed[1]), []byte(seed[2]))
+	}
+	dir := f.TempDir()
+	paths := []string{filepath.Join(dir, "web.vm"), filepath.Join(dir, "web.vm.d", "10.conf"), filepath.Join(dir, "defaults.conf")}
+	if err := os.Mkdir(filepath.Dir(paths[1]), 0o755); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, file, dropin, defaults []byte) {
+		for i, text := range [][]byte{file, dropin, defaults} {
+			if err := os.WriteFile(paths[i], text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g := generate(dir)
+		if diff := cmp.Diff(g.text(), generate(dir).text()); diff != "" {
+			t.Fatalf("another time it is another tree:\n%s", diff)
+		}
+		g.checkNodes(t)
+		g.checkRefusals(t, paths)
+	})
+}
+
+// ours are the keys of [Service] that settings become.
+var ours = []string{
+	"Environment", "EnvironmentFile", "BindPaths", "BindReadOnlyPaths", "LoadCredential", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths",
+}
+
+var (
+	dropinPath = regexp.MustCompile(`^(claude-vm|claude-vm-setup|claude-vm-virtiofsd)@([^/]*)\.service\.d/(10-defaults|50-vm)\.conf$`)
+	linkPath   = regexp.MustCompile(`^[^/@.][^/]*\.[a-z]+\.(wants|requires|upholds)/claude-vm@[^/]+\.service$`)
+)
+
+// checkNodes wants nothing but drop-ins and links of our units, each once.
+func (g generated) checkNodes(t *testing.T) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, n := range g.tree {
+		if seen[n.Path] || !filepath.IsLocal(n.Path) || n.Path != filepath.Clean(n.Path) {
+			t.Fatalf("%q is there twice, or elsewhere", n.Path)
+		}
+		seen[n.Path] = true
+		for part := range strings.SplitSeq(n.Path, "/") {
+			if len(part) > 255 {
+				t.Fatalf("%q is no file's name", part)
+			}
+		}
+		if n.Target != "" {
+			if n.Target != "../claude-vm@.service" || n.Text != "" || !linkPath.MatchString(n.Path) {
+				t.Fatalf("%q -> %q is no link of ours", n.Path, n.Target)
+			}
+			continue
+		}
+		m := dropinPath.FindStringSubmatch(n.Path)
+		if m == nil || (m[2] == "") != (m[3] == "10-defaults") {
+			t.Fatalf("%q is no drop-in of ours", n.Path)
+		}
+		g.checkText(t, n, m[1], m[2])
+	}
+}
+
+// checkText wants our lines and then what is passed through, as it is.
+func (g generated) checkText(t *testing.T, n Node, unit, id string) {
+	t.Helper()
+	if !strings.HasPrefix(n.Text, header) || !strings.HasSuffix(n.Text, "\n") {
+		t.Fatalf("%s is %q", n.Path, n.Text)
+	}
+	for line := range strings.Lines(n.Text) {
+		if len(line) >= unitfile.MaxSize {
+			t.Fatalf("%s has a line of %d bytes, which systemd does not read", n.Path, len(line))
+		}
+	}
+	file, errs := unitfile.Parse(n.Path, []byte(n.Text))
+	if len(errs) > 0 {
+		t.Fatalf("%v in\n%s", errs, n.Text)
+	}
+	var got [2][]unitfile.Entry
+	for _, e := range file.Entries {
+		e.Line = 0
+		switch e.Section {
+		case "Unit":
+			got[0] = append(got[0], e)
+		case "Service":
+			got[1] = append(got[1], e)
+		default:
+			t.Fatalf("%s has a section [%s]", n.Path, e.Section)
+		}
+	}
+	passed := g.passed(unit, id)
+	for i, entries := range got {
+		rest := len(entries) - len(passed[i])
+		if rest < 0 || !slices.Equal(entries[rest:], passed[i]) {
+			t.Fatalf("%s is without a part of %v:\n%s", n.Path, passed[i], n.Text)
+		}
+		got[i] = entries[:rest]
+	}
+	if len(got[0]) != 2 || got[0][0].Key != "Documentation" || got[0][1].Key != "SourcePath" {
+		t.Fatalf("[Unit] of %s has %v", n.Path, got[0])
+	}
+	for _, e := range got[1] {
+		if !slices.Contains(ours, e.Key) {
+			t.Fatalf("[Service] of %s has %s=", n.Path, e.Key)
+		}
+	}
+}
+
+// passed are the lines of [Unit] and [Service] that are a unit's, without numbers.
+func (g generated) passed(unit, id string) [2][]unitfile.Entry {
+	v := g.set.Defaults
+	if id != "" {
+		v = g.set.VMs[0]
+	}
+	if unit != "claude-vm" || v.Refusal != "" || !g.starts(v) {
+		return [2][]unitfile.Entry{}
+	}
+	out := [2][]unitfile.Entry{slices.Clone(v.Unit), slices.Clone(v.Service)}
+	for _, entries := range out {
+		for i := range entries {
+			entries[i].Line = 0
+		}
+	}
+	return out
+}
+
+// starts says whether what Build finds out lets a VM start.
+func (g generated) starts(v vm.VM) bool {
+	_, err := v.Lines(g.set.Defaults)
+	return err == nil || v.Name == ""
+}
+
+// checkRefusals wants a fault to keep its VM from starting, and nothing else to.
+func (g generated) checkRefusals(t *testing.T, paths []string) {
+	t.Helper()
+	refusals := map[string]string{}
+	for _, n := range g.tree {
+		for line := range strings.Lines(n.Text) {
+			if text, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), `Environment="REFUSAL=`); found {
+				refusals[n.Path] = strings.TrimSuffix(text, `"`)
+			}
+		}
+	}
+	for path, text := range refusals {
+		if text == "" && g.set.Defaults.Refusal != "" {
+			t.Skip("a .vm file takes the refusal of defaults.conf back")
+		}
+		if text == "" || !strings.HasPrefix(path, "claude-vm-setup@") {
+			t.Fatalf("%s has a refusal %q", path, text)
+		}
+	}
+	var ofVM, ofDefaults bool
+	for _, e := range g.errs {
+		ofVM = ofVM || e.File == paths[0] || e.File == paths[1]
+		ofDefaults = ofDefaults || e.File == paths[2]
+	}
+	template := instance.SetupUnit("") + ".d/" + defaultsName
+	if _, refused := refusals[template]; refused != ofDefaults {
+		t.Fatalf("a fault in defaults.conf: %v; all refused: %v", ofDefaults, refused)
+	}
+	if len(g.set.VMs) == 0 {
+		return
+	}
+	id, _, err := me.Instances().PathID(g.set.VMs[0].WorkDirectory)
+	if err != nil {
+		return
+	}
+	if _, refused := refusals[instance.SetupUnit(id)+".d/"+vmName]; refused != ofVM {
+		t.Fatalf("a fault of the VM: %v; refused: %v", ofVM, refused)
+	}
+	for _, n := range g.tree {
+		if ofVM && (n.Target != "" || strings.HasPrefix(n.Path, instance.Unit(id))) {
+			t.Fatalf("a VM that is refused has %s", n.Path)
+		}
+	}
+}
