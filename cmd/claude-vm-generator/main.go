@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
@@ -66,23 +67,35 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		return report.usage("--dry-run takes no directory")
 	case !*check && !*dryRun && (len(args) == 0 || len(args) > 3):
 		return report.usage(fmt.Sprintf("one to three directories, not %d", len(args)))
+	case !*check && slices.ContainsFunc(args, func(dir string) bool { return dir == "" || dir[0] == '-' }):
+		return report.usage("options come first, and no directory is without a name")
+	case *check, *dryRun:
+		return show(*check, args, stdout, report)
 	}
+	// Without a home the files are not found, and no VM may start as if there were none.
+	err = unittree.Guarded(args[0], func() error {
+		specifiers, err := vmfile.Environment()
+		if err != nil {
+			return err
+		}
+		return generate(specifiers, report).Write(args[0])
+	})
+	if err != nil {
+		return report.failure(err)
+	}
+	return 0
+}
+
+// show checks files, or prints the tree.
+func show(check bool, files []string, stdout io.Writer, report reporter) int {
 	specifiers, err := vmfile.Environment()
 	if err != nil {
 		return report.failure(err)
 	}
-	switch {
-	case *check:
-		return report.files(vmfile.Check(args, specifiers))
-	case *dryRun:
-		tree := generate(specifiers, report)
-		if err := tree.Print(stdout); err != nil {
-			return report.failure(err)
-		}
-		return 0
+	if check {
+		return report.files(vmfile.Check(files, specifiers))
 	}
-	err = unittree.Guarded(args[0], func() error { return generate(specifiers, report).Write(args[0]) })
-	if err != nil {
+	if err := generate(specifiers, report).Print(stdout); err != nil {
 		return report.failure(err)
 	}
 	return 0

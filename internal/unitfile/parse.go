@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -129,7 +130,7 @@ func (p *parser) check(number int, line []byte) bool {
 		p.fail(number, "not UTF-8", "")
 	case bytes.IndexByte(line, 0) >= 0:
 		p.fail(number, "a NUL byte", "")
-	case bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+	case bytes.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
 		p.fail(number, "a control character", "")
 	default:
 		return true
@@ -157,9 +158,9 @@ func (p *parser) header(number int, line string) {
 	p.section, p.refused = "", true
 	switch {
 	case !closed:
-		p.fail(number, fmt.Sprintf("section header without a closing bracket: %s", line), "")
+		p.fail(number, fmt.Sprintf("section header without a closing bracket: %s", abridged(line)), "")
 	case !isName(name):
-		p.fail(number, fmt.Sprintf("not a section's name: %q", name), "")
+		p.fail(number, fmt.Sprintf("not a section's name: %q", abridged(name)), "")
 	default:
 		p.section, p.refused = name, false
 		p.file.Sections = append(p.file.Sections, Section{Name: name, Line: number})
@@ -176,9 +177,9 @@ func (p *parser) assignment(number int, line string) {
 		p.fail(number, fmt.Sprintf("not a key: %q", abridged(key)), "")
 	case p.refused: // its section's header has been told
 	case p.section == "":
-		p.fail(number, fmt.Sprintf("%s= before any section", key), "begin with a section's name in brackets")
+		p.fail(number, fmt.Sprintf("%s= before any section", abridged(key)), "begin with a section's name in brackets")
 	case continued([]byte(value)): // and written again, it would be
-		p.fail(number, fmt.Sprintf("%s= ends in a backslash and a blank", key), "remove the blank to continue the line, double the backslash to have one")
+		p.fail(number, fmt.Sprintf("%s= ends in a backslash and a blank", abridged(key)), "remove the blank to continue the line, double the backslash to have one")
 	default:
 		p.file.Entries = append(p.file.Entries, Entry{Section: p.section, Key: key, Value: strings.TrimLeft(value, blanks), Line: number})
 	}

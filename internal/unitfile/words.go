@@ -29,7 +29,7 @@ func Split(value string) ([]string, error) {
 			return nil, err
 		}
 		if !utf8.ValidString(word) || strings.IndexByte(word, 0) >= 0 {
-			return nil, fmt.Errorf("not a text: %q", word)
+			return nil, fmt.Errorf("not a text: %q", abridged(word))
 		}
 		words, value = append(words, word), rest
 	}

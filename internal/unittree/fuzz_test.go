@@ -210,9 +210,6 @@ func (g generated) checkRefusals(t *testing.T, paths []string) {
 		}
 	}
 	for path, text := range refusals {
-		if text == "" && g.set.Defaults.Refusal != "" {
-			t.Skip("a .vm file takes the refusal of defaults.conf back")
-		}
 		if text == "" || !strings.HasPrefix(path, "claude-vm-setup@") {
 			t.Fatalf("%s has a refusal %q", path, text)
 		}

@@ -37,6 +37,8 @@ type Tree []Node
 func Build(set vmfile.Set, env instance.Environment) (Tree, []*unitfile.Error) {
 	b := builder{template: templates.DropIn(), done: map[string]bool{}}
 	errs := b.add("", defaultsName, set.Defaults, vm.Default())
+	base := set.Defaults
+	base.Refusal = "" // no VM takes back that all are refused
 	for _, v := range set.VMs {
 		id, link, err := env.PathID(v.WorkDirectory)
 		if err != nil {
@@ -44,7 +46,7 @@ func Build(set vmfile.Set, env instance.Environment) (Tree, []*unitfile.Error) {
 			continue
 		}
 		v.Long = link != ""
-		errs = append(errs, b.add(id, vmName, v, set.Defaults)...)
+		errs = append(errs, b.add(id, vmName, v, base)...)
 	}
 	return append(b.tree, b.links...), errs
 }
@@ -62,20 +64,17 @@ func (b *builder) add(id, name string, v, base vm.VM) []*unitfile.Error {
 	if len(v.Source) == 0 {
 		return nil
 	}
-	var errs []*unitfile.Error
+	if v.Refusal != "" {
+		v = refused(v, base)
+	}
 	lines, err := v.Lines(base)
 	if err != nil {
-		errs = append(errs, &unitfile.Error{File: v.Source[0], Message: err.Error()})
-		v.Refusal = errs[0].Error()
-	}
-	if v.Refusal != "" {
-		refused := base.Clone()
-		refused.Refusal, refused.Source = v.Refusal, v.Source
-		refused.Unit, refused.Service, refused.Links = nil, nil, nil
-		v = refused
-		if lines, err = v.Lines(base); err != nil {
-			return append(errs, &unitfile.Error{File: v.Source[0], Message: err.Error()})
+		fault := &unitfile.Error{File: v.Source[0], Message: err.Error()}
+		if v.Refusal == "" {
+			v.Refusal = fault.Error()
+			return append([]*unitfile.Error{fault}, b.add(id, name, v, base)...)
 		}
+		return []*unitfile.Error{fault}
 	}
 	for unit, unitName := range unitsOf(id) {
 		machine := vm.Unit(unit) == vm.Machine
@@ -90,7 +89,15 @@ func (b *builder) add(id, name string, v, base vm.VM) []*unitfile.Error {
 	for _, l := range v.Links {
 		b.link(fmt.Sprintf("%s.%s/%s", l.Target, l.Kind, instance.Unit(id)))
 	}
-	return errs
+	return nil
+}
+
+// refused is a VM that has its refusal and is otherwise as all are.
+func refused(v, base vm.VM) vm.VM {
+	r := base.Clone()
+	r.Refusal, r.Source = v.Refusal, v.Source
+	r.Unit, r.Service, r.Links = nil, nil, nil
+	return r
 }
 
 // dropin is what the template is given.

@@ -58,9 +58,6 @@ func (n Node) write(dir string) error {
 			err = n.create(path)
 		}
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already: %w", path, fs.ErrExist)
-	}
 	return err
 }
 
@@ -130,7 +127,7 @@ func (t Tree) Current(unit string, inForce []string) bool {
 
 // Remove removes from dir what an earlier Write has left there, and nothing else.
 func Remove(dir string) error {
-	dropins, err := filepath.Glob(filepath.Join(dir, "claude-vm*@*.service.d", "*.conf"))
+	dropins, err := glob(dir, "claude-vm*@*.service.d", "*.conf")
 	if err != nil {
 		return err
 	}
@@ -148,7 +145,7 @@ func Remove(dir string) error {
 		}
 		os.Remove(filepath.Dir(path)) // unless something else is in it
 	}
-	links, err := filepath.Glob(filepath.Join(dir, "*.*", "claude-vm@*.service"))
+	links, err := glob(dir, "*.*", "claude-vm@*.service")
 	if err != nil {
 		return err
 	}
@@ -162,4 +159,14 @@ func Remove(dir string) error {
 		os.Remove(filepath.Dir(path))
 	}
 	return nil
+}
+
+// glob gives the files of a name in the directories of a name below dir, which is
+// no pattern.
+func glob(dir, below, name string) ([]string, error) {
+	found, err := fs.Glob(os.DirFS(dir), below+"/"+name)
+	for i, path := range found {
+		found[i] = filepath.Join(dir, path)
+	}
+	return found, err
 }

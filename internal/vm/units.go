@@ -34,10 +34,10 @@ func (s setting) from(base setting) []string {
 	switch {
 	case slices.Equal(s.lines, base.lines):
 		return nil
-	case s.reset == "":
-		return s.lines
 	case n <= len(s.lines) && slices.Equal(s.lines[:n], base.lines):
 		return s.lines[n:]
+	case s.reset == "":
+		return s.lines
 	}
 	return append([]string{s.reset}, s.lines...)
 }
@@ -107,6 +107,16 @@ func (v VM) variables() []variable {
 	}
 }
 
+// plainVariables are those of QEMU's command line, whose reader knows no escapes.
+func (v VM) plainVariables() []variable {
+	network, _ := unitfile.JoinPlain(v.network()) // all of it is ours
+	arguments, _ := unitfile.JoinPlain(v.QEMUArguments)
+	return []variable{
+		{"PublishPort", "NETWORK", network, []Unit{Machine}},
+		{"QEMUArguments", "QEMU_ARGUMENTS", arguments, []Unit{Machine}},
+	}
+}
+
 // settings lists all aspects, always as many and in the same order.
 func (v VM) settings() ([]setting, error) {
 	var all []setting
@@ -115,15 +125,11 @@ func (v VM) settings() ([]setting, error) {
 			all = append(all, setting{unit, []string{assignment(w.name, w.value)}, ""})
 		}
 	}
-	for _, words := range []struct {
-		name  string
-		words []string
-	}{{"NETWORK", v.network()}, {"QEMU_ARGUMENTS", v.QEMUArguments}} {
-		value, err := unitfile.JoinPlain(words.words)
-		if err != nil {
-			return nil, fmt.Errorf("QEMUArguments=: %w", err)
-		}
-		all = append(all, setting{Machine, []string{assignment(words.name, value)}, ""})
+	if _, err := unitfile.JoinPlain(v.QEMUArguments); err != nil {
+		return nil, fmt.Errorf("QEMUArguments=: %w", err)
+	}
+	for _, w := range v.plainVariables() {
+		all = append(all, setting{Machine, []string{assignment(w.name, w.value)}, ""})
 	}
 	return append(all,
 		setting{Machine, v.guestLines(), ""},

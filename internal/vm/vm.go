@@ -124,9 +124,17 @@ func (v VM) Validate() (key string, err error) {
 			return "Mount", fmt.Errorf("Mount=%s:%s: Home=%s is there", m.Host, m.Guest, v.Home)
 		}
 	}
-	for _, w := range v.variables() {
+	for _, w := range append(v.variables(), v.plainVariables()...) {
 		if len(w.name)+len(w.value) > maxVariable {
 			return w.key, fmt.Errorf("%s= is longer than the 128 KiB of a process's variable", w.key)
+		}
+	}
+	for _, list := range []struct {
+		key   string
+		words []string
+	}{{"Credential", v.credentialLines()}, {"ReadOnly", v.ReadOnly}, {"Hide", v.Hide}} {
+		if len(strings.Join(list.words, " ")) > maxVariable {
+			return list.key, fmt.Errorf("%s= is longer than 128 KiB", list.key)
 		}
 	}
 	return "", nil

@@ -115,7 +115,9 @@ func (r *reading) apply(f *unitfile.File) []*unitfile.Error {
 		}
 	}
 	for _, e := range f.Entries {
-		r.where[e.Key] = unitfile.Error{File: f.Name, Line: e.Line}
+		if slices.ContainsFunc(Keys, func(k Key) bool { return k.Section == e.Section && k.Name == e.Key }) {
+			r.where[e.Key] = unitfile.Error{File: f.Name, Line: e.Line}
+		}
 		if err := r.assign(e); err != nil {
 			err.File, err.Line = f.Name, e.Line
 			errs = append(errs, err)
@@ -137,7 +139,7 @@ func (r *reading) checkSection(s unitfile.Section) *unitfile.Error {
 	if strings.HasPrefix(s.Name, "X-") {
 		return nil
 	}
-	return &unitfile.Error{Line: s.Line, Message: fmt.Sprintf("unknown section [%s]", s.Name), Hint: didYouMean("[%s]", s.Name, known)}
+	return &unitfile.Error{Line: s.Line, Message: fmt.Sprintf("unknown section [%s]", abridged(s.Name)), Hint: didYouMean("[%s]", s.Name, known)}
 }
 
 // assign takes over one assignment.
@@ -145,6 +147,8 @@ func (r *reading) assign(e unitfile.Entry) *unitfile.Error {
 	switch {
 	case strings.HasPrefix(e.Section, "X-"), strings.HasPrefix(e.Key, "X-"):
 		return nil
+	case (e.Section == sectionUnit || e.Section == sectionService) && isOurs(e.Key):
+		return &unitfile.Error{Message: fmt.Sprintf("unknown key %s= in [%s]", e.Key, e.Section), Hint: r.hintFor(e, nil)}
 	case e.Section == sectionUnit:
 		r.vm.Unit = append(r.vm.Unit, e)
 		return nil
@@ -166,7 +170,13 @@ func (r *reading) assign(e unitfile.Entry) *unitfile.Error {
 	if names == nil {
 		return nil // the section's header has been told
 	}
-	return &unitfile.Error{Message: fmt.Sprintf("unknown key %s= in [%s]", e.Key, e.Section), Hint: r.hintFor(e, names)}
+	return &unitfile.Error{Message: fmt.Sprintf("unknown key %s= in [%s]", abridged(e.Key), e.Section), Hint: r.hintFor(e, names)}
+}
+
+// isOurs says whether a key is one of ours and none of systemd's, which would pass
+// it over where a restriction was meant.
+func isOurs(key string) bool {
+	return key != "Environment" && slices.ContainsFunc(Keys, func(k Key) bool { return k.Name == key })
 }
 
 // hintFor finds the key that was meant, or the section where it belongs.
@@ -236,7 +246,7 @@ func (r *reading) install(e unitfile.Entry) *unitfile.Error {
 		return &unitfile.Error{Message: "[Install] has no place here: these settings are for all VMs"}
 	case !ok:
 		return &unitfile.Error{
-			Message: fmt.Sprintf("unknown key %s= in [Install]", e.Key),
+			Message: fmt.Sprintf("unknown key %s= in [Install]", abridged(e.Key)),
 			Hint:    didYouMean("%s=", e.Key, []string{"WantedBy", "RequiredBy", "UpheldBy"}),
 		}
 	case e.Value == "":
@@ -251,7 +261,7 @@ func (r *reading) install(e unitfile.Entry) *unitfile.Error {
 	}
 	for _, target := range strings.Fields(e.Value) {
 		if !isUnitName(target) {
-			return &unitfile.Error{Message: fmt.Sprintf("%s=%s: %q is not the name of a unit", e.Key, e.Value, target)}
+			return &unitfile.Error{Message: fmt.Sprintf("%s=%s: %q is not the name of a unit", e.Key, abridged(e.Value), abridged(target))}
 		}
 		r.vm.Links = append(r.vm.Links, vm.Link{Target: target, Kind: kind})
 	}

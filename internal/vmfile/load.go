@@ -8,9 +8,11 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
@@ -52,7 +54,7 @@ func LoadWith(dirs []string, s Specifiers, file string, text []byte) Set {
 	var set Set
 	set.Defaults = vm.Default()
 	if file, ok := l.first[DefaultsFile]; ok {
-		l.read(&set.Defaults, file, l.dropins(DefaultsFile, ""), true)
+		l.read(&set.Defaults, file, "", true)
 		if refused := set.Defaults; refused.Refusal != "" {
 			set.Defaults = vm.Default()
 			set.Defaults.Source, set.Defaults.Refusal = refused.Source, refused.Refusal
@@ -61,7 +63,7 @@ func LoadWith(dirs []string, s Specifiers, file string, text []byte) Set {
 	for _, name := range names {
 		v := set.Defaults.Clone()
 		v.Name, v.Source, v.Refusal, v.Unit, v.Service = strings.TrimSuffix(name, Suffix), nil, "", nil, nil
-		if l.read(&v, l.first[name], l.dropins(name, commonDir), false) {
+		if l.read(&v, l.first[name], commonDir, false) {
 			set.VMs = append(set.VMs, v)
 		}
 	}
@@ -83,12 +85,23 @@ type loader struct {
 	first      map[string]string   // the file of a name that counts
 	dirs       map[string][]string // the directories of drop-ins of a name
 	errs       []*unitfile.Error
-	places     map[string]unitfile.Error // of each VM's WorkDirectory=, by name
+	told       map[unitfile.Error]bool
+	places     map[string]unitfile.Error // of each VM's WorkDirectory=, by file
 	file       string                    // one that has text, whatever it has on the disk
 	text       []byte
 }
 
-func (l *loader) fail(e *unitfile.Error) { l.errs = append(l.errs, e) }
+// fail tells a fault, once: drop-ins for all VMs are read for each.
+func (l *loader) fail(e *unitfile.Error) {
+	if l.told[*e] {
+		return
+	}
+	if l.told == nil {
+		l.told = map[unitfile.Error]bool{}
+	}
+	l.told[*e] = true
+	l.errs = append(l.errs, e)
+}
 
 // scan finds the .vm files, sorted, and fills first and dirs.
 func (l *loader) scan(dirs []string) []string {
@@ -109,9 +122,8 @@ func (l *loader) scan(dirs []string) []string {
 		}
 		for _, name := range files {
 			full := path.Join(dir, name)
-			if !utf8.ValidString(full) || strings.IndexFunc(full, isControl) >= 0 {
-				// It is to be written into a unit.
-				l.fail(&unitfile.Error{File: strconv.Quote(full), Message: "a file's name that is no text"})
+			if err := checkName(full); err != nil {
+				l.fail(err)
 				continue
 			}
 			isVM := strings.HasSuffix(name, Suffix) && name[0] != '.'
@@ -130,35 +142,51 @@ func (l *loader) scan(dirs []string) []string {
 	return names
 }
 
+// checkName refuses what cannot be written into a unit.
+func checkName(full string) *unitfile.Error {
+	if utf8.ValidString(full) && strings.IndexFunc(full, unicode.IsControl) < 0 {
+		return nil
+	}
+	return &unitfile.Error{File: strconv.Quote(full), Message: "a file's name that is no text"}
+}
+
 // dropins lists a file's drop-ins in the order in which they apply: by name,
 // whatever directory they are in. Of equal names the one for this file alone
-// counts, and then that of the more important directory.
-func (l *loader) dropins(name, common string) []string {
+// counts, and then that of the more important directory. What cannot be read might
+// restrict the VM: it is a fault of the file.
+func (l *loader) dropins(name, common string) ([]string, []*unitfile.Error) {
+	var errs []*unitfile.Error
 	byName := map[string]string{}
 	for _, dir := range slices.Concat(l.dirs[name+".d"], l.dirs[common]) {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			l.fail(unreadable(dir, err))
+			errs = append(errs, unreadable(dir, err))
 			continue
 		}
 		for _, e := range entries {
-			if n := e.Name(); strings.HasSuffix(n, ".conf") && n[0] != '.' && byName[n] == "" {
-				byName[n] = path.Join(dir, n)
+			n := e.Name()
+			if !strings.HasSuffix(n, ".conf") || n[0] == '.' || byName[n] != "" {
+				continue
 			}
+			if err := checkName(path.Join(dir, n)); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			byName[n] = path.Join(dir, n)
 		}
 	}
 	var files []string
 	for _, n := range slices.Sorted(maps.Keys(byName)) {
 		files = append(files, byName[n])
 	}
-	return files
+	return files, errs
 }
 
 // read makes v what a file and its drop-ins say. It returns false for a file
 // that is masked, or so wrong that nobody knows whose VM it would be.
-func (l *loader) read(v *vm.VM, file string, dropins []string, defaults bool) bool {
+func (l *loader) read(v *vm.VM, file, common string, defaults bool) bool {
 	r := &reading{vm: v, defaults: defaults, specifiers: l.specifiers, where: map[string]unitfile.Error{}}
-	var errs []*unitfile.Error
+	dropins, errs := l.dropins(path.Base(file), common)
 	for i, name := range append([]string{file}, dropins...) {
 		text, err := l.text, error(nil)
 		if name != l.file {
@@ -181,8 +209,10 @@ func (l *loader) read(v *vm.VM, file string, dropins []string, defaults bool) bo
 	if len(errs) == 0 {
 		errs = append(errs, r.finish(file)...)
 	}
-	l.errs = append(l.errs, errs...)
-	l.places[v.Name] = r.where["WorkDirectory"]
+	for _, e := range errs {
+		l.fail(e)
+	}
+	l.places[file] = r.where["WorkDirectory"]
 	if len(errs) > 0 {
 		v.Refusal = errs[0].Error()
 	}
@@ -220,7 +250,7 @@ func (l *loader) refuseTwins(vms []vm.VM) {
 			owner[v.WorkDirectory] = i
 			continue
 		}
-		first, second := l.places[vms[j].Name], l.places[v.Name]
+		first, second := l.places[vms[j].Source[0]], l.places[v.Source[0]]
 		second.Message = fmt.Sprintf("WorkDirectory=%s is also that of %s:%d", v.WorkDirectory, first.File, first.Line)
 		second.Hint = "a directory has one VM: remove one of the files"
 		l.fail(&second)
@@ -231,7 +261,7 @@ func (l *loader) refuseTwins(vms []vm.VM) {
 // readFile reads a file that must be a regular one: a pipe would be waited for.
 // A link to /dev/null reads as empty.
 func readFile(name string) ([]byte, error) {
-	if target, err := os.Readlink(name); err == nil && target == "/dev/null" {
+	if target, err := filepath.EvalSymlinks(name); err == nil && target == os.DevNull {
 		return nil, nil
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -265,12 +295,14 @@ func Check(files []string, s Specifiers) []*unitfile.Error {
 	for _, file := range files {
 		name := path.Base(file)
 		v := vm.Default()
-		v.Name = strings.TrimSuffix(name, Suffix)
+		if strings.HasSuffix(name, Suffix) {
+			v.Name = strings.TrimSuffix(name, Suffix)
+		}
 		l.dirs = map[string][]string{}
 		if info, err := os.Stat(file + ".d"); err == nil && info.IsDir() {
 			l.dirs[name+".d"] = []string{file + ".d"}
 		}
-		if l.read(&v, file, l.dropins(name, ""), !strings.HasSuffix(name, Suffix)) && v.WorkDirectory != "" {
+		if l.read(&v, file, "", !strings.HasSuffix(name, Suffix)) && v.WorkDirectory != "" {
 			vms = append(vms, v)
 		}
 	}

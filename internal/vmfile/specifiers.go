@@ -31,6 +31,8 @@ func Environment() (Specifiers, error) {
 			return nil, fmt.Errorf("HOME=%s, and the home directory of user %s is not to be found: %w", home, uid, err)
 		}
 		name, home = n, h
+	} else if name == "" {
+		name, _, _ = lookup(uid) // or %u is refused
 	}
 	home = path.Clean(home)
 	directory := func(variable, standard string) string {
@@ -85,8 +87,10 @@ func (s Specifiers) expand(value, name string) (string, error) {
 		switch {
 		case i < len(value) && value[i] == '%':
 			b.WriteByte('%')
-		case i < len(value) && value[i] == 'N':
+		case i < len(value) && value[i] == 'N' && name != "":
 			b.WriteString(name)
+		case i < len(value) && value[i] == 'N':
+			return "", errors.New("%N has no place here: these settings are for all VMs")
 		case i < len(value) && s[value[i]] != "":
 			b.WriteString(s[value[i]])
 		default:

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -97,15 +98,13 @@ func absolute(value string) (string, error) {
 		return "", hinted{"not an absolute path", "begin it with / or, for your home directory, %h"}
 	case slices.Contains(strings.Split(value, "/"), ".."):
 		return "", errors.New("a path with ..")
-	case strings.IndexFunc(value, isControl) >= 0:
+	case strings.IndexFunc(value, unicode.IsControl) >= 0:
 		return "", errors.New("a path with a control character")
 	case len(value) > 4095: // PATH_MAX less the final NUL
 		return "", errors.New("longer than a path can be")
 	}
 	return path.Clean(value), nil
 }
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 func setWorkDirectory(v *vm.VM, value string) error {
 	dir, err := absolute(value)
@@ -128,7 +127,7 @@ func setGuest(v *vm.VM, value string) error {
 }
 
 func appendText(list *[]string, word string) error {
-	if strings.IndexFunc(word, isControl) >= 0 {
+	if strings.IndexFunc(word, unicode.IsControl) >= 0 {
 		return errors.New("a control character")
 	}
 	*list = append(*list, word)
@@ -138,9 +137,10 @@ func appendText(list *[]string, word string) error {
 func addEnvironment(v *vm.VM, word string) error {
 	name, _, found := strings.Cut(word, "=")
 	if !found || !isVariable(name) {
-		return fmt.Errorf("%q is not NAME=VALUE", word)
+		return fmt.Errorf("%q is not NAME=VALUE", abridged(word))
 	}
-	v.Environment = slices.DeleteFunc(v.Environment, func(other string) bool { return strings.HasPrefix(other, name+"=") })
+	prefix := name + "="
+	v.Environment = slices.DeleteFunc(v.Environment, func(other string) bool { return strings.HasPrefix(other, prefix) })
 	v.Environment = append(v.Environment, word)
 	return nil
 }
@@ -154,7 +154,10 @@ func isVariable(name string) bool {
 func addCredential(v *vm.VM, word string) error {
 	name, file, found := strings.Cut(word, ":")
 	if !isVariable(name) {
-		return fmt.Errorf("%q is not the name of a variable", name)
+		return fmt.Errorf("%q is not the name of a variable", abridged(name))
+	}
+	if len(name) > 255 {
+		return errors.New("a name longer than a file's can be")
 	}
 	if found {
 		var err error
@@ -179,16 +182,24 @@ func addPath(list *[]string, word string) error {
 		return hinted{"not a path in the work directory", "write it as seen from there, for example .env"}
 	case slices.Contains(strings.Split(word, "/"), ".."):
 		return errors.New("a path with ..")
-	case strings.IndexFunc(word, isControl) >= 0:
+	case strings.IndexFunc(word, unicode.IsControl) >= 0:
 		return errors.New("a path with a control character")
 	case strings.ContainsAny(word, "*?"):
 		return hinted{"wildcards are not known here", "name each path"}
+	case tooLong(word):
+		return errors.New("longer than a path can be")
 	}
 	word = path.Clean(word)
 	if !slices.Contains(*list, word) {
 		*list = append(*list, word)
 	}
 	return nil
+}
+
+// tooLong says whether systemd would pass over a path, for what is in it or what
+// it is together with what comes before it.
+func tooLong(word string) bool {
+	return len(word) > 3072 || slices.ContainsFunc(strings.Split(word, "/"), func(part string) bool { return len(part) > 255 })
 }
 
 func addHidden(v *vm.VM, word string) error {
@@ -203,7 +214,7 @@ func addMount(v *vm.VM, word string) error {
 	parts := strings.Split(word, ":")
 	m := vm.Mount{ReadOnly: len(parts) == 3 && parts[2] == "ro"}
 	if len(parts) < 2 || len(parts) > 3 || len(parts) == 3 && parts[2] != "ro" && parts[2] != "rw" {
-		return hinted{fmt.Sprintf("%q is not HOST:GUEST[:ro]", word), "a path with a colon in it cannot be mounted"}
+		return hinted{fmt.Sprintf("%q is not HOST:GUEST[:ro]", abridged(word)), "a path with a colon in it cannot be mounted"}
 	}
 	var err error
 	if m.Host, err = absolute(parts[0]); err != nil {
@@ -235,7 +246,7 @@ func addPort(v *vm.VM, word string) error {
 	text, protocol, found := strings.Cut(word, "/")
 	if found {
 		if err := choose(&p.Protocol, protocol, "tcp", "udp"); err != nil {
-			return fmt.Errorf("protocol %q: %w", protocol, err)
+			return fmt.Errorf("protocol %q: %w", abridged(protocol), err)
 		}
 	}
 	if strings.HasPrefix(text, "[") {
@@ -245,7 +256,7 @@ func addPort(v *vm.VM, word string) error {
 	if strings.Contains(parts[0], ".") {
 		address, err := netip.ParseAddr(parts[0])
 		if err != nil || !address.Is4() {
-			return fmt.Errorf("%q is not an IPv4 address", parts[0])
+			return fmt.Errorf("%q is not an IPv4 address", abridged(parts[0]))
 		}
 		p.Address, parts = parts[0], parts[1:]
 	}
@@ -253,12 +264,12 @@ func addPort(v *vm.VM, word string) error {
 		parts = append(parts, parts[0])
 	}
 	if len(parts) != 2 {
-		return fmt.Errorf("%q is not [ADDRESS:]HOST[:GUEST][/udp]", word)
+		return fmt.Errorf("%q is not [ADDRESS:]HOST[:GUEST][/udp]", abridged(word))
 	}
 	for i, target := range []*int{&p.Host, &p.Guest} {
 		n, err := strconv.ParseUint(parts[i], 10, 16)
 		if err != nil || n == 0 {
-			return fmt.Errorf("%q is not a port from 1 to 65535", parts[i])
+			return fmt.Errorf("%q is not a port from 1 to 65535", abridged(parts[i]))
 		}
 		*target = int(n)
 	}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"claude-vm-generator": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"tree":     printTree,
+			"portable": printPortable,
+			"usage":    runUsage,
+		},
+		Condition: condition,
+		Setup: func(e *testscript.Env) error {
+			for name, value := range map[string]string{
+				"HOME": "/home/me", "USER": "me", "XDG_RUNTIME_DIR": "/run/user/1000",
+				"XDG_CONFIG_HOME": "", "XDG_STATE_HOME": "", "XDG_CACHE_HOME": "",
+				"CLAUDE_VM_UNIT_DIRS": filepath.Join(e.WorkDir, "vms"),
+			} {
+				e.Setenv(name, value)
+			}
+			return nil
+		},
+	})
+}
+
+// condition knows [hostfiles]: the machine has .vm files for all of its users,
+// which the real search path finds; and [home]: the user database has one for the
+// user.
+func condition(name string) (bool, error) {
+	switch name {
+	case "hostfiles":
+		for _, dir := range []string{"/etc/claude-vm/user", "/usr/share/claude-vm/user"} {
+			if _, err := os.Stat(dir); err == nil {
+				return true, nil
+			}
+		}
+		return false, nil
+	case "home":
+		me, err := user.LookupId(strconv.Itoa(os.Getuid()))
+		return err == nil && len(me.HomeDir) > 1, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+// printTree is the command "tree DIR": all files and links below a directory,
+// and directories that are empty, for there should be none.
+func printTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tree DIR")
+	}
+	root := ts.MkAbs(args[0])
+	var b strings.Builder
+	ts.Check(filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == root {
+			return err
+		}
+		name, _ := filepath.Rel(root, path)
+		switch {
+		case d.IsDir():
+			if entries, err := os.ReadDir(path); err != nil || len(entries) > 0 {
+				return err
+			}
+			fmt.Fprintf(&b, "\n==> %s/ <==\n", name)
+		case d.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			fmt.Fprintf(&b, "\n==> %s -> %s <==\n", name, target)
+			return err
+		default:
+			text, err := os.ReadFile(path)
+			fmt.Fprintf(&b, "\n==> %s <==\n%s", name, text)
+			return err
+		}
+		return nil
+	}))
+	fmt.Fprint(ts.Stdout(), portable(ts, strings.TrimPrefix(b.String(), "\n")))
+}
+
+// printPortable is the command "portable stdout|stderr": a stream of the command
+// before, with $WORK for the script's directory, which is another one each time.
+func printPortable(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: portable stdout|stderr")
+	}
+	fmt.Fprint(ts.Stdout(), portable(ts, ts.ReadFile(args[0])))
+}
+
+// runUsage is the command "usage ARGS": it runs the generator, wants the status
+// of wrong usage, and prints what it says.
+func runUsage(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("claude-vm-generator", args...)
+	var exit *exec.ExitError
+	if neg || !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		ts.Fatalf("%v, want exit status 2", err)
+	}
+	if text := ts.ReadFile("stdout"); text != "" {
+		ts.Fatalf("standard output: %s", text)
+	}
+	fmt.Fprint(ts.Stdout(), ts.ReadFile("stderr"))
+}
+
+func portable(ts *testscript.TestScript, text string) string {
+	return strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+)
+
+// findSystemd gives a user manager that only tells what it would do.
+func findSystemd(t *testing.T) string {
+	t.Helper()
+	for _, path := range []string{"/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/run/current-system/systemd/lib/systemd/systemd"} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	t.Skip("systemd is not installed")
+	return ""
+}
+
+// TestSystemd: the real one reads the trees that the scripts expect without a
+// word, and has the variables and paths that are meant. It starts nothing.
+func TestSystemd(t *testing.T) {
+	systemd := findSystemd(t)
+	trees := map[string]map[string]string{}
+	for name, text := range goldenUnits(t) {
+		script, path, _ := strings.Cut(name, ": ")
+		// Lines that are passed through are for systemd to complain of.
+		if category, _, _ := strings.Cut(script, "_"); category == "key" || category == "escape" || category == "specifier" || category == "long" ||
+			script == "inject_newline.txtar" || script == "inject_quote.txtar" || script == "inject_name.txtar" {
+			if trees[script] == nil {
+				trees[script] = map[string]string{}
+			}
+			trees[script][path] = strings.ReplaceAll(text, "$WORK", "/home/me")
+		}
+	}
+	for script, tree := range trees {
+		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
+			got := dump(t, systemd, tree)
+			for path, text := range tree {
+				unit := strings.TrimSuffix(filepath.Dir(path), ".d")
+				if strings.HasSuffix(unit, "@.service") {
+					continue // what is for all VMs a VM can have changed
+				}
+				for _, want := range meant(t, path, text) {
+					if !strings.Contains(got[unit], "\n"+want+"\n") {
+						t.Errorf("%s is without %q:\n%s", unit, want, got[unit])
+					}
+				}
+			}
+		})
+	}
+}
+
+var (
+	placeholder = regexp.MustCompile(`"?@[a-z]+@(/claude-vm-ctl)?"?`)
+	unitHead    = regexp.MustCompile(`(?m)^\t-> Unit (.*):$`)
+)
+
+// dump gives what systemd has read of each unit: a line for a variable, a path and
+// a file.
+func dump(t *testing.T, systemd string, tree map[string]string) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants := "[Unit]\nDescription=All\n"
+	for path, text := range tree {
+		write(path, text)
+		if unit := strings.TrimSuffix(filepath.Dir(path), ".d"); !strings.Contains(unit, "@.") {
+			wants += "Wants=" + unit + "\n"
+		}
+	}
+	write("default.target", wants)
+	units, err := filepath.Glob("../../units/*.service")
+	if err != nil || len(units) == 0 {
+		t.Fatalf("%q, %v", units, err)
+	}
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(filepath.Base(unit), placeholder.ReplaceAllString(string(text), "/bin/true"))
+	}
+	cmd := exec.Command(systemd, "--user", "--test", "--dump-core=no")
+	cmd.Env = []string{
+		"HOME=/home/me", "XDG_RUNTIME_DIR=" + dir, "SYSTEMD_UNIT_PATH=" + dir,
+		"SYSTEMD_GENERATOR_PATH=/nowhere", "SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/nowhere",
+	}
+	if os.Getuid() == 0 { // it refuses to be root's
+		const nobody = 65534
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		for _, d := range []string{dir, filepath.Dir(dir)} {
+			if err := os.Chmod(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil || !strings.Contains(stdout.String(), "\t-> Unit default.target:") {
+		t.Skipf("this machine's systemd does not do it: %v\n%s", err, stderr.String())
+	}
+	for line := range strings.Lines(stderr.String()) {
+		if strings.Contains(line, ".conf:") {
+			t.Errorf("systemd: %s", line)
+		}
+	}
+	got := map[string]string{}
+	all := stdout.String()
+	for _, m := range unitHead.FindAllStringSubmatchIndex(all, -1) {
+		text, _, _ := strings.Cut(all[m[1]:], "\n\t-> Unit ")
+		got[all[m[2]:m[3]]] = plainLists(text) + "\n"
+	}
+	return got
+}
+
+// plainLists gives each path of a list a line of its own, and no line a tab.
+func plainLists(text string) string {
+	var b strings.Builder
+	for line := range strings.SplitSeq(strings.ReplaceAll(text, "\t", ""), "\n") {
+		key, value, _ := strings.Cut(line, ": ")
+		if !strings.HasSuffix(key, "Paths") || strings.HasPrefix(key, "Bind") {
+			b.WriteString("\n" + line)
+			continue
+		}
+		for path := range strings.SplitSeq(value, " -") {
+			b.WriteString("\n" + key + ": -" + strings.TrimPrefix(path, "-"))
+		}
+	}
+	return b.String()
+}
+
+// meant are the lines of the dump that our lines of a drop-in should make.
+func meant(t *testing.T, path, text string) []string {
+	t.Helper()
+	file, errs := unitfile.Parse(path, []byte(text))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	unspecify := strings.NewReplacer("%%", "%", "%h", "/home/me").Replace
+	var lines []string
+	for _, e := range file.Entries {
+		if e.Section != "Service" || e.Value == "" {
+			continue
+		}
+		switch e.Key {
+		case "Environment", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths":
+			words, err := unitfile.Split(e.Value)
+			if err != nil || len(words) != 1 {
+				t.Fatalf("%s: %q, %v", e.Value, words, err)
+			}
+			lines = append(lines, e.Key+": "+unspecify(words[0]))
+		case "EnvironmentFile":
+			lines = append(lines, e.Key+": "+unspecify(e.Value))
+		}
+	}
+	return lines
+}
+
+// TestMeant holds the helper to what it is for.
+func TestMeant(t *testing.T) {
+	got := meant(t, "f", "[Service]\nEnvironment=\"A=\\\"%%h\\\"\"\nReadOnlyPaths=-%h/a\nReadOnlyPaths=\nBindPaths=a:b\n")
+	if diff := cmp.Diff([]string{`Environment: A="%h"`, "ReadOnlyPaths: -/home/me/a"}, got); diff != "" {
+		t.Errorf("meant() mismatch (-want +got):\n%s", diff)
+	}
+}

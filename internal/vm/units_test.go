@@ -1,0 +1,381 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+)
+
+// unitFiles are those of units/, as Unit numbers them. Installing them puts paths
+// in place of @guestdir@ and others.
+var unitFiles = [units]string{"claude-vm-setup@.service", "claude-vm-virtiofsd@.service", "claude-vm@.service"}
+
+// static is what [Service] of a unit says.
+type static []unitfile.Entry
+
+func readUnit(t *testing.T, unit Unit) static {
+	t.Helper()
+	name := filepath.Join("../../units", unitFiles[unit])
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, errs := unitfile.Parse(name, text)
+	for _, err := range errs {
+		t.Error(err)
+	}
+	var s static
+	for _, e := range file.Entries {
+		if e.Section == "Service" {
+			s = append(s, e)
+		}
+	}
+	return s
+}
+
+// values are those of a key, as they stand there.
+func (s static) values(key string) []string {
+	var values []string
+	for _, e := range s {
+		if e.Key == key {
+			values = append(values, e.Value)
+		}
+	}
+	return values
+}
+
+// words are those of all values of a key.
+func (s static) words(t *testing.T, key string) []string {
+	t.Helper()
+	var all []string
+	for _, value := range s.values(key) {
+		words, err := unitfile.Split(value)
+		if err != nil {
+			t.Fatalf("%s=%s: %v", key, value, err)
+		}
+		all = append(all, words...)
+	}
+	return all
+}
+
+// environment are the variables that the unit sets.
+func (s static) environment(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, word := range s.words(t, "Environment") {
+		name, value, _ := strings.Cut(word, "=")
+		all[name] = value
+	}
+	return all
+}
+
+// TestDefaultVariables: what Default says of a variable its units say, too. Where
+// they have none, its readers take the absent one for the default.
+func TestDefaultVariables(t *testing.T) {
+	absent := map[string]string{"CLAUDE_TERMINAL": "auto", "CLAUDE_HOME": "ephemeral"}
+	seen := map[string]bool{}
+	settings, err := Default().settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		for _, line := range s.lines {
+			text, found := strings.CutPrefix(line, "Environment=")
+			if !found {
+				continue
+			}
+			words, err := unitfile.Split(text)
+			if err != nil || len(words) != 1 {
+				t.Fatalf("%s: %q, %v", line, words, err)
+			}
+			name, want, _ := strings.Cut(words[0], "=")
+			seen[name] = true
+			got, set := readUnit(t, s.unit).environment(t)[name]
+			switch {
+			case name == "GUEST": // it is installed at another place
+				want = "@guestdir@"
+			case !set && want == absent[name]:
+				got = want
+			}
+			if got != want {
+				t.Errorf("%s: %s=%s, want %s", unitFiles[s.unit], name, got, want)
+			}
+		}
+	}
+	for _, name := range []string{"MEMORY", "CPUS", "ACCELERATOR", "NETWORK", "QEMU_ARGUMENTS", "CLAUDE_TERMINAL", "CLAUDE_HOME", "GUEST"} {
+		if !seen[name] {
+			t.Errorf("Default() says nothing of %s", name)
+		}
+	}
+}
+
+// TestVariablesDocumented: the units name each variable that is set, or the
+// comment in them, which is all that people have, lacks it.
+func TestVariablesDocumented(t *testing.T) {
+	for _, v := range Default().variables() {
+		for _, unit := range v.units {
+			text, err := os.ReadFile(filepath.Join("../../units", unitFiles[unit]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(text), v.name) {
+				t.Errorf("%s has no word about %s", unitFiles[unit], v.name)
+			}
+		}
+	}
+}
+
+// TestDefaultPaths: the lists of the share's unit are those of Default.
+func TestDefaultPaths(t *testing.T) {
+	unit := readUnit(t, Share)
+	for key, want := range map[string][]string{
+		"ReadOnlyPaths":     pathLines("ReadOnlyPaths", Default().ReadOnly),
+		"ReadWritePaths":    pathLines("ReadWritePaths", Default().anchors()),
+		"InaccessiblePaths": pathLines("InaccessiblePaths", Default().Hide),
+	} {
+		var got []string
+		for _, word := range unit.words(t, key) {
+			got = append(got, key+"="+word)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s of %s mismatch (-Default() +unit):\n%s", key, unitFiles[Share], diff)
+		}
+	}
+}
+
+// TestDefaultCredentials: the machine's unit loads those of Default, and each is
+// an empty one if its file is missing.
+func TestDefaultCredentials(t *testing.T) {
+	unit := readUnit(t, Machine)
+	var got, set []string
+	for _, value := range unit.values("LoadCredential") {
+		got = append(got, "LoadCredential="+value)
+	}
+	if diff := cmp.Diff(Default().credentialLines(), got); diff != "" {
+		t.Errorf("LoadCredential= of %s mismatch (-Default() +unit):\n%s", unitFiles[Machine], diff)
+	}
+	for _, c := range Default().Credentials {
+		set = append(set, c.Name+`:\n`)
+	}
+	if diff := cmp.Diff(set, unit.values("SetCredential")); diff != "" {
+		t.Errorf("SetCredential= of %s mismatch (-Default() +unit):\n%s", unitFiles[Machine], diff)
+	}
+}
+
+// TestGuestLines: the lines for another guest are those that the unit has for its
+// own, or one of them would stay that guest's.
+func TestGuestLines(t *testing.T) {
+	unit := readUnit(t, Machine)
+	var got []string
+	for _, e := range unit {
+		if !strings.Contains(e.Value, "@guestdir@") {
+			continue
+		}
+		for _, word := range unit.words(t, e.Key) {
+			if strings.Contains(word, "@guestdir@") {
+				got = append(got, e.Key+"="+word)
+			}
+		}
+	}
+	var want []string
+	for _, line := range (VM{Guest: "@guestdir@"}).guestLines() {
+		if line != "EnvironmentFile=" { // the reset of the list
+			want = append(want, strings.ReplaceAll(line, `"`, ""))
+		}
+	}
+	want = append(want, "Environment=GUEST=@guestdir@")
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lines with a guest (-guestLines() +unit):\n%s", diff)
+	}
+}
+
+// TestMountLines: mounts come from where the unit has the work directory from,
+// and go where it is.
+func TestMountLines(t *testing.T) {
+	const name = "rw0"
+	got := VM{Mounts: []Mount{{Host: "/a", Guest: "/b"}}}.mountLines()
+	var want []string
+	for _, word := range readUnit(t, Share).words(t, "BindPaths") {
+		if from, to, _ := strings.Cut(word, ":"); to == shared {
+			want = append(want, fmt.Sprintf("BindPaths=-%s/%s:%s/%s", filepath.Dir(from), name, filepath.Dir(to), name))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("mountLines() mismatch (-unit +got):\n%s", diff)
+	}
+}
+
+// TestListsAreReset: a list of the unit that a VM can shorten has a line that
+// empties it; other settings replace what the unit says.
+func TestListsAreReset(t *testing.T) {
+	settings, err := Default().settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if len(s.lines) > 1 && s.reset == "" {
+			t.Errorf("nothing empties %q", s.lines)
+		}
+	}
+}
+
+func TestFrom(t *testing.T) {
+	for name, test := range map[string]struct {
+		reset             string
+		base, lines, want []string
+	}{
+		"the same":        {reset: "K=", base: []string{"K=a"}, lines: []string{"K=a"}},
+		"nothing":         {reset: "K="},
+		"first":           {reset: "K=", lines: []string{"K=a"}, want: []string{"K=a"}},
+		"grown":           {reset: "K=", base: []string{"K=a"}, lines: []string{"K=a", "K=b"}, want: []string{"K=b"}},
+		"shrunk":          {reset: "K=", base: []string{"K=a", "K=b"}, lines: []string{"K=a"}, want: []string{"K=", "K=a"}},
+		"emptied":         {reset: "K=", base: []string{"K=a"}, want: []string{"K="}},
+		"another order":   {reset: "K=", base: []string{"K=a", "K=b"}, lines: []string{"K=b", "K=a"}, want: []string{"K=", "K=b", "K=a"}},
+		"another":         {reset: "K=", base: []string{"K=a"}, lines: []string{"K=b"}, want: []string{"K=", "K=b"}},
+		"no list":         {base: []string{"K=a"}, lines: []string{"K=b"}, want: []string{"K=b"}},
+		"no list, gone":   {base: []string{"K=a"}},
+		"no list, as was": {base: []string{"K=a"}, lines: []string{"K=a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := setting{lines: test.lines, reset: test.reset}.from(setting{lines: test.base, reset: test.reset})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("from() mismatch (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLines(t *testing.T) {
+	for name, test := range map[string]struct {
+		base, change func(*VM)
+		want         [units][]string
+	}{
+		"nothing differs": {},
+		"nothing differs from defaults": {
+			base: func(v *VM) { v.Memory, v.Hide, v.Home = 1024, []string{".env"}, "user" },
+		},
+		"variables": {
+			change: func(v *VM) { v.Memory, v.CPUs, v.Accelerator = 512, 1, "tcg" },
+			want: [units][]string{Machine: {
+				`Environment="MEMORY=512M"`, `Environment="CPUS=1"`, `Environment="ACCELERATOR=tcg"`,
+			}},
+		},
+		"a variable of two units": {
+			change: func(v *VM) { v.Home = "user" },
+			want: [units][]string{
+				Setup:   {`Environment="CLAUDE_HOME=user"`},
+				Machine: {`Environment="CLAUDE_HOME=user"`},
+			},
+		},
+		"back to what the units have": {
+			base:   func(v *VM) { v.Memory, v.Terminal = 1024, "no" },
+			change: func(v *VM) { v.Memory, v.Terminal = 4096, "auto" },
+			want:   [units][]string{Machine: {`Environment="MEMORY=4096M"`, `Environment="CLAUDE_TERMINAL=auto"`}},
+		},
+		"a refusal": {
+			change: func(v *VM) { v.Refusal = `a.vm:1: 100% "wrong"` },
+			want:   [units][]string{Setup: {`Environment="REFUSAL=a.vm:1: 100%% \"wrong\""`}},
+		},
+		"a long directory": {
+			change: func(v *VM) { v.WorkDirectory, v.Long = "/srv/long", true },
+			want:   [units][]string{Setup: {`Environment="WORK_DIRECTORY=/srv/long"`}},
+		},
+		"a directory that is none": {
+			change: func(v *VM) { v.WorkDirectory = "/srv/short" },
+		},
+		"a list grows": {
+			change: func(v *VM) { v.ReadOnly = append(v.ReadOnly, "Makefile") },
+			want:   [units][]string{Share: {"ReadOnlyPaths=-%h/share/work/Makefile"}},
+		},
+		"a list shrinks": {
+			change: func(v *VM) { v.ReadOnly = v.ReadOnly[:1] },
+			want: [units][]string{Share: {
+				"ReadOnlyPaths=", "ReadOnlyPaths=-%h/share/work/.git/hooks",
+				"ReadWritePaths=", "ReadWritePaths=-%h/share/work/.git",
+			}},
+		},
+		"a list is emptied": {
+			change: func(v *VM) { v.Credentials = nil },
+			want:   [units][]string{Machine: {"LoadCredential="}},
+		},
+		"a list that defaults.conf has emptied": {
+			base:   func(v *VM) { v.Credentials = nil },
+			change: func(v *VM) { v.Credentials = []Credential{{Name: "A", Path: "/srv/a"}} },
+			want:   [units][]string{Machine: {"LoadCredential=A:/srv/a"}},
+		},
+		"anchors": {
+			change: func(v *VM) { v.ReadOnly, v.Hide = []string{"a/b/c"}, []string{"a/d", ".git/x"} },
+			want: [units][]string{Share: {
+				"InaccessiblePaths=-%h/share/work/a/d", "InaccessiblePaths=-%h/share/work/.git/x",
+				"ReadOnlyPaths=", "ReadOnlyPaths=-%h/share/work/a/b/c",
+				"ReadWritePaths=", "ReadWritePaths=-%h/share/work/a/b", "ReadWritePaths=-%h/share/work/a", "ReadWritePaths=-%h/share/work/.git",
+			}},
+		},
+		"a guest that is another": {
+			base:   func(v *VM) { v.Guest = "/srv/a" },
+			change: func(v *VM) { v.Guest = "/srv/b" },
+			want: [units][]string{
+				Setup: {`Environment="GUEST=/srv/b"`},
+				Machine: {
+					`Environment="GUEST=/srv/b"`, "EnvironmentFile=", "EnvironmentFile=/srv/b/guest.env", `BindReadOnlyPaths="-/srv/b"`,
+				},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base := Default()
+			if test.base != nil {
+				test.base(&base)
+			}
+			v := base.Clone()
+			if test.change != nil {
+				test.change(&v)
+			}
+			got, err := v.Lines(base)
+			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
+				t.Errorf("Lines() mismatch (-want +got):\n%s%v", diff, err)
+			}
+		})
+	}
+}
+
+func TestLinesErrors(t *testing.T) {
+	base := Default()
+	base.Guest = "/srv/guest"
+	if _, err := Default().Lines(base); err == nil || err.Error() != "Guest=/srv/guest of defaults.conf cannot be undone: name another" {
+		t.Errorf("a guest that is undone: %v", err)
+	}
+	v := Default()
+	v.QEMUArguments = []string{"a\nb"}
+	if _, err := v.Lines(Default()); err == nil || err.Error() != `QEMUArguments=: "a\nb" has a control character` {
+		t.Errorf("a line break: %v", err)
+	}
+}
+
+func TestAnchors(t *testing.T) {
+	for name, test := range map[string]struct{ readOnly, hide, want []string }{
+		"nothing":                {},
+		"at the top":             {readOnly: []string{"a"}, hide: []string{"b"}},
+		"once each":              {readOnly: []string{"a/b", "a/c"}, hide: []string{"a/d"}, want: []string{"a"}},
+		"all above":              {hide: []string{"a/b/c"}, want: []string{"a/b", "a"}},
+		"not in what is covered": {readOnly: []string{"a", "a/b/c"}, hide: []string{"d/e/f", "d"}},
+		"above what is covered":  {readOnly: []string{"a/b"}, hide: []string{"a/b/c/d"}, want: []string{"a"}},
+		"all is covered":         {readOnly: []string{"."}, hide: []string{"a/b"}},
+		"a name that goes on":    {readOnly: []string{"a"}, hide: []string{"ab/c"}, want: []string{"ab"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := VM{ReadOnly: test.readOnly, Hide: test.hide}.anchors()
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("anchors() mismatch (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

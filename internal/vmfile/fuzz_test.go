@@ -1,0 +1,328 @@
+package vmfile
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// FuzzValues gives a key a value and reads what becomes of it as systemd and QEMU's
+// command line do: it must be what was understood.
+func FuzzValues(f *testing.F) {
+	for i := range Keys {
+		for _, value := range []string{
+			"", "8G", "4", "tcg", "yes", "no", "user", "none", "project", "/srv/a b", "/srv/%%h", `/srv/a"b\c'd`, ".env a/b/c", `"a b" 'c"d' e\\f \n`,
+			"A=1 B=x=y", `"A=b c\n\"d\"" A=2`, "GH_TOKEN NPM:/srv/%%x", "/srv/a:/b:ro /srv/c:/d", "3000 1.2.3.4:80:81/udp", "%h/%N", `"" '' \s`, "$HOME ${X} %%n #a ;b",
+		} {
+			f.Add(uint8(i), value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, number uint8, value string) {
+		k := &Keys[int(number)%len(Keys)]
+		// What the syntax lets through.
+		text := "[" + k.Section + "]\n" + k.Name + "=" + value + "\n"
+		file, errs := unitfile.Parse("f", []byte(text))
+		if len(errs) > 0 || len(file.Entries) != 1 {
+			return
+		}
+		v := vm.Default()
+		v.Name = "web"
+		r := reading{vm: &v, specifiers: nobody, where: map[string]unitfile.Error{}}
+		if errs := r.apply(file); len(errs) > 0 {
+			return
+		}
+		if _, err := v.Validate(); err != nil {
+			return
+		}
+		lines, err := v.Lines(vm.Default())
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for _, unit := range lines {
+			for _, line := range unit {
+				checkLine(t, line)
+			}
+		}
+		checkSetup(t, v, lines[vm.Setup])
+		checkMachine(t, v, lines[vm.Machine])
+		checkShare(t, v, lines[vm.Share])
+	})
+}
+
+// checkLine wants one line of text that a file can have.
+func checkLine(t *testing.T, line string) {
+	t.Helper()
+	if !utf8.ValidString(line) || strings.IndexFunc(line, unicode.IsControl) >= 0 || strings.HasSuffix(line, `\`) {
+		t.Fatalf("%q is no line", line)
+	}
+}
+
+// unspecify reads text that systemd expands specifiers in.
+func unspecify(t *testing.T, text string) string {
+	t.Helper()
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		b.WriteByte(text[i])
+		if text[i] == '%' {
+			if i++; i == len(text) || text[i] != '%' {
+				t.Fatalf("%q has a specifier", text)
+			}
+		}
+	}
+	return b.String()
+}
+
+// environment reads the variables among lines.
+func environment(t *testing.T, lines []string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, line := range lines {
+		text, found := strings.CutPrefix(line, "Environment=")
+		if !found {
+			continue
+		}
+		words, err := unitfile.Split(text)
+		if err != nil || len(words) != 1 {
+			t.Fatalf("%s: %q, %v", line, words, err)
+		}
+		name, value, _ := strings.Cut(unspecify(t, words[0]), "=")
+		if _, twice := all[name]; twice {
+			t.Fatalf("%s is set twice", name)
+		}
+		all[name] = value
+	}
+	return all
+}
+
+// words reads a value with C's escapes, as claude-vm-ctl does.
+func words(t *testing.T, value string) []string {
+	t.Helper()
+	all, err := unitfile.Split(value)
+	if err != nil {
+		t.Fatalf("%s: %v", value, err)
+	}
+	return all
+}
+
+// plainWords reads a value as systemd does that of a variable in a command line:
+// in and out of quotes a backslash takes the next character as it is.
+func plainWords(value string) []string {
+	var all []string
+	var b strings.Builder
+	in, quote := false, rune(0)
+	escaped := false
+	for _, c := range value {
+		switch {
+		case escaped:
+			b.WriteRune(c)
+			escaped = false
+		case c == '\\':
+			in, escaped = true, true
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			in, quote = true, c
+		case quote == 0 && strings.ContainsRune(" \t\n\r", c):
+			if in {
+				all = append(all, b.String())
+			}
+			in = false
+			b.Reset()
+		default:
+			in = true
+			b.WriteRune(c)
+		}
+	}
+	if in {
+		all = append(all, b.String())
+	}
+	return all
+}
+
+// check compares a variable, which is not set if it is what the units have.
+func check(t *testing.T, env map[string]string, name, standard, want string) {
+	t.Helper()
+	got, set := env[name]
+	if !set {
+		got = standard
+	}
+	if got != want {
+		t.Fatalf("%s=%q, want %q", name, got, want)
+	}
+}
+
+func checkWords(t *testing.T, name string, want, got []string) {
+	t.Helper()
+	if len(want)+len(got) > 0 && !cmp.Equal(want, got) {
+		t.Fatalf("%s is %q, want %q", name, got, want)
+	}
+}
+
+func checkSetup(t *testing.T, v vm.VM, lines []string) {
+	t.Helper()
+	env := environment(t, lines)
+	check(t, env, "GUEST", "", v.Guest)
+	check(t, env, "SETTINGS_FILE", "", v.SettingsFile)
+	check(t, env, "CLAUDE_HOME", "ephemeral", v.Home)
+	var hosts []string
+	for i, m := range v.Mounts {
+		hosts = append(hosts, mountName(i, m), m.Host)
+	}
+	checkWords(t, "MOUNTS", hosts, words(t, env["MOUNTS"]))
+	if len(env) != len(lines) {
+		t.Fatalf("other lines than variables: %q", lines)
+	}
+}
+
+func mountName(i int, m vm.Mount) string {
+	return fmt.Sprintf("%s%d", map[bool]string{true: "ro", false: "rw"}[m.ReadOnly], i)
+}
+
+func checkMachine(t *testing.T, v vm.VM, lines []string) {
+	t.Helper()
+	env := environment(t, lines)
+	check(t, env, "MEMORY", "4096M", fmt.Sprintf("%dM", v.Memory))
+	check(t, env, "CPUS", "4", fmt.Sprint(v.CPUs))
+	check(t, env, "ACCELERATOR", "kvm:tcg", map[string]string{"auto": "kvm:tcg", "kvm": "kvm", "tcg": "tcg"}[v.Accelerator])
+	check(t, env, "GUEST", "", v.Guest)
+	check(t, env, "CLAUDE_TERMINAL", "auto", v.Terminal)
+	check(t, env, "CLAUDE_HOME", "ephemeral", v.Home)
+	arguments := v.Arguments
+	if v.SkipPermissions {
+		arguments = append([]string{"--dangerously-skip-permissions"}, arguments...)
+	}
+	checkWords(t, "CLAUDE_ARGUMENTS", arguments, words(t, env["CLAUDE_ARGUMENTS"]))
+	checkWords(t, "CLAUDE_ENVIRONMENT", v.Environment, words(t, env["CLAUDE_ENVIRONMENT"]))
+	checkWords(t, "QEMU_ARGUMENTS", v.QEMUArguments, plainWords(env["QEMU_ARGUMENTS"]))
+	var guests []string
+	for i, m := range v.Mounts {
+		guests = append(guests, mountName(i, m), m.Guest)
+	}
+	checkWords(t, "MOUNTS", guests, words(t, env["MOUNTS"]))
+	if network, set := env["NETWORK"]; set {
+		checkNetwork(t, v, plainWords(network))
+	}
+	checkFiles(t, v, lines)
+}
+
+// checkNetwork wants no more of QEMU's options than there are ports.
+func checkNetwork(t *testing.T, v vm.VM, arguments []string) {
+	t.Helper()
+	if v.Network == "none" {
+		checkWords(t, "NETWORK", nil, arguments)
+		return
+	}
+	options := []string{"user", "id=net0"}
+	for _, p := range v.Ports {
+		options = append(options, fmt.Sprintf("hostfwd=%s:%s:%d-:%d", p.Protocol, p.Address, p.Host, p.Guest))
+	}
+	if len(arguments) != 4 || arguments[0] != "-netdev" || arguments[2] != "-device" {
+		t.Fatalf("NETWORK is %q", arguments)
+	}
+	checkWords(t, "-netdev", options, strings.Split(arguments[1], ","))
+}
+
+// checkFiles reads the lines of QEMU's unit that name files.
+func checkFiles(t *testing.T, v vm.VM, lines []string) {
+	t.Helper()
+	var credentials, environmentFiles, binds []string
+	for _, line := range lines {
+		key, value, _ := strings.Cut(line, "=")
+		switch key {
+		case "Environment":
+		case "EnvironmentFile":
+			environmentFiles = append(environmentFiles, unspecify(t, value))
+		case "BindReadOnlyPaths":
+			for _, word := range plainWords(value) {
+				binds = append(binds, unspecify(t, word))
+			}
+		case "LoadCredential":
+			if value == "" {
+				credentials = nil
+				continue
+			}
+			credentials = append(credentials, value)
+		default:
+			t.Fatalf("a line of QEMU's unit is %s", line)
+		}
+	}
+	if v.Guest != "" {
+		checkWords(t, "EnvironmentFile=", []string{"", v.Guest + "/guest.env"}, environmentFiles)
+		checkWords(t, "BindReadOnlyPaths=", []string{"-" + v.Guest}, binds)
+	}
+	var want []string
+	for _, c := range v.Credentials {
+		if c.Path != "" {
+			want = append(want, c.Name+":"+c.Path)
+		}
+	}
+	var got []string
+	for _, c := range credentials {
+		if name, file, _ := strings.Cut(c, ":"); file != "%h/.config/credstore/"+name {
+			got = append(got, unspecify(t, c))
+		}
+	}
+	checkWords(t, "LoadCredential=", want, got)
+}
+
+// checkShare reads the lines of the share's unit. All but mounts are paths below
+// one directory.
+func checkShare(t *testing.T, v vm.VM, lines []string) {
+	t.Helper()
+	got := map[string][]string{"ReadOnlyPaths": vm.Default().ReadOnly}
+	var mounts []string
+	for _, line := range lines {
+		key, value, _ := strings.Cut(line, "=")
+		if key == "BindPaths" || key == "BindReadOnlyPaths" {
+			mounts = append(mounts, line)
+			continue
+		}
+		if value == "" {
+			got[key] = nil
+			continue
+		}
+		all := plainWords(value)
+		below, found := strings.CutPrefix(all[0], "-%h/share/work")
+		if len(all) != 1 || !found {
+			t.Fatalf("%s: %q", line, all)
+		}
+		got[key] = append(got[key], strings.TrimPrefix(path.Join(".", unspecify(t, below)), "/"))
+	}
+	checkWords(t, "InaccessiblePaths=", v.Hide, got["InaccessiblePaths"])
+	var readOnly []string
+	for _, p := range v.ReadOnly {
+		readOnly = append(readOnly, strings.TrimPrefix(path.Join("/", p), "/"))
+	}
+	checkWords(t, "ReadOnlyPaths=", readOnly, trim(got["ReadOnlyPaths"]))
+	var want []string
+	for i, m := range v.Mounts {
+		key := "BindPaths"
+		if m.ReadOnly {
+			key = "BindReadOnlyPaths"
+		}
+		want = append(want, fmt.Sprintf("%s=-%%t/claude-vm/.%%i.share/%[2]s:%%h/share/%[2]s", key, mountName(i, m)))
+	}
+	checkWords(t, "mounts", want, mounts)
+	if len(v.ReadOnly)+len(v.Hide) == 0 && len(got["ReadWritePaths"]) > 0 {
+		t.Fatalf("mounts above nothing: %q", got["ReadWritePaths"])
+	}
+}
+
+// trim makes the work directory itself an empty path, as its line has it.
+func trim(paths []string) []string {
+	var all []string
+	for _, p := range paths {
+		if p == "." {
+			p = ""
+		}
+		all = append(all, p)
+	}
+	return all
+}

@@ -1,0 +1,236 @@
+package vmfile
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// key is that of the table.
+func key(t testing.TB, name string) *Key {
+	t.Helper()
+	for i := range Keys {
+		if Keys[i].Name == name {
+			return &Keys[i]
+		}
+	}
+	t.Fatalf("no key %s=", name)
+	return nil
+}
+
+// TestTable: what messages, options and the manual rely on.
+func TestTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, k := range Keys {
+		if k.set == nil || k.reset == nil || k.Value == "" || k.Doc == "" || strings.HasSuffix(k.Doc, ".") {
+			t.Errorf("%s= is not complete, or its line ends in a full stop", k.Name)
+		}
+		// Names are told apart without their sections: in places, hints and options.
+		for _, name := range []string{k.Name, "--" + k.Flag} {
+			if seen[name] && name != "--" {
+				t.Errorf("%s is there twice", name)
+			}
+			seen[name] = true
+		}
+	}
+}
+
+// TestDefaults: the default that people read is what an empty value gives, where
+// it is a value.
+func TestDefaults(t *testing.T) {
+	for _, k := range Keys {
+		if k.Default == "" || strings.Contains(k.Default, " ") {
+			continue
+		}
+		v := vm.VM{}
+		if err := k.set(&v, k.Default); err != nil {
+			t.Errorf("%s=%s: %v", k.Name, k.Default, err)
+		}
+		want := vm.VM{}
+		k.reset(&want, vm.Default())
+		if diff := cmp.Diff(want, v); diff != "" {
+			t.Errorf("%s=%s is not what an empty value is (-empty +got):\n%s", k.Name, k.Default, diff)
+		}
+	}
+}
+
+// TestReset: an empty value undoes what any value of a key has done.
+func TestReset(t *testing.T) {
+	for name, value := range map[string]string{
+		"WorkDirectory": "/srv/web", "Memory": "1G", "CPUs": "1", "Accelerator": "tcg", "Guest": "/srv/guest",
+		"QEMUArguments": "-S", "Arguments": "-c", "SkipPermissions": "yes", "Terminal": "no", "Environment": "A=1",
+		"Credential": "A", "SettingsFile": "/srv/settings", "Home": "user", "ReadOnly": "a", "Hide": "a",
+		"Mount": "/srv/a:/a", "Mode": "none", "PublishPort": "1",
+	} {
+		k := key(t, name)
+		v := vm.Default()
+		k.reset(&v, vm.Default())
+		want := v.Clone()
+		if err := k.set(&v, value); err != nil {
+			t.Errorf("%s=%s: %v", name, value, err)
+		}
+		if cmp.Equal(want, v) {
+			t.Errorf("%s=%s does nothing", name, value)
+		}
+		k.reset(&v, vm.Default())
+		if diff := cmp.Diff(want, v); diff != "" {
+			t.Errorf("%s= does not undo %s (-want +got):\n%s", name, value, diff)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	for value, want := range map[string]uint64{
+		"512M": 512, "536870912": 512, "524288K": 512, "1G": 1024, "007G": 7168,
+		"64T": 1 << 26, "65536G": 1 << 26, "67108864M": 1 << 26, "70368744177664": 1 << 26,
+	} {
+		var v vm.VM
+		if err := setMemory(&v, value); err != nil || v.Memory != want {
+			t.Errorf("Memory=%s: %d, %v, want %d", value, v.Memory, err, want)
+		}
+	}
+	for value, want := range map[string]string{
+		"":  "not a size",
+		"G": "not a size", "1GG": "not a size", "1 G": "not a size", "+1G": "not a size", "0x400M": "not a size", "1e3M": "not a size",
+		"536870911": "less than the 512 MiB that the guest needs", "0T": "less than the 512 MiB that the guest needs",
+		"536870913": "not a whole number of MiB", "524289K": "not a whole number of MiB",
+		"67108865M": "more than any machine has", "18446744073709551615T": "more than any machine has",
+		"16777216T": "more than any machine has", // 2^64 bytes
+	} {
+		v := vm.VM{Memory: 1}
+		if err := setMemory(&v, value); err == nil || err.Error() != want || v.Memory != 1 {
+			t.Errorf("Memory=%s: %d, %v, want %s", value, v.Memory, err, want)
+		}
+	}
+}
+
+func TestBoolean(t *testing.T) {
+	for _, word := range []string{"1", "yes", "Y", "TRUE", "t", "On"} {
+		if got, err := boolean(word); !got || err != nil {
+			t.Errorf("%s: %v, %v", word, got, err)
+		}
+	}
+	for _, word := range []string{"0", "no", "N", "FALSE", "f", "Off"} {
+		if got, err := boolean(word); got || err != nil {
+			t.Errorf("%s: %v, %v", word, got, err)
+		}
+	}
+	for _, word := range []string{"", "2", "yess", "auto", "ja"} {
+		if _, err := boolean(word); err == nil {
+			t.Errorf("%s is one", word)
+		}
+	}
+}
+
+func TestAbsolute(t *testing.T) {
+	longest := strings.Repeat("/abc", 1023) + "/ab" // 4095 bytes
+	for path, want := range map[string]string{
+		"/": "/", "//a///b/./c/": "/a/b/c", "/...": "/...", "/a..": "/a..", "/..a": "/..a", "/a b": "/a b", longest: longest,
+	} {
+		if got, err := absolute(path); got != want || err != nil {
+			t.Errorf("absolute(%.40s) = %.40s, %v, want %.40s", path, got, err, want)
+		}
+	}
+	for path, want := range map[string]string{
+		"": "not an absolute path", "a": "not an absolute path", "./a": "not an absolute path", "~/a": "not an absolute path",
+		" /a": "not an absolute path", "/..": "a path with ..", "/a/../b": "a path with ..",
+		"/a\nb": "a path with a control character", "/\x7f": "a path with a control character",
+		longest + "c": "longer than a path can be",
+	} {
+		if got, err := absolute(path); got != "" || err == nil || err.Error() != want {
+			t.Errorf("absolute(%.40q) = %.40s, %v, want %s", path, got, err, want)
+		}
+	}
+}
+
+func TestIsVariable(t *testing.T) {
+	for name, want := range map[string]bool{
+		"A": true, "_": true, "a1_Z": true, "": false, "1A": false, "A-B": false, "A B": false, "É": false, "A=": false, "A\n": false,
+	} {
+		if got := isVariable(name); got != want {
+			t.Errorf("isVariable(%q) = %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestIsUnitName(t *testing.T) {
+	longest := strings.Repeat("a", 255-len(".requires")-len(".target")) + ".target"
+	for name, want := range map[string]bool{
+		"default.target": true, "a@.service": true, "a@b.service": true, `a\x2db:c_d-e.timer`: true, "a.b.mount": true, longest: true,
+		"..target": true,
+		"":         false, "default": false, ".target": false, "@b.service": false, "a.conf": false, "a/b.target": false, "a.target/": false,
+		"a b.target": false, "é.target": false, "%n.target": false, "a.Target": false, "a" + longest: false,
+	} {
+		if got := isUnitName(name); got != want {
+			t.Errorf("isUnitName(%.40q) = %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestPort(t *testing.T) {
+	for word, want := range map[string]vm.Port{
+		"1":                   {Protocol: "tcp", Address: "127.0.0.1", Host: 1, Guest: 1},
+		"65535/tcp":           {Protocol: "tcp", Address: "127.0.0.1", Host: 65535, Guest: 65535},
+		"080:0443/udp":        {Protocol: "udp", Address: "127.0.0.1", Host: 80, Guest: 443},
+		"0.0.0.0:1":           {Protocol: "tcp", Address: "0.0.0.0", Host: 1, Guest: 1},
+		"192.168.1.255:1:2":   {Protocol: "tcp", Address: "192.168.1.255", Host: 1, Guest: 2},
+		"127.0.0.1:53:54/udp": {Protocol: "udp", Address: "127.0.0.1", Host: 53, Guest: 54},
+	} {
+		var v vm.VM
+		if err := addPort(&v, word); err != nil || len(v.Ports) != 1 || v.Ports[0] != want {
+			t.Errorf("PublishPort=%s: %v, %v, want %v", word, v.Ports, err, want)
+		}
+		// What is told of a port can be written.
+		var again vm.VM
+		if err := addPort(&again, want.String()); err != nil || !cmp.Equal(again, v) {
+			t.Errorf("PublishPort=%s: %v, %v, want %v", want, again.Ports, err, want)
+		}
+	}
+	for _, word := range []string{"", ":", "1:", ":1", "1:2:3:4", "1.2.3.4:", "01.2.3.4:1", "1.2.3.4.5:1", "1.2.3.4%eth0:1", "/", "1/", "1/TCP", "1 ", "1\n", "１"} {
+		var v vm.VM
+		if err := addPort(&v, word); err == nil || v.Ports != nil {
+			t.Errorf("PublishPort=%q: %v, %v", word, v.Ports, err)
+		}
+	}
+}
+
+// TestLongValues: what is longer than systemd takes it would pass over, and what
+// comes after it in the drop-in with it.
+func TestLongValues(t *testing.T) {
+	long := strings.Repeat("a/", 2048)
+	for name, value := range map[string]string{
+		"ReadOnly": long, "Hide": long, "Credential": strings.Repeat("A", 256),
+	} {
+		var v vm.VM
+		if err := key(t, name).set(&v, value); err == nil {
+			t.Errorf("%s= takes a word of %d bytes", name, len(value))
+		}
+	}
+}
+
+// TestLongMessages: a fault becomes a variable of a unit, and a line of the
+// journal. No part of it is as long as a file can be.
+func TestLongMessages(t *testing.T) {
+	long := strings.Repeat("\x01x", 1000)
+	for _, text := range []string{
+		"[VM", "[%s]", "[%s", "%s=1", "%s", "[VM]\n%s=1", "[VM]\n%s", "[VM]\nMemory=%s", "[VM]\nA%s=1", "[VM]\nWorkDirectory=%s",
+		"[Install]\nWantedBy=%s", "[Install]\n%s=1", "[Claude]\nEnvironment=%s", "[Claude]\nCredential=%s", "[Claude]\nCredential=A:%s",
+		"[Share]\nReadOnly=/%s", "[Share]\nMount=%s", "[Share]\nMount=/a:/b:%s", "[Share]\nMount=/a:/proc/%s", "[Share]\nMount=/b:/a/%[1]s /c:/a/%[1]s",
+		"[Network]\nPublishPort=%s", "[Network]\nPublishPort=1/%s", "[Network]\nPublishPort=1.%s:1", "[VM]\nWorkDirectory=/home/me/%s\\ ",
+	} {
+		for _, filler := range []string{strings.ReplaceAll(long, "\x01", "x"), strings.ReplaceAll(long, "\x01", `"`), strings.ReplaceAll(long, "\x01", `\x01`)} {
+			full := text
+			if strings.Contains(text, "%") {
+				full = fmt.Sprintf(text, filler)
+			}
+			for _, e := range load(t, full) {
+				if n := len(e.Message) + len(e.Hint); n > 1000 {
+					t.Errorf("%.40q: %d bytes: %.100s", full, n, e.Message)
+				}
+			}
+		}
+	}
+}
