@@ -152,8 +152,10 @@ func Resolve(dir string) (string, error) {
 
 // Check refuses directories that would hand over more than a project. path is
 // absolute and free of symbolic links.
-func (e Environment) Check(path string) error {
-	refuse := func(why string) error { return fmt.Errorf("refusing to share %s with a VM: %s", path, why) }
+func (e Environment) Check(path string) error { return e.Checker()(path) }
+
+// Checker gives Check for many paths.
+func (e Environment) Checker() func(path string) error {
 	home, runtime := e.Home, e.RuntimeDir
 	if p, err := filepath.EvalSymlinks(home); err == nil {
 		home = p
@@ -161,21 +163,24 @@ func (e Environment) Check(path string) error {
 	if p, err := filepath.EvalSymlinks(runtime); err == nil {
 		runtime = p
 	}
-	switch {
-	case strings.ContainsAny(path, "\n\x00"):
-		return refuse("its name has a line break, which a unit cannot carry")
-	case path == "/":
-		return refuse("it is the whole file system")
-	case path == home:
-		return refuse("it is your home directory, with your keys in it")
-	case within(home, path):
-		return refuse("your home directory is in it")
-	case within(runtime, path):
-		return refuse("your runtime directory, with the user manager's sockets, is in it")
-	case path == runtime || within(path, runtime):
-		return refuse("it is in your runtime directory, with the user manager's sockets")
+	return func(path string) error {
+		refuse := func(why string) error { return fmt.Errorf("refusing to share %s with a VM: %s", path, why) }
+		switch {
+		case strings.ContainsAny(path, "\n\x00"):
+			return refuse("its name has a line break, which a unit cannot carry")
+		case path == "/":
+			return refuse("it is the whole file system")
+		case path == home:
+			return refuse("it is your home directory, with your keys in it")
+		case within(home, path):
+			return refuse("your home directory is in it")
+		case within(runtime, path):
+			return refuse("your runtime directory, with the user manager's sockets, is in it")
+		case path == runtime || within(path, runtime):
+			return refuse("it is in your runtime directory, with the user manager's sockets")
+		}
+		return nil
 	}
-	return nil
 }
 
 // within says whether path is below dir.

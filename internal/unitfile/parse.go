@@ -7,8 +7,8 @@
 package unitfile
 
 import (
-	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -59,12 +59,13 @@ func Parse(name string, text []byte) (*File, []*Error) {
 		p.fail(0, "larger than 1 MiB", "")
 		return p.file, p.errs
 	}
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	rest := strings.TrimPrefix(string(text), "\ufeff")
+	p.file.Entries = slices.Grow(p.file.Entries, min(strings.Count(rest, "="), 64))
 	var joined []byte // what is continued, up to here
 	first := 0        // the number of its first line; 0 if nothing is
-	for number := 1; len(text) > 0; number++ {
-		var line []byte
-		line, text = cutLine(text)
+	for number := 1; rest != ""; number++ {
+		var line string
+		line, rest = cutLine(rest)
 		if isComment(line) {
 			p.check(number, line)
 			continue
@@ -76,39 +77,42 @@ func Parse(name string, text []byte) (*File, []*Error) {
 			joined = append(append(joined, line[:len(line)-1]...), ' ')
 			continue
 		}
-		p.line(first, append(joined, line...))
+		if len(joined) > 0 {
+			line = string(append(joined, line...))
+		}
+		p.line(first, line)
 		joined, first = joined[:0], 0
 	}
 	if first != 0 {
-		p.line(first, joined)
+		p.line(first, string(joined))
 	}
 	return p.file, p.errs
 }
 
 // isComment says whether a line is one, be it amid a continued line.
-func isComment(line []byte) bool {
-	line = bytes.TrimLeft(line, blanks)
-	return len(line) > 0 && (line[0] == '#' || line[0] == ';')
+func isComment(line string) bool {
+	line = strings.TrimLeft(line, blanks)
+	return line != "" && (line[0] == '#' || line[0] == ';')
 }
 
 // blanks are what systemd strips from a line's and a value's ends.
 const blanks = " \t"
 
 // cutLine splits at the first end of a line: LF, CR LF, or CR alone.
-func cutLine(text []byte) (line, rest []byte) {
-	i := bytes.IndexAny(text, "\r\n")
+func cutLine(text string) (line, rest string) {
+	i := strings.IndexAny(text, "\r\n")
 	if i < 0 {
-		return text, nil
+		return text, ""
 	}
-	if bytes.HasPrefix(text[i:], []byte("\r\n")) {
+	if strings.HasPrefix(text[i:], "\r\n") {
 		return text[:i], text[i+2:]
 	}
 	return text[:i], text[i+1:]
 }
 
 // continued says whether a line ends in a backslash that is not escaped.
-func continued(line []byte) bool {
-	n := len(line) - len(bytes.TrimRight(line, `\`))
+func continued(line string) bool {
+	n := len(line) - len(strings.TrimRight(line, `\`))
 	return n%2 == 1
 }
 
@@ -124,13 +128,13 @@ func (p *parser) fail(line int, message, hint string) {
 }
 
 // check refuses bytes that have no place in a text.
-func (p *parser) check(number int, line []byte) bool {
+func (p *parser) check(number int, line string) bool {
 	switch {
-	case !utf8.Valid(line):
+	case !utf8.ValidString(line):
 		p.fail(number, "not UTF-8", "")
-	case bytes.IndexByte(line, 0) >= 0:
+	case strings.IndexByte(line, 0) >= 0:
 		p.fail(number, "a NUL byte", "")
-	case bytes.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
+	case strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
 		p.fail(number, "a control character", "")
 	default:
 		return true
@@ -139,11 +143,11 @@ func (p *parser) check(number int, line []byte) bool {
 }
 
 // line reads one logical line that is no comment.
-func (p *parser) line(number int, raw []byte) {
-	if !p.check(number, raw) {
+func (p *parser) line(number int, line string) {
+	if !p.check(number, line) {
 		return
 	}
-	line := strings.Trim(string(raw), blanks)
+	line = strings.Trim(line, blanks)
 	switch {
 	case line == "":
 	case line[0] == '[':
@@ -178,7 +182,7 @@ func (p *parser) assignment(number int, line string) {
 	case p.refused: // its section's header has been told
 	case p.section == "":
 		p.fail(number, fmt.Sprintf("%s= before any section", abridged(key)), "begin with a section's name in brackets")
-	case continued([]byte(value)): // and written again, it would be
+	case continued(value): // and written again, it would be
 		p.fail(number, fmt.Sprintf("%s= ends in a backslash and a blank", abridged(key)), "remove the blank to continue the line, double the backslash to have one")
 	default:
 		p.file.Entries = append(p.file.Entries, Entry{Section: p.section, Key: key, Value: strings.TrimLeft(value, blanks), Line: number})

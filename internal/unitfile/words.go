@@ -122,6 +122,9 @@ func special(r rune) bool {
 }
 
 func escape(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return r != ' ' && special(r) }) < 0 {
+		return text
+	}
 	var b strings.Builder
 	for _, r := range text {
 		switch {

@@ -194,7 +194,7 @@ func (g generated) passed(unit, id string) [2][]unitfile.Entry {
 
 // starts says whether what Build finds out lets a VM start.
 func (g generated) starts(v vm.VM) bool {
-	_, err := v.Lines(g.set.Defaults)
+	_, err := g.set.Defaults.Base().Lines(v)
 	return err == nil || v.Name == ""
 }
 

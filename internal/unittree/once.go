@@ -12,22 +12,23 @@ import (
 // Once is the drop-ins that make an instance of base one of v for a single run.
 // The setup unit refuses a start that does not have the same token.
 func Once(id string, v, base vm.VM, token string) (Tree, error) {
-	lines, err := v.Lines(base)
+	lines, err := base.Base().Lines(v)
 	if err != nil {
 		return nil, err
 	}
 	lines[vm.Setup] = append(lines[vm.Setup], "Environment="+unitfile.Environment("RUN_OPTIONS", token))
-	b := builder{template: templates.DropIn(), done: map[string]bool{}}
+	template := templates.DropIn()
+	var t Tree
 	for unit, path := range OncePaths(id) {
 		d := dropin{Lines: lines[unit]}
 		if vm.Unit(unit) == vm.Machine {
 			d.Unit, d.Service = v.Unit[len(base.Unit):], v.Service[len(base.Service):]
 		}
 		if len(d.Lines)+len(d.Unit)+len(d.Service) > 0 {
-			b.file(path, d)
+			t = append(t, d.node(template, path))
 		}
 	}
-	return b.tree, nil
+	return t, nil
 }
 
 // OncePaths are the paths that Once may give; that of the setup unit is first.

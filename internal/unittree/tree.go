@@ -9,6 +9,7 @@ import (
 	"text/template"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/parallel"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
@@ -35,47 +36,68 @@ type Tree []Node
 // Build makes the tree of what the files say. What turns out now not to be
 // possible is refused and told.
 func Build(set vmfile.Set, env instance.Environment) (Tree, []*unitfile.Error) {
-	b := builder{template: templates.DropIn(), done: map[string]bool{}}
-	errs := b.add("", defaultsName, set.Defaults, vm.Default())
-	base := set.Defaults
-	base.Refusal = "" // no VM takes back that all are refused
-	for _, v := range set.VMs {
+	template := templates.DropIn()
+	all := set.Defaults
+	all.Refusal = "" // no VM takes back that all are refused
+	base := all.Base()
+	parts := make([]part, 1+len(set.VMs))
+	parts[0] = newPart(template, "", defaultsName, set.Defaults, vm.Default().Base())
+	parallel.Do(len(set.VMs), func(i int) {
+		v := set.VMs[i]
 		id, link, err := env.PathID(v.WorkDirectory)
 		if err != nil {
-			errs = append(errs, &unitfile.Error{File: v.Source[0], Message: err.Error()})
-			continue
+			parts[1+i].errs = []*unitfile.Error{{File: v.Source[0], Message: err.Error()}}
+			return
 		}
 		v.Long = link != ""
-		errs = append(errs, b.add(id, vmName, v, base)...)
+		parts[1+i] = newPart(template, id, vmName, v, base)
+	})
+	var t, links Tree
+	var errs []*unitfile.Error
+	done := make(map[string]bool, 2*len(parts))
+	for _, p := range parts {
+		errs = append(errs, p.errs...)
+		for _, n := range p.nodes {
+			switch {
+			case done[n.Path]: // of two that want the same directory, both refused
+			case n.Target != "":
+				links = append(links, n)
+			default:
+				t = append(t, n)
+			}
+			done[n.Path] = true
+		}
 	}
-	return append(b.tree, b.links...), errs
+	return append(t, links...), errs
 }
 
-type builder struct {
-	template *template.Template
-	tree     Tree
-	links    Tree
-	done     map[string]bool
+// part is what one VM adds to the tree.
+type part struct {
+	nodes Tree
+	errs  []*unitfile.Error
 }
 
-// add adds the drop-ins that make an instance of base one of v; of all
+// newPart has the drop-ins that make an instance of base one of v; of all
 // instances, without an id.
-func (b *builder) add(id, name string, v, base vm.VM) []*unitfile.Error {
+func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base) part {
 	if len(v.Source) == 0 {
-		return nil
+		return part{}
 	}
 	if v.Refusal != "" {
-		v = refused(v, base)
+		v = base.Refused(v)
 	}
-	lines, err := v.Lines(base)
+	lines, err := base.Lines(v)
 	if err != nil {
 		fault := &unitfile.Error{File: v.Source[0], Message: err.Error()}
+		var p part
 		if v.Refusal == "" {
 			v.Refusal = fault.Error()
-			return append([]*unitfile.Error{fault}, b.add(id, name, v, base)...)
+			p = newPart(template, id, name, v, base)
 		}
-		return []*unitfile.Error{fault}
+		p.errs = append(p.errs, fault)
+		return p
 	}
+	var p part
 	for unit, unitName := range unitsOf(id) {
 		machine := vm.Unit(unit) == vm.Machine
 		d := dropin{Sources: v.Source, SourcePath: unitfile.EscapeSpecifiers(v.Source[0]), Lines: lines[unit]}
@@ -83,21 +105,16 @@ func (b *builder) add(id, name string, v, base vm.VM) []*unitfile.Error {
 			d.Unit, d.Service = v.Unit, v.Service
 		}
 		if len(d.Lines)+len(d.Unit)+len(d.Service) > 0 || machine && v.Refusal == "" && id != "" {
-			b.file(unitName+".d/"+name, d)
+			p.nodes = append(p.nodes, d.node(template, unitName+".d/"+name))
 		}
 	}
+	// As systemctl enable would make them, to the template; where that lies is not
+	// ours to know, and systemd looks at the name alone.
 	for _, l := range v.Links {
-		b.link(fmt.Sprintf("%s.%s/%s", l.Target, l.Kind, instance.Unit(id)))
+		path := l.Target + "." + l.Kind + "/" + instance.Unit(id)
+		p.nodes = append(p.nodes, Node{Path: path, Target: "../" + instance.Unit("")})
 	}
-	return nil
-}
-
-// refused is a VM that has its refusal and is otherwise as all are.
-func refused(v, base vm.VM) vm.VM {
-	r := base.Clone()
-	r.Refusal, r.Source = v.Refusal, v.Source
-	r.Unit, r.Service, r.Links = nil, nil, nil
-	return r
+	return p
 }
 
 // dropin is what the template is given.
@@ -108,25 +125,13 @@ type dropin struct {
 	Lines         []string
 }
 
-func (b *builder) file(path string, d dropin) {
-	if b.done[path] { // of two that want the same directory, both refused
-		return
-	}
-	b.done[path] = true
+func (d dropin) node(template *template.Template, path string) Node {
 	var text strings.Builder
-	if err := b.template.Execute(&text, d); err != nil {
+	text.Grow(512) // enough for most
+	if err := template.Execute(&text, d); err != nil {
 		panic(err) // the template is ours, and a Builder takes everything
 	}
-	b.tree = append(b.tree, Node{Path: path, Text: text.String()})
-}
-
-// link adds one to the template unit, as systemctl enable would make it; where
-// that lies is not ours to know, and systemd looks at the name alone.
-func (b *builder) link(path string) {
-	if !b.done[path] {
-		b.done[path] = true
-		b.links = append(b.links, Node{Path: path, Target: "../" + instance.Unit("")})
-	}
+	return Node{Path: path, Text: text.String()}
 }
 
 // Print writes all as systemctl cat does.

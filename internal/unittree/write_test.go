@@ -145,6 +145,9 @@ func TestRemoveForeign(t *testing.T) {
 		{Path: "a/b.wants/claude-vm@x.service", Target: "../claude-vm@.service"},
 	}
 	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "a/b.wants"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, tree := range []Tree{sample, foreign} {
 		if err := tree.Write(dir); err != nil {
 			t.Fatal(err)

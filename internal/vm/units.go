@@ -1,9 +1,11 @@
 package vm
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
@@ -20,48 +22,58 @@ const (
 	units
 )
 
-// setting is what one aspect of a VM means for one unit: lines of its [Service].
-// Those of a list come after what others have put there; reset empties it.
-type setting struct {
-	unit  Unit
-	lines []string
-	reset string
+// Base is what instances differ from: the units as they are, or what holds for
+// all VMs.
+type Base struct {
+	vm        VM
+	variables [variables]variable
+	lists     [lists]list
+	err       error
 }
 
-// from gives the lines that turn base into s.
-func (s setting) from(base setting) []string {
-	n := len(base.lines)
-	switch {
-	case slices.Equal(s.lines, base.lines):
-		return nil
-	case n <= len(s.lines) && slices.Equal(s.lines[:n], base.lines):
-		return s.lines[n:]
-	case s.reset == "":
-		return s.lines
+// Base prepares v for being one.
+func (v VM) Base() Base {
+	return Base{vm: v, variables: v.variables(), lists: v.lists(), err: v.writable()}
+}
+
+// writable fails for words that no line can carry.
+func (v VM) writable() error {
+	if _, err := unitfile.JoinPlain(v.QEMUArguments); err != nil {
+		return fmt.Errorf("QEMUArguments=: %w", err)
 	}
-	return append([]string{s.reset}, s.lines...)
+	return nil
 }
 
-// Lines gives the lines of each unit's [Service] that turn an instance of
-// base, or of the units as they are, into one of v. It fails for what cannot be
-// undone or written.
-func (v VM) Lines(base VM) ([units][]string, error) {
+// Lines gives the lines of each unit's [Service] that make an instance of the base
+// one of v. It fails for what cannot be undone or written.
+func (b Base) Lines(v VM) ([units][]string, error) {
 	var out [units][]string
-	if base.Guest != "" && v.Guest == "" {
-		return out, fmt.Errorf("Guest=%s of defaults.conf cannot be undone: name another", base.Guest)
-	}
-	theirs, err := base.settings()
-	if err != nil {
+	if err := cmp.Or(b.err, v.writable()); err != nil {
 		return out, err
 	}
-	ours, err := v.settings()
-	if err != nil {
-		return out, err
+	if b.vm.Guest != "" && v.Guest == "" {
+		return out, fmt.Errorf("Guest=%s of defaults.conf cannot be undone: name another", b.vm.Guest)
 	}
-	for i, s := range ours {
-		out[s.unit] = append(out[s.unit], s.from(theirs[i])...)
+	for i, w := range v.variables() {
+		if w.value == b.variables[i].value {
+			continue
+		}
+		for _, unit := range w.units {
+			out[unit] = append(out[unit], w.line())
+		}
+	}
+	for i, l := range v.lists() {
+		out[l.unit] = append(out[l.unit], l.from(b.lists[i])...)
 	}
 	return out, nil
+}
+
+// Refused is a VM that has v's refusal and is otherwise as all are.
+func (b Base) Refused(v VM) VM {
+	r := b.vm.Clone()
+	r.Refusal, r.Source = v.Refusal, v.Source
+	r.Unit, r.Service, r.Links = nil, nil, nil
+	return r
 }
 
 // variable is an environment variable of one unit, or of two.
@@ -71,8 +83,20 @@ type variable struct {
 	units       []Unit
 }
 
-func (v VM) variables() []variable {
-	both := []Unit{Setup, Machine}
+func (w variable) line() string { return "Environment=" + unitfile.Environment(w.name, w.value) }
+
+var (
+	ofSetup   = []Unit{Setup}
+	ofMachine = []Unit{Machine}
+	ofBoth    = []Unit{Setup, Machine}
+)
+
+const (
+	variables = 15
+	lists     = 6
+)
+
+func (v VM) variables() [variables]variable {
 	var targets, sources []string
 	for i, m := range v.Mounts {
 		targets = append(targets, m.name(i), m.Guest)
@@ -90,59 +114,67 @@ func (v VM) variables() []variable {
 	if v.Long {
 		long = v.WorkDirectory
 	}
-	return []variable{
-		{"Refusal", "REFUSAL", v.Refusal, []Unit{Setup}},
-		{"WorkDirectory", "WORK_DIRECTORY", long, []Unit{Setup}},
-		{"Memory", "MEMORY", fmt.Sprintf("%dM", v.Memory), []Unit{Machine}},
-		{"CPUs", "CPUS", fmt.Sprint(v.CPUs), []Unit{Machine}},
-		{"Accelerator", "ACCELERATOR", accelerator, []Unit{Machine}},
-		{"Guest", "GUEST", v.Guest, both},
-		{"Arguments", "CLAUDE_ARGUMENTS", unitfile.Join(arguments), []Unit{Machine}},
-		{"Environment", "CLAUDE_ENVIRONMENT", unitfile.Join(v.Environment), []Unit{Machine}},
-		{"Terminal", "CLAUDE_TERMINAL", v.Terminal, []Unit{Machine}},
-		{"SettingsFile", "SETTINGS_FILE", v.SettingsFile, []Unit{Setup}},
-		{"Home", "CLAUDE_HOME", v.Home, both},
-		{"Mount", "MOUNTS", unitfile.Join(sources), []Unit{Setup}},
-		{"Mount", "MOUNTS", unitfile.Join(targets), []Unit{Machine}},
-	}
-}
-
-// plainVariables are those of QEMU's command line, whose reader knows no escapes.
-func (v VM) plainVariables() []variable {
 	network, _ := unitfile.JoinPlain(v.network()) // all of it is ours
-	arguments, _ := unitfile.JoinPlain(v.QEMUArguments)
-	return []variable{
-		{"PublishPort", "NETWORK", network, []Unit{Machine}},
-		{"QEMUArguments", "QEMU_ARGUMENTS", arguments, []Unit{Machine}},
+	qemuArguments, _ := unitfile.JoinPlain(v.QEMUArguments)
+	return [variables]variable{
+		{"Refusal", "REFUSAL", v.Refusal, ofSetup},
+		{"WorkDirectory", "WORK_DIRECTORY", long, ofSetup},
+		{"Memory", "MEMORY", strconv.FormatUint(v.Memory, 10) + "M", ofMachine},
+		{"CPUs", "CPUS", strconv.Itoa(v.CPUs), ofMachine},
+		{"Accelerator", "ACCELERATOR", accelerator, ofMachine},
+		{"Guest", "GUEST", v.Guest, ofBoth},
+		{"Arguments", "CLAUDE_ARGUMENTS", unitfile.Join(arguments), ofMachine},
+		{"Environment", "CLAUDE_ENVIRONMENT", unitfile.Join(v.Environment), ofMachine},
+		{"Terminal", "CLAUDE_TERMINAL", v.Terminal, ofMachine},
+		{"SettingsFile", "SETTINGS_FILE", v.SettingsFile, ofSetup},
+		{"Home", "CLAUDE_HOME", v.Home, ofBoth},
+		{"Mount", "MOUNTS", unitfile.Join(sources), ofSetup},
+		{"Mount", "MOUNTS", unitfile.Join(targets), ofMachine},
+		// Of QEMU's command line, whose reader knows no escapes.
+		{"PublishPort", "NETWORK", network, ofMachine},
+		{"QEMUArguments", "QEMU_ARGUMENTS", qemuArguments, ofMachine},
 	}
 }
 
-// settings lists all aspects, always as many and in the same order.
-func (v VM) settings() ([]setting, error) {
-	var all []setting
-	for _, w := range v.variables() {
-		for _, unit := range w.units {
-			all = append(all, setting{unit, []string{assignment(w.name, w.value)}, ""})
-		}
-	}
-	if _, err := unitfile.JoinPlain(v.QEMUArguments); err != nil {
-		return nil, fmt.Errorf("QEMUArguments=: %w", err)
-	}
-	for _, w := range v.plainVariables() {
-		all = append(all, setting{Machine, []string{assignment(w.name, w.value)}, ""})
-	}
-	return append(all,
-		setting{Machine, v.guestLines(), ""},
-		setting{Machine, v.credentialLines(), "LoadCredential="},
-		setting{Share, pathLines("InaccessiblePaths", v.Hide), "InaccessiblePaths="},
-		setting{Share, pathLines("ReadOnlyPaths", v.ReadOnly), "ReadOnlyPaths="},
-		setting{Share, pathLines("ReadWritePaths", v.anchors()), "ReadWritePaths="},
-		setting{Share, v.mountLines(), ""},
-	), nil
+// list is what settings mean for a list of a unit, whose lines come after what
+// others have put there.
+type list struct {
+	unit   Unit
+	key    string
+	values []string
+	// lines makes them of key and values.
+	lines func(key string, values []string) []string
+	// reset empties the list.
+	reset string
 }
 
-func assignment(name, value string) string {
-	return "Environment=" + unitfile.Environment(name, value)
+func (v VM) lists() [lists]list {
+	return [lists]list{
+		{Machine, "", v.guestLines(), asTheyAre, ""},
+		{Machine, "", v.credentialLines(), asTheyAre, "LoadCredential="},
+		{Share, "InaccessiblePaths", v.Hide, pathLines, "InaccessiblePaths="},
+		{Share, "ReadOnlyPaths", v.ReadOnly, pathLines, "ReadOnlyPaths="},
+		{Share, "ReadWritePaths", v.anchors(), pathLines, "ReadWritePaths="},
+		{Share, "", v.mountLines(), asTheyAre, ""},
+	}
+}
+
+func asTheyAre(_ string, lines []string) []string { return lines }
+
+// from gives the lines that turn base into l.
+func (l list) from(base list) []string {
+	if slices.Equal(l.values, base.values) {
+		return nil
+	}
+	ours, theirs := l.lines(l.key, l.values), base.lines(base.key, base.values)
+	n := len(theirs)
+	switch {
+	case n <= len(ours) && slices.Equal(ours[:n], theirs):
+		return ours[n:]
+	case l.reset == "":
+		return ours
+	}
+	return append([]string{l.reset}, ours...)
 }
 
 func (v VM) guestLines() []string {

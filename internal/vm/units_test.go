@@ -80,23 +80,11 @@ func (s static) environment(t *testing.T) map[string]string {
 func TestDefaultVariables(t *testing.T) {
 	absent := map[string]string{"CLAUDE_TERMINAL": "auto", "CLAUDE_HOME": "ephemeral"}
 	seen := map[string]bool{}
-	settings, err := Default().settings()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range settings {
-		for _, line := range s.lines {
-			text, found := strings.CutPrefix(line, "Environment=")
-			if !found {
-				continue
-			}
-			words, err := unitfile.Split(text)
-			if err != nil || len(words) != 1 {
-				t.Fatalf("%s: %q, %v", line, words, err)
-			}
-			name, want, _ := strings.Cut(words[0], "=")
+	for _, w := range Default().variables() {
+		for _, unit := range w.units {
+			name, want := w.name, w.value
 			seen[name] = true
-			got, set := readUnit(t, s.unit).environment(t)[name]
+			got, set := readUnit(t, unit).environment(t)[name]
 			switch {
 			case name == "GUEST": // it is installed at another place
 				want = "@guestdir@"
@@ -104,7 +92,7 @@ func TestDefaultVariables(t *testing.T) {
 				got = want
 			}
 			if got != want {
-				t.Errorf("%s: %s=%s, want %s", unitFiles[s.unit], name, got, want)
+				t.Errorf("%s: %s=%s, want %s", unitFiles[unit], name, got, want)
 			}
 		}
 	}
@@ -216,13 +204,9 @@ func TestMountLines(t *testing.T) {
 // TestListsAreReset: a list of the unit that a VM can shorten has a line that
 // empties it; other settings replace what the unit says.
 func TestListsAreReset(t *testing.T) {
-	settings, err := Default().settings()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range settings {
-		if len(s.lines) > 1 && s.reset == "" {
-			t.Errorf("nothing empties %q", s.lines)
+	for _, l := range Default().lists() {
+		if len(l.values) > 1 && l.reset == "" {
+			t.Errorf("nothing empties %q", l.values)
 		}
 	}
 }
@@ -245,7 +229,7 @@ func TestFrom(t *testing.T) {
 		"no list, as was": {base: []string{"K=a"}, lines: []string{"K=a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := setting{lines: test.lines, reset: test.reset}.from(setting{lines: test.base, reset: test.reset})
+			got := list{values: test.lines, lines: asTheyAre, reset: test.reset}.from(list{values: test.base, lines: asTheyAre, reset: test.reset})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("from() mismatch (-want +got):\n%s", diff)
 			}
@@ -339,7 +323,7 @@ func TestLines(t *testing.T) {
 			if test.change != nil {
 				test.change(&v)
 			}
-			got, err := v.Lines(base)
+			got, err := base.Base().Lines(v)
 			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 				t.Errorf("Lines() mismatch (-want +got):\n%s%v", diff, err)
 			}
@@ -350,12 +334,12 @@ func TestLines(t *testing.T) {
 func TestLinesErrors(t *testing.T) {
 	base := Default()
 	base.Guest = "/srv/guest"
-	if _, err := Default().Lines(base); err == nil || err.Error() != "Guest=/srv/guest of defaults.conf cannot be undone: name another" {
+	if _, err := base.Base().Lines(Default()); err == nil || err.Error() != "Guest=/srv/guest of defaults.conf cannot be undone: name another" {
 		t.Errorf("a guest that is undone: %v", err)
 	}
 	v := Default()
 	v.QEMUArguments = []string{"a\nb"}
-	if _, err := v.Lines(Default()); err == nil || err.Error() != `QEMUArguments=: "a\nb" has a control character` {
+	if _, err := Default().Base().Lines(v); err == nil || err.Error() != `QEMUArguments=: "a\nb" has a control character` {
 		t.Errorf("a line break: %v", err)
 	}
 }

@@ -124,7 +124,15 @@ func (v VM) Validate() (key string, err error) {
 			return "Mount", fmt.Errorf("Mount=%s:%s: Home=%s is there", m.Host, m.Guest, v.Home)
 		}
 	}
-	for _, w := range append(v.variables(), v.plainVariables()...) {
+	if v.size() < maxVariable/8 { // no writing makes it so much longer
+		return "", nil
+	}
+	return v.validateLengths()
+}
+
+// validateLengths finds what is too long for a variable, or for a unit's list.
+func (v VM) validateLengths() (key string, err error) {
+	for _, w := range v.variables() {
 		if len(w.name)+len(w.value) > maxVariable {
 			return w.key, fmt.Errorf("%s= is longer than the 128 KiB of a process's variable", w.key)
 		}
@@ -138,6 +146,23 @@ func (v VM) Validate() (key string, err error) {
 		}
 	}
 	return "", nil
+}
+
+// size is about how many bytes the lists have.
+func (v VM) size() int {
+	n := len(v.Refusal) + len(v.WorkDirectory)
+	for _, words := range [][]string{v.QEMUArguments, v.Arguments, v.Environment, v.ReadOnly, v.Hide} {
+		for _, word := range words {
+			n += len(word) + 8
+		}
+	}
+	for _, m := range v.Mounts {
+		n += len(m.Host) + len(m.Guest) + 16
+	}
+	for _, c := range v.Credentials {
+		n += 2*len(c.Name) + len(c.Path) + 64
+	}
+	return n + 64*len(v.Ports)
 }
 
 // clashes says whether the host can have only one of the ports.

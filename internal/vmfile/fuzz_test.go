@@ -41,7 +41,7 @@ func FuzzValues(f *testing.F) {
 		if _, err := v.Validate(); err != nil {
 			return
 		}
-		lines, err := v.Lines(vm.Default())
+		lines, err := vm.Default().Base().Lines(v)
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}

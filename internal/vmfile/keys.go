@@ -93,14 +93,12 @@ var resourceKeys = []string{
 	"MemoryMax", "MemoryHigh", "MemoryMin", "MemoryLow", "MemorySwapMax", "CPUWeight", "CPUQuota", "IOWeight", "TasksMax",
 }
 
-// links maps the keys of [Install] to the directories of their links.
-var links = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
-
 // reading is the state of applying files to one VM.
 type reading struct {
 	vm         *vm.VM
 	defaults   bool // of all instances: no WorkDirectory=, no [Install]
 	specifiers Specifiers
+	check      func(dir string) error
 	// where has the last line of each key, for what is found out at the end.
 	where map[string]unitfile.Error
 }
@@ -115,7 +113,7 @@ func (r *reading) apply(f *unitfile.File) []*unitfile.Error {
 		}
 	}
 	for _, e := range f.Entries {
-		if slices.ContainsFunc(Keys, func(k Key) bool { return k.Section == e.Section && k.Name == e.Key }) {
+		if findKey(e.Section, e.Key) != nil {
 			r.where[e.Key] = unitfile.Error{File: f.Name, Line: e.Line}
 		}
 		if err := r.assign(e); err != nil {
@@ -127,16 +125,11 @@ func (r *reading) apply(f *unitfile.File) []*unitfile.Error {
 }
 
 func (r *reading) checkSection(s unitfile.Section) *unitfile.Error {
-	known := []string{sectionUnit, sectionService, sectionInstall}
-	for _, k := range Keys {
-		known = append(known, k.Section)
-	}
-	for _, name := range known {
-		if s.Name == name {
-			return nil
-		}
-	}
 	if strings.HasPrefix(s.Name, "X-") {
+		return nil
+	}
+	known := []string{"VM", "Claude", "Share", "Network", sectionUnit, sectionService, sectionInstall}
+	if slices.Contains(known, s.Name) {
 		return nil
 	}
 	return &unitfile.Error{Line: s.Line, Message: fmt.Sprintf("unknown section [%s]", abridged(s.Name)), Hint: didYouMean("[%s]", s.Name, known)}
@@ -158,13 +151,13 @@ func (r *reading) assign(e unitfile.Entry) *unitfile.Error {
 	case e.Section == sectionInstall:
 		return r.install(e)
 	}
+	if k := findKey(e.Section, e.Key); k != nil {
+		return r.set(k, e.Value)
+	}
 	var names []string
-	for i := range Keys {
-		if Keys[i].Section == e.Section {
-			if Keys[i].Name == e.Key {
-				return r.set(&Keys[i], e.Value)
-			}
-			names = append(names, Keys[i].Name)
+	for _, k := range Keys {
+		if k.Section == e.Section {
+			names = append(names, k.Name)
 		}
 	}
 	if names == nil {
@@ -173,18 +166,26 @@ func (r *reading) assign(e unitfile.Entry) *unitfile.Error {
 	return &unitfile.Error{Message: fmt.Sprintf("unknown key %s= in [%s]", abridged(e.Key), e.Section), Hint: r.hintFor(e, names)}
 }
 
+// findKey gives the key of a section; of any, if that is empty.
+func findKey(section, name string) *Key {
+	for i := range Keys {
+		if k := &Keys[i]; k.Name == name && (section == "" || k.Section == section) {
+			return k
+		}
+	}
+	return nil
+}
+
 // isOurs says whether a key is one of ours and none of systemd's, which would pass
 // it over where a restriction was meant.
 func isOurs(key string) bool {
-	return key != "Environment" && slices.ContainsFunc(Keys, func(k Key) bool { return k.Name == key })
+	return key != "Environment" && findKey("", key) != nil
 }
 
 // hintFor finds the key that was meant, or the section where it belongs.
 func (r *reading) hintFor(e unitfile.Entry, names []string) string {
-	for _, k := range Keys {
-		if k.Name == e.Key {
-			return fmt.Sprintf("%s= belongs in [%s]", k.Name, k.Section)
-		}
+	if k := findKey("", e.Key); k != nil {
+		return fmt.Sprintf("%s= belongs in [%s]", k.Name, k.Section)
 	}
 	if _, ok := links[e.Key]; ok {
 		return fmt.Sprintf("%s= belongs in [%s]", e.Key, sectionInstall)
@@ -237,33 +238,4 @@ func abridged(value string) string {
 		return string(r[:59]) + "…"
 	}
 	return value
-}
-
-func (r *reading) install(e unitfile.Entry) *unitfile.Error {
-	kind, ok := links[e.Key]
-	switch {
-	case r.defaults:
-		return &unitfile.Error{Message: "[Install] has no place here: these settings are for all VMs"}
-	case !ok:
-		return &unitfile.Error{
-			Message: fmt.Sprintf("unknown key %s= in [Install]", abridged(e.Key)),
-			Hint:    didYouMean("%s=", e.Key, []string{"WantedBy", "RequiredBy", "UpheldBy"}),
-		}
-	case e.Value == "":
-		kept := r.vm.Links[:0]
-		for _, l := range r.vm.Links {
-			if l.Kind != kind {
-				kept = append(kept, l)
-			}
-		}
-		r.vm.Links = kept
-		return nil
-	}
-	for _, target := range strings.Fields(e.Value) {
-		if !isUnitName(target) {
-			return &unitfile.Error{Message: fmt.Sprintf("%s=%s: %q is not the name of a unit", e.Key, abridged(e.Value), abridged(target))}
-		}
-		r.vm.Links = append(r.vm.Links, vm.Link{Target: target, Kind: kind})
-	}
-	return nil
 }

@@ -61,20 +61,15 @@ func (r *reading) option(o Option) *unitfile.Error {
 		}
 		return r.assign(want)
 	}
-	var names []string
-	for i := range Keys {
-		k := &Keys[i]
-		if k.Name != name || section != "" && k.Section != section {
-			names = append(names, k.Name)
-			continue
-		}
-		r.where[k.Name] = unitfile.Error{File: o.Flag}
-		if !o.Literal || o.Value == "" {
-			return r.set(k, o.Value)
-		}
+	k := findKey(section, name)
+	if k == nil {
+		return &unitfile.Error{Message: fmt.Sprintf("unknown key %s=", abridged(o.Key)), Hint: optionHint(name)}
+	}
+	r.where[k.Name] = unitfile.Error{File: o.Flag}
+	if o.Literal && o.Value != "" {
 		return r.setLiteral(k, o.Value)
 	}
-	return &unitfile.Error{Message: fmt.Sprintf("unknown key %s=", o.Key), Hint: r.optionHint(name, names)}
+	return r.set(k, o.Value)
 }
 
 // setLiteral gives a key one word, or all of its value. A host's path may be as
@@ -88,9 +83,13 @@ func (r *reading) setLiteral(k *Key, value string) *unitfile.Error {
 	return fault(k, value, k.set(r.vm, value))
 }
 
-func (r *reading) optionHint(name string, names []string) string {
+func optionHint(name string) string {
 	if slices.Contains(resourceKeys, name) {
 		return fmt.Sprintf("--set %s.%s=…", sectionService, name)
+	}
+	var names []string
+	for _, k := range Keys {
+		names = append(names, k.Name)
 	}
 	return didYouMean("%s=", name, names)
 }

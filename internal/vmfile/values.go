@@ -278,27 +278,3 @@ func addPort(v *vm.VM, word string) error {
 	}
 	return nil
 }
-
-// isUnitName says whether a unit can have this name; it is also a file's.
-func isUnitName(name string) bool {
-	stem, suffix, found := cutLast(name, ".")
-	if !found || stem == "" || strings.HasPrefix(stem, "@") || len(name) > 255-len(".requires") {
-		return false
-	}
-	switch suffix {
-	case "service", "socket", "target", "timer", "path", "mount", "automount", "swap", "slice", "scope", "device":
-	default:
-		return false
-	}
-	return strings.IndexFunc(stem, func(r rune) bool {
-		return !strings.ContainsRune(`:-_.\@`, r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}) < 0
-}
-
-func cutLast(text, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(text, sep)
-	if i < 0 {
-		return text, "", false
-	}
-	return text[:i], text[i+len(sep):], true
-}

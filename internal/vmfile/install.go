@@ -1,0 +1,65 @@
+package vmfile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// links maps the keys of [Install] to the directories of their links.
+var links = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
+
+func (r *reading) install(e unitfile.Entry) *unitfile.Error {
+	kind, ok := links[e.Key]
+	switch {
+	case r.defaults:
+		return &unitfile.Error{Message: "[Install] has no place here: these settings are for all VMs"}
+	case !ok:
+		return &unitfile.Error{
+			Message: fmt.Sprintf("unknown key %s= in [Install]", abridged(e.Key)),
+			Hint:    didYouMean("%s=", e.Key, []string{"WantedBy", "RequiredBy", "UpheldBy"}),
+		}
+	case e.Value == "":
+		kept := r.vm.Links[:0]
+		for _, l := range r.vm.Links {
+			if l.Kind != kind {
+				kept = append(kept, l)
+			}
+		}
+		r.vm.Links = kept
+		return nil
+	}
+	for _, target := range strings.Fields(e.Value) {
+		if !isUnitName(target) {
+			return &unitfile.Error{Message: fmt.Sprintf("%s=%s: %q is not the name of a unit", e.Key, abridged(e.Value), abridged(target))}
+		}
+		r.vm.Links = append(r.vm.Links, vm.Link{Target: target, Kind: kind})
+	}
+	return nil
+}
+
+// isUnitName says whether a unit can have this name; it is also a file's.
+func isUnitName(name string) bool {
+	stem, suffix, found := cutLast(name, ".")
+	if !found || stem == "" || strings.HasPrefix(stem, "@") || len(name) > 255-len(".requires") {
+		return false
+	}
+	switch suffix {
+	case "service", "socket", "target", "timer", "path", "mount", "automount", "swap", "slice", "scope", "device":
+	default:
+		return false
+	}
+	return strings.IndexFunc(stem, func(r rune) bool {
+		return !strings.ContainsRune(`:-_.\@`, r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+}
+
+func cutLast(text, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(text, sep)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(sep):], true
+}
