@@ -172,6 +172,7 @@ func (d *document) edit(out *output) ([]byte, error) {
 	if _, err := os.Stat(d.draft()); err == nil {
 		out.note("taking up the draft that was kept")
 	} else if err := os.WriteFile(d.draft(), d.text, 0o600); err != nil {
+		os.Remove(d.draft()) // a part is no draft to take up
 		return nil, plain(err)
 	}
 	editorErr := runEditor(out, d.draft())
