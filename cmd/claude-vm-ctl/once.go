@@ -124,14 +124,10 @@ func (v *vm) settings(ctx context.Context, s vmfile.Specifiers) (base model.VM, 
 }
 
 // setOnce writes the drop-ins of a start, or none, in place of those that a
-// start which was killed has left, and sees to it that the manager reads them.
+// start which was killed has left, and sees to it that the manager knows.
 func (v *vm) setOnce(ctx context.Context, n *once) error {
-	removed, err := removeOnce(v.env, v.id)
-	if err != nil {
+	if _, err := removeOnce(v.env, v.id); err != nil {
 		return err
-	}
-	if n == nil && !removed {
-		return nil
 	}
 	if n != nil {
 		if err := n.tree.Write(runtimeUnits(v.env)); err != nil {
@@ -172,8 +168,8 @@ func removeOnce(env instance.Environment, id string) (removed bool, err error) {
 	return removed, nil
 }
 
-// dropOnce is removeOnce for the end of an instance, and makes the manager
-// forget the drop-ins of a unit that stays loaded.
+// dropOnce is removeOnce for the end of an instance, and makes the manager forget
+// the drop-ins: a unit may stay loaded for many reasons, a timer among them.
 func dropOnce(ctx context.Context, env instance.Environment, id string) error {
 	removed, err := removeOnce(env, id)
 	if err != nil || !removed {
@@ -184,21 +180,5 @@ func dropOnce(ctx context.Context, env instance.Environment, id string) error {
 		return err
 	}
 	defer m.Close()
-	stays, err := staysLoaded(ctx, m, id)
-	if err != nil || !stays {
-		return err
-	}
 	return m.Reload(ctx)
-}
-
-// staysLoaded says whether a unit of the instance is not forgotten when its
-// runtime unit has stopped: others want it, or it has failed.
-func staysLoaded(ctx context.Context, m *manager.Manager, id string) (bool, error) {
-	for _, name := range []string{instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id)} {
-		u, err := m.Unit(ctx, name)
-		if err != nil || u.ActiveState == "failed" || u.Wanted && name == instance.Unit(id) {
-			return true, err
-		}
-	}
-	return false, nil
 }

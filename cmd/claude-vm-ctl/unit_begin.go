@@ -15,6 +15,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
 
@@ -161,7 +162,7 @@ func credentials() (map[string]string, error) {
 		return nil, err
 	}
 	for _, entry := range entries {
-		if !isVariable(entry.Name()) {
+		if !vmfile.IsVariable(entry.Name()) {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // This file reads the variables of the units that are more than a word. The
@@ -55,7 +56,7 @@ func applySettings(b *contract.Begin, getenv func(string) string) error {
 	}
 	for _, word := range variables {
 		name, value, found := strings.Cut(word, "=")
-		if !found || !isVariable(name) {
+		if !found || !vmfile.IsVariable(name) {
 			return fmt.Errorf("CLAUDE_ENVIRONMENT=: %q is not NAME=VALUE", word)
 		}
 		b.Environment[name] = value
@@ -79,15 +80,4 @@ func applySettings(b *contract.Begin, getenv func(string) string) error {
 		}
 	}
 	return nil
-}
-
-// isVariable says whether name can be that of an environment variable.
-func isVariable(name string) bool {
-	for i, r := range name {
-		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-		if !letter && (i == 0 || r < '0' || r > '9') {
-			return false
-		}
-	}
-	return name != ""
 }

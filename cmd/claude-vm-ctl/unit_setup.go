@@ -62,19 +62,19 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	return 0, env.MakeRuntimeDirectory(id, job, shares, request)
 }
 
-// startJob gives the user manager's job that starts the VM, 0 if there is none, and
+// startJob gives the user manager's job that starts the VM, if there is one, and
 // says whether the VM runs already. It waits for one that is still being stopped:
 // its runtime directory is about to be made anew.
-func startJob(ctx context.Context, env instance.Environment, id string) (job uint32, runs bool, err error) {
+func startJob(ctx context.Context, env instance.Environment, id string) (job string, runs bool, err error) {
 	m, err := manager.DialDirect(ctx, env.RuntimeDir)
 	if err != nil {
-		return 0, false, err
+		return "", false, err
 	}
 	defer m.Close()
 	for {
 		u, err := m.Unit(ctx, instance.Unit(id))
 		if err != nil {
-			return 0, false, err
+			return "", false, err
 		}
 		if u.ActiveState != "deactivating" {
 			j, err := m.Job(ctx, instance.Unit(id))
@@ -83,7 +83,7 @@ func startJob(ctx context.Context, env instance.Environment, id string) (job uin
 		select {
 		case <-time.After(20 * time.Millisecond): // without a bus there are no signals
 		case <-ctx.Done():
-			return 0, false, context.Cause(ctx)
+			return "", false, context.Cause(ctx)
 		}
 	}
 }
@@ -204,7 +204,7 @@ func readSettings(path string) (json.RawMessage, error) {
 
 // takeRequest gives the request of this start: after a restart that of the run
 // before, else the one that was left for it.
-func takeRequest(env instance.Environment, id string, job uint32) (contract.Request, error) {
+func takeRequest(env instance.Environment, id, job string) (contract.Request, error) {
 	kept, err := env.TakeKept(id, job)
 	if err != nil {
 		// Less than what was asked for, but a VM; the journal has the reason.

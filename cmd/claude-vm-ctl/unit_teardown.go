@@ -22,25 +22,25 @@ func unitTeardown(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "ask the user manager for the job: %v\n", err)
 	}
-	if job != 0 {
+	if job != "" {
 		return 0, errors.Join(env.KeepRequest(id, job), env.RemoveRuntimeDirectory(id))
 	}
 	return 0, errors.Join(env.RemoveRuntimeDirectory(id), env.DropKept(id), dropOnce(ctx, env, id))
 }
 
 // restartJob gives the VM's job if its runtime unit is being stopped to be started
-// again, else 0. That unit's job tells a restart from a start that comes quickly
+// again, else none. That unit's job tells a restart from a start that comes quickly
 // after a stop; the VM's, of which the first half is done, does not, but will
 // still be the same for the setup unit.
-func restartJob(ctx context.Context, env instance.Environment, id string) (uint32, error) {
+func restartJob(ctx context.Context, env instance.Environment, id string) (string, error) {
 	m, err := manager.DialDirect(ctx, env.RuntimeDir)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	defer m.Close()
 	runtime, err := m.Job(ctx, instance.RuntimeUnit(id))
 	if err != nil || runtime.Type != "restart" {
-		return 0, err
+		return "", err
 	}
 	vm, err := m.Job(ctx, instance.Unit(id))
 	return vm.ID, err

@@ -18,7 +18,7 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 	if n != nil {
 		r.Once = n.token
 	}
-	offer, err := v.offer(ctx, r)
+	offer, err := v.offer(ctx)
 	if err != nil {
 		return err
 	}
@@ -28,14 +28,18 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 		return err
 	}
 	if !running {
-		if err := v.setOnce(ctx, n); err != nil {
-			return err
-		}
 		defer func() {
-			if !offer.Taken() { // else the runtime unit does it
+			if n != nil && !offer.Taken() { // else the runtime unit does it
 				v.setOnce(context.WithoutCancel(ctx), nil)
 			}
 		}()
+		if err := v.setOnce(ctx, n); err != nil {
+			return err
+		}
+		// Only now: who takes it must have the options, too.
+		if err := offer.Fill(r); err != nil {
+			return err
+		}
 	}
 	stop := v.showProgress(out)
 	began := time.Now()
@@ -61,11 +65,10 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 	return nil
 }
 
-// offer leaves the request for the setup unit, waiting while another start of
-// the same instance is under way.
-func (v *vm) offer(ctx context.Context, r contract.Request) (*instance.Offer, error) {
+// offer begins the start, waiting while another of the same instance is under way.
+func (v *vm) offer(ctx context.Context) (*instance.Offer, error) {
 	for {
-		offer, err := v.env.Offer(v.id, r)
+		offer, err := v.env.Offer(v.id)
 		if !errors.Is(err, instance.ErrStarting) {
 			return offer, err
 		}

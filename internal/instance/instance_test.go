@@ -121,11 +121,21 @@ func TestOffer(t *testing.T) {
 	plain := contract.Request{Terminal: true}
 	want := contract.Request{Arguments: []string{"-p", "a\nb"}, Attached: true}
 
-	offer, err := e.Offer("x", want)
+	fill := func(o *Offer) {
+		t.Helper()
+		if err := o.Fill(want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offer, err := e.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Offer("x", want); !errors.Is(err, ErrStarting) {
+	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil || offer.Taken() {
+		t.Errorf("before there is a request: %v, %v", got, err)
+	}
+	fill(offer)
+	if _, err := e.Offer("x"); !errors.Is(err, ErrStarting) {
 		t.Errorf("second offer: %v, want %v", err, ErrStarting)
 	}
 	if offer.Taken() {
@@ -139,10 +149,11 @@ func TestOffer(t *testing.T) {
 		t.Errorf("TakeOffer() mismatch (-want +got):\n%s%v", diff, err)
 	}
 	// The next offer, which begins before the first one has ended, is another.
-	next, err := e.Offer("x", want)
+	next, err := e.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
+	fill(next)
 	if !offer.Taken() || next.Taken() {
 		t.Error("offers are mistaken for each other")
 	}
@@ -156,10 +167,11 @@ func TestOffer(t *testing.T) {
 	}
 
 	// An offer whose maker was killed is not taken up by a later start.
-	offer, err = e.Offer("x", want)
+	offer, err = e.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
+	fill(offer)
 	offer.file.Close()
 	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
 		t.Errorf("with a stale offer: %v, %v", got, err)
@@ -172,36 +184,36 @@ func TestOffer(t *testing.T) {
 func TestKeptRequest(t *testing.T) {
 	e := environment(t)
 	want := contract.Request{Arguments: []string{"-p", "x"}}
-	none := func(when string, job uint32) {
+	none := func(when string, job string) {
 		t.Helper()
 		if got, err := e.TakeKept("x", job); got != nil || err != nil {
 			t.Errorf("%s: %v, %v", when, got, err)
 		}
 	}
-	if err := e.KeepRequest("x", 7); err != nil {
+	if err := e.KeepRequest("x", "1.7"); err != nil {
 		t.Errorf("of an instance that never started: %v", err)
 	}
-	none("nothing kept", 7)
-	for _, taker := range []uint32{7, 8} {
+	none("nothing kept", "1.7")
+	for _, taker := range []string{"1.7", "2.7"} {
 		shares := map[string]string{contract.ShareWork: "/a", "ro0": "/b"}
-		if err := e.MakeRuntimeDirectory("x", 6, shares, want); err != nil {
+		if err := e.MakeRuntimeDirectory("x", "1.6", shares, want); err != nil {
 			t.Fatal(err)
 		}
-		if !e.IsSetUp("x", 6) || e.IsSetUp("x", taker) || e.IsSetUp("x", 0) || e.IsSetUp("y", 6) {
+		if !e.IsSetUp("x", "1.6") || e.IsSetUp("x", taker) || e.IsSetUp("x", "") || e.IsSetUp("y", "1.6") {
 			t.Error("set up for another job, or for none")
 		}
 		if got, err := os.Readlink(filepath.Join(e.ShareDirectory("x"), "ro0")); got != "/b" {
 			t.Errorf("ro0 -> %s, %v", got, err)
 		}
-		if err := errors.Join(e.KeepRequest("x", 7), e.RemoveRuntimeDirectory("x")); err != nil {
+		if err := errors.Join(e.KeepRequest("x", "1.7"), e.RemoveRuntimeDirectory("x")); err != nil {
 			t.Fatal(err)
 		}
-		if taker == 8 {
+		if taker == "2.7" {
 			none("kept for another job", taker)
 		} else if got, err := e.TakeKept("x", taker); got == nil || !cmp.Equal(want, *got) || err != nil {
 			t.Errorf("kept: %v, %v", got, err)
 		}
-		none("taken before", 7)
+		none("taken before", "1.7")
 	}
 	left, err := os.ReadDir(filepath.Join(e.RuntimeDir, "claude-vm"))
 	if len(left) > 0 || err != nil {

@@ -3,6 +3,7 @@ package instance
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -20,8 +21,8 @@ type Offer struct{ file *os.File }
 
 func (e Environment) offerPath(id string) string { return e.beside(id, "request") }
 
-// Offer leaves a request for the start of an instance.
-func (e Environment) Offer(id string, r contract.Request) (*Offer, error) {
+// Offer begins a start of an instance: nobody else can until it is withdrawn.
+func (e Environment) Offer(id string) (*Offer, error) {
 	path := e.offerPath(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -41,15 +42,21 @@ func (e Environment) Offer(id string, r contract.Request) (*Offer, error) {
 		f.Close()
 		return nil, ErrStarting
 	}
-	err = f.Truncate(0)
-	if err == nil {
-		err = json.NewEncoder(f).Encode(r)
-	}
-	if err != nil {
+	if err := f.Truncate(0); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &Offer{file: f}, nil
+}
+
+// Fill leaves the request. Until then a start is somebody else's, and plain.
+func (o *Offer) Fill(r contract.Request) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = o.file.Write(text)
+	return err
 }
 
 // Taken says whether the instance has started with this request.
@@ -86,7 +93,10 @@ func (e Environment) TakeOffer(id string) (contract.Request, error) {
 		return plain, os.Remove(f.Name()) // its maker is gone
 	}
 	var r contract.Request
-	if err := json.NewDecoder(f).Decode(&r); err != nil {
+	switch err := json.NewDecoder(f).Decode(&r); {
+	case errors.Is(err, io.EOF):
+		return plain, nil // not filled yet
+	case err != nil:
 		return plain, err
 	}
 	return r, os.Remove(f.Name())

@@ -1,19 +1,22 @@
 package instance
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"golang.org/x/sys/unix"
 )
 
 // MakeRuntimeDirectory makes what an instance has in the runtime directory
 // afresh: its own, with the request that it starts with, and that of the links
 // to what it shares, by name. It is for a start by a job of the user manager.
-func (e Environment) MakeRuntimeDirectory(id string, job uint32, shares map[string]string, r contract.Request) error {
+func (e Environment) MakeRuntimeDirectory(id, job string, shares map[string]string, r contract.Request) error {
 	if err := e.RemoveRuntimeDirectory(id); err != nil {
 		return err
 	}
@@ -30,7 +33,7 @@ func (e Environment) MakeRuntimeDirectory(id string, job uint32, shares map[stri
 	if err := WriteRequest(e.RuntimeDirectory(id), r); err != nil {
 		return err
 	}
-	return os.WriteFile(e.jobPath(id), []byte(fmt.Sprint(job)), 0o600)
+	return os.WriteFile(e.jobPath(id), []byte(job), 0o600)
 }
 
 // RemoveRuntimeDirectory removes what MakeRuntimeDirectory has made.
@@ -41,15 +44,15 @@ func (e Environment) RemoveRuntimeDirectory(id string) error {
 func (e Environment) jobPath(id string) string { return e.beside(id, "job") }
 
 // IsSetUp says whether the runtime directory has been made for a start by this
-// job, which is none if it is 0.
-func (e Environment) IsSetUp(id string, job uint32) bool {
+// job, which is none if it is empty.
+func (e Environment) IsSetUp(id, job string) bool {
 	text, err := os.ReadFile(e.jobPath(id))
-	return err == nil && job != 0 && string(text) == fmt.Sprint(job)
+	return err == nil && job != "" && string(text) == job
 }
 
 // kept is a request that waits for the second half of a restart.
 type kept struct {
-	Job     uint32           `json:"job"`
+	Job     string           `json:"job"`
 	Request contract.Request `json:"request"`
 }
 
@@ -57,7 +60,7 @@ func (e Environment) keptPath(id string) string { return e.beside(id, "restart")
 
 // KeepRequest keeps the request of an instance that is being restarted by a job
 // of the user manager: the same job will take it up.
-func (e Environment) KeepRequest(id string, job uint32) error {
+func (e Environment) KeepRequest(id, job string) error {
 	r, err := ReadRequest(e.RuntimeDirectory(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it never started
@@ -77,7 +80,7 @@ func (e Environment) DropKept(id string) error { return os.RemoveAll(e.keptPath(
 
 // TakeKept gives the request that was kept, if any, to the job that it was kept
 // for. A restart that was called off has left one that nobody may have.
-func (e Environment) TakeKept(id string, job uint32) (*contract.Request, error) {
+func (e Environment) TakeKept(id, job string) (*contract.Request, error) {
 	text, err := os.ReadFile(e.keptPath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -92,20 +95,29 @@ func (e Environment) TakeKept(id string, job uint32) (*contract.Request, error) 
 	if err := json.Unmarshal(text, &k); err != nil {
 		return nil, err
 	}
-	if job == 0 || job != k.Job {
+	if job == "" || job != k.Job {
 		return nil, nil
 	}
 	return &k.Request, nil
 }
 
-// ReadRequest reads the request in a runtime directory.
+// maxRequest bounds, in bytes, what is read of a request: more than arguments, an
+// environment and settings can be.
+const maxRequest = 16 << 20
+
+// ReadRequest reads the request in a runtime directory. A guest that has taken QEMU
+// over can put there what it likes.
 func ReadRequest(dir string) (contract.Request, error) {
 	var r contract.Request
-	text, err := os.ReadFile(filepath.Join(dir, contract.RequestFile))
-	if err == nil {
-		err = json.Unmarshal(text, &r)
+	f, err := os.OpenFile(filepath.Join(dir, contract.RequestFile), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return r, err
 	}
-	return r, err
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return r, cmp.Or(err, fmt.Errorf("%s: not a file", f.Name()))
+	}
+	return r, json.NewDecoder(io.LimitReader(f, maxRequest)).Decode(&r)
 }
 
 // WriteRequest replaces the request in a runtime directory. It may hold an API

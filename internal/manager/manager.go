@@ -37,7 +37,6 @@ type Unit struct {
 	Fragment    string // path of the unit file
 	DropIns     []string
 	Stale       bool // one of these files has changed since it was read
-	Wanted      bool // by another unit, which keeps this one loaded
 	MainPID     uint32
 	Since       time.Time // of the present ActiveState
 }
@@ -157,10 +156,6 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	u.DropIns, _ = p["DropInPaths"].([]string)
 	u.Stale, _ = p["NeedDaemonReload"].(bool)
 	u.MainPID, _ = p["MainPID"].(uint32)
-	for _, key := range []string{"WantedBy", "RequiredBy", "UpheldBy"} {
-		by, _ := p[key].([]string)
-		u.Wanted = u.Wanted || len(by) > 0
-	}
 	if t, _ := p["StateChangeTimestamp"].(uint64); t > 0 {
 		u.Since = time.UnixMicro(int64(t))
 	}
@@ -169,7 +164,7 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 
 // Job is what the manager is doing, or about to do, with a unit.
 type Job struct {
-	ID   uint32 // 0 if there is none
+	ID   string // empty if there is none; no other one's, also of another manager
 	Type string // start, stop, restart, …
 }
 
@@ -192,7 +187,24 @@ func (m *Manager) Job(ctx context.Context, name string) (Job, error) {
 		return Job{}, err
 	}
 	text, _ := value.Value().(string)
-	return Job{ID: id, Type: text}, nil
+	// Numbers begin anew with each manager, and one that was killed leaves traces of
+	// its jobs.
+	began, err := m.units.GetManagerProperty("UserspaceTimestampMonotonic")
+	if err != nil {
+		return Job{}, err
+	}
+	return Job{ID: fmt.Sprintf("%s.%d", strings.TrimPrefix(began, "@t "), id), Type: text}, nil
+}
+
+// UnitPath lists the directories in which the manager looks for unit files.
+func (m *Manager) UnitPath() ([]string, error) {
+	o := m.calls.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	value, err := o.GetProperty("org.freedesktop.systemd1.Manager.UnitPath")
+	if err != nil {
+		return nil, err
+	}
+	path, _ := value.Value().([]string)
+	return path, nil
 }
 
 // Environment gives a service's Environment=.

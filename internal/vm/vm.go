@@ -120,6 +120,9 @@ func (v VM) Validate() (key string, err error) {
 				return "Mount", fmt.Errorf("Mount=%s:%s: %s is mounted there", m.Host, m.Guest, other.Host)
 			}
 		}
+		if v.WorkDirectory != "" && (under(m.Host, v.WorkDirectory) || under(v.WorkDirectory, m.Host)) {
+			return "Mount", fmt.Errorf("Mount=%s:%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", m.Host, m.Guest)
+		}
 		if v.Home != "ephemeral" && m.Guest == "/home/claude" {
 			return "Mount", fmt.Errorf("Mount=%s:%s: Home=%s is there", m.Host, m.Guest, v.Home)
 		}
@@ -173,6 +176,9 @@ func (p Port) clashes(q Port) bool {
 
 // maxVariable is MAX_ARG_STRLEN of Linux less room for "=" and the final NUL.
 const maxVariable = 128<<10 - 2
+
+// under says whether path is dir or in it; both are absolute and clean.
+func under(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
 // below says whether path is dir or in it; both are relative and clean.
 func below(path, dir string) bool {

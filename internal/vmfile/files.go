@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,13 +41,22 @@ func (l *loader) scan(dirs []string) []string {
 	var names []string
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			l.fail(unreadable(dir, err))
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, linkErr := os.Lstat(dir); linkErr != nil { // else a link to what is not there
+				err = nil
+			}
+		}
+		if err != nil {
+			l.blind = unreadable(dir, err)
+			l.fail(l.blind)
 			continue
 		}
 		var files []string
 		for _, e := range entries {
-			files = append(files, e.Name())
+			// In the runtime directory those of instances may have such a name.
+			if !e.IsDir() || strings.HasSuffix(e.Name(), ".d") {
+				files = append(files, e.Name())
+			}
 		}
 		if path.Dir(l.file) == dir && !slices.Contains(files, path.Base(l.file)) {
 			files = append(files, path.Base(l.file))
@@ -137,14 +147,27 @@ func readFile(name string) ([]byte, error) {
 	for len(text) <= unitfile.MaxSize {
 		text = slices.Grow(text, 1)
 		n, err := unix.Read(fd, text[len(text):cap(text)])
-		if err != nil {
-			return nil, err
+		if err != nil || n == 0 {
+			return text, err
 		}
-		if text = text[:len(text)+n]; len(text) < cap(text) { // of a file, all there is
-			return text, nil
-		}
+		text = text[:len(text)+n]
 	}
 	return text, nil
+}
+
+// physical is a path without symbolic links, as far as it exists.
+func physical(path string) string {
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err == nil {
+		unix.Close(fd)
+	}
+	if err == nil || err == unix.ENOENT {
+		return path
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
 }
 
 func unreadable(name string, err error) *unitfile.Error {

@@ -1,6 +1,7 @@
 package vmfile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -55,6 +56,10 @@ func LoadWith(dirs []string, s Specifiers, file string, text []byte) Set {
 	}
 	l.refuseTwins()
 	set.VMs = l.vms
+	if l.blind != nil { // there may be restrictions that nobody knows
+		set.Defaults = vm.Default()
+		set.Defaults.Source, set.Defaults.Refusal = []string{l.blind.File}, l.blind.Error()
+	}
 	set.Errors = l.errs
 	return set
 }
@@ -73,6 +78,7 @@ type loader struct {
 	places []unitfile.Error // of each VM's WorkDirectory=
 	errs   []*unitfile.Error
 	told   map[unitfile.Error]bool
+	blind  *unitfile.Error // a directory that cannot be read
 }
 
 // fail tells a fault, once: drop-ins for all VMs are read for each.
@@ -150,14 +156,27 @@ func (r *reading) finish(file string) []*unitfile.Error {
 	if err == nil && !r.defaults {
 		key, err = "WorkDirectory", r.check(r.vm.WorkDirectory)
 	}
-	if err != nil {
-		at := r.where[key]
-		if at.File == "" { // what is wrong comes from elsewhere
-			at.File = file
+	if err == nil && !r.defaults {
+		// The VM is that on what a link leads to, and would start without what is
+		// said here.
+		if real := physical(r.vm.WorkDirectory); real != r.vm.WorkDirectory {
+			err = hinted{fmt.Sprintf("WorkDirectory=%s: a symbolic link is in it", r.vm.WorkDirectory), "write " + real}
+			r.vm.WorkDirectory = real
 		}
-		return []*unitfile.Error{{File: at.File, Line: at.Line, Message: err.Error()}}
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	at := r.where[key]
+	if at.File == "" { // what is wrong comes from elsewhere
+		at.File = file
+	}
+	at.Message = err.Error()
+	var h hinted
+	if errors.As(err, &h) {
+		at.Hint = h.hint
+	}
+	return []*unitfile.Error{&at}
 }
 
 // refuseTwins refuses VMs that want the same directory.

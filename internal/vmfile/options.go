@@ -63,19 +63,22 @@ func (r *reading) option(o Option) *unitfile.Error {
 	}
 	k := findKey(section, name)
 	if k == nil {
-		return &unitfile.Error{Message: fmt.Sprintf("unknown key %s=", abridged(o.Key)), Hint: optionHint(name)}
+		return &unitfile.Error{Message: fmt.Sprintf("unknown key %s=", abridged(o.Key)), Hint: optionHint(name, o.Value)}
 	}
 	r.where[k.Name] = unitfile.Error{File: o.Flag}
-	if o.Literal && o.Value != "" {
-		return r.setLiteral(k, o.Value)
+	switch {
+	case !o.Literal:
+		return r.set(k, o.Value)
+	case o.Value == "": // a shell's unset variable, perhaps
+		return &unitfile.Error{Message: fmt.Sprintf("%s= without a value", k.Name), Hint: fmt.Sprintf("--set %s= if it is to be the default, or an empty list", k.Name)}
 	}
-	return r.set(k, o.Value)
+	return r.setLiteral(k, o.Value)
 }
 
 // setLiteral gives a key one word, or all of its value. A host's path may be as
 // seen from where the person stands.
 func (r *reading) setLiteral(k *Key, value string) *unitfile.Error {
-	if host, rest, found := strings.Cut(value, ":"); k.Name == "Mount" && found {
+	if host, rest, found := strings.Cut(value, ":"); k.Name == "Mount" && found && host != "" {
 		if absolute, err := filepath.Abs(host); err == nil {
 			value = absolute + ":" + rest
 		}
@@ -83,9 +86,9 @@ func (r *reading) setLiteral(k *Key, value string) *unitfile.Error {
 	return fault(k, value, k.set(r.vm, value))
 }
 
-func optionHint(name string) string {
+func optionHint(name, value string) string {
 	if slices.Contains(resourceKeys, name) {
-		return fmt.Sprintf("--set %s.%s=…", sectionService, name)
+		return fmt.Sprintf("--set %s.%s=%s", sectionService, name, abridged(value))
 	}
 	var names []string
 	for _, k := range Keys {

@@ -26,7 +26,7 @@ func TestApply(t *testing.T) {
 			func(v *vm.VM) { v.Memory = 1024 },
 		},
 		"an empty value is the built-in default": {
-			Option{Flag: "--cpus", Key: "CPUs", Literal: true},
+			Option{Flag: "--set", Key: "CPUs"},
 			func(v *vm.VM) { v.CPUs = 4 },
 		},
 		"a word as it is": {
@@ -42,7 +42,7 @@ func TestApply(t *testing.T) {
 			func(v *vm.VM) { v.Hide = []string{".env", "a b"} },
 		},
 		"nothing of a list": {
-			Option{Flag: "--hide", Key: "Hide", Literal: true},
+			Option{Flag: "--set", Key: "Hide"},
 			func(v *vm.VM) { v.Hide = nil },
 		},
 		"a path as seen from here": {
@@ -74,8 +74,10 @@ func TestApply(t *testing.T) {
 func TestApplyRefuses(t *testing.T) {
 	for _, c := range []struct{ flag, key, value, message, hint string }{
 		{"--memory", "Memory", "8X", "--memory: Memory=8X: not a size", "write a number and K, M, G or T, for example 8G"},
+		{"--hide", "Hide", "", "--hide: Hide= without a value", "--set Hide= if it is to be the default, or an empty list"},
+		{"--mount", "Mount", ":/srv", "--mount: Mount=:/srv: on the host: not an absolute path", "begin it with / or, for your home directory, %h"},
 		{"--set", "Memroy", "8G", "--set: unknown key Memroy=", "did you mean Memory=?"},
-		{"--set", "MemoryMax", "8G", "--set: unknown key MemoryMax=", "--set Service.MemoryMax=…"},
+		{"--set", "MemoryMax", "8G", "--set: unknown key MemoryMax=", "--set Service.MemoryMax=8G"},
 		{"--set", "Claude.Memory", "8G", "--set: unknown key Claude.Memory=", "did you mean Memory=?"},
 		{"--set", "Nonsense.X", "1", "--set: unknown key Nonsense.X=", ""},
 		{"--set", "WorkDirectory", "/x", "--set: WorkDirectory= is not to be changed for one run", ""},

@@ -34,7 +34,7 @@ func Environment() (Specifiers, error) {
 	} else if name == "" {
 		name, _, _ = lookup(uid) // or %u is refused
 	}
-	home = path.Clean(home)
+	home = physical(path.Clean(home)) // what is below it names VMs
 	directory := func(variable, standard string) string {
 		if dir := os.Getenv(variable); path.IsAbs(dir) {
 			return path.Clean(dir)

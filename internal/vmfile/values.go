@@ -136,7 +136,7 @@ func appendText(list *[]string, word string) error {
 
 func addEnvironment(v *vm.VM, word string) error {
 	name, _, found := strings.Cut(word, "=")
-	if !found || !isVariable(name) {
+	if !found || !IsVariable(name) {
 		return fmt.Errorf("%q is not NAME=VALUE", abridged(word))
 	}
 	prefix := name + "="
@@ -145,7 +145,8 @@ func addEnvironment(v *vm.VM, word string) error {
 	return nil
 }
 
-func isVariable(name string) bool {
+// IsVariable says whether name can be that of an environment variable.
+func IsVariable(name string) bool {
 	return name != "" && (name[0] < '0' || name[0] > '9') && strings.IndexFunc(name, func(r rune) bool {
 		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	}) < 0
@@ -153,7 +154,7 @@ func isVariable(name string) bool {
 
 func addCredential(v *vm.VM, word string) error {
 	name, file, found := strings.Cut(word, ":")
-	if !isVariable(name) {
+	if !IsVariable(name) {
 		return fmt.Errorf("%q is not the name of a variable", abridged(name))
 	}
 	if len(name) > 255 {

@@ -150,8 +150,8 @@ func TestIsVariable(t *testing.T) {
 	for name, want := range map[string]bool{
 		"A": true, "_": true, "a1_Z": true, "": false, "1A": false, "A-B": false, "A B": false, "É": false, "A=": false, "A\n": false,
 	} {
-		if got := isVariable(name); got != want {
-			t.Errorf("isVariable(%q) = %v, want %v", name, got, want)
+		if got := IsVariable(name); got != want {
+			t.Errorf("IsVariable(%q) = %v, want %v", name, got, want)
 		}
 	}
 }
