@@ -13,8 +13,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
-	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
@@ -36,15 +34,15 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	d, err := e.document(s)
-	if err != nil {
-		return 0, err
-	}
-	unlock, err := d.lock()
+	unlock, err := lockEdit(filepath.Join(s['E'], "claude-vm"))
 	if err != nil {
 		return 0, err
 	}
 	defer unlock()
+	d, err := e.document(s)
+	if err != nil {
+		return 0, err
+	}
 	text, err := d.edit(out)
 	if err != nil || text == nil {
 		return 0, err
@@ -53,7 +51,10 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 		out.faults(faults)
 		return 0, fail(exitFailure, e.again()+", or to give it up: rm "+shellQuote(d.draft()), "%s is not saved; the draft is kept", d.file)
 	}
-	if err := d.save(text); err != nil {
+	switch err := d.save(text); {
+	case errors.Is(err, errChanged):
+		return 0, fail(exitFailure, "diff "+shellQuote(d.file)+" "+shellQuote(d.draft())+", then rm the draft and edit again", "%s is not saved, since it has changed after the draft was begun", d.file)
+	case err != nil:
 		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept: %w", d.file, plain(err))
 	}
 	out.note("saved %s", d.file)
@@ -69,13 +70,6 @@ func (e *editVerb) again() string {
 		return "claude-vm-ctl edit"
 	}
 	return "claude-vm-ctl edit " + shellQuote(e.what)
-}
-
-// document is a file that is being edited.
-type document struct {
-	file string // where it is saved
-	text []byte // as it is now; of another directory's, or a template, if new
-	dir  string // the work directory; empty for defaults.conf
 }
 
 // document finds out what to edit. What belongs to the system is copied.
@@ -107,7 +101,18 @@ func newDocument(config, dir string, s vmfile.Specifiers) (*document, error) {
 	base := strings.TrimLeft(oneLine(filepath.Base(dir)), ".")
 	base = strings.ToValidUTF8(base[:min(len(base), 100)], "")
 	name := base
-	for n := 2; name == "" || vmfile.Find(dirs, name+vmfile.Suffix) != ""; n++ {
+	faulty := map[string]bool{} // of which one may be meant for this directory
+	for _, e := range vmfile.Load(dirs, s).Errors {
+		faulty[e.File] = true
+	}
+	for n := 2; ; n++ {
+		file := vmfile.Find(dirs, name+vmfile.Suffix)
+		if faulty[file] {
+			return openDocument(config, file, "", dir, "")
+		}
+		if name != "" && file == "" {
+			break
+		}
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	d, err := openDocument(config, "", name+vmfile.Suffix, dir, vmfile.Template(dir, s))
@@ -122,36 +127,8 @@ func newDocument(config, dir string, s vmfile.Specifiers) (*document, error) {
 	return nil, fail(exitUsage, "rename it", "no .vm file can name %s, which ends in a blank or a backslash or is no text", dir)
 }
 
-// openDocument reads file, or makes one of this name and text if there is none.
-func openDocument(config, file, name, dir, template string) (*document, error) {
-	d := &document{file: filepath.Join(config, name), text: []byte(template), dir: dir}
-	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, plain(err)
-		}
-		d.file, d.text = file, text
-		if strings.HasPrefix(file, "/etc/") || strings.HasPrefix(file, "/usr/") {
-			d.file = filepath.Join(config, filepath.Base(file))
-		}
-	}
-	switch target, err := filepath.EvalSymlinks(d.file); {
-	case err == nil && target == os.DevNull:
-		return nil, fail(exitFailure, "rm "+shellQuote(d.file), "%s is masked", d.file)
-	case err == nil && unix.Access(filepath.Dir(target), unix.W_OK) != nil:
-		return nil, fail(exitFailure, "change it where it is made", "%s leads to %s, which cannot be written", d.file, target)
-	}
-	return d, nil
-}
-
-// draft is where the text lies until it is saved. Names with a dot are no .vm files.
-func (d *document) draft() string {
-	return filepath.Join(filepath.Dir(d.file), "."+filepath.Base(d.file)+".draft")
-}
-
-// lock keeps others from editing in the same directory.
-func (d *document) lock() (unlock func(), err error) {
-	dir := filepath.Dir(d.file)
+// lockEdit keeps others from editing files of the same user.
+func lockEdit(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, plain(err)
 	}
@@ -161,27 +138,26 @@ func (d *document) lock() (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fail(exitFailure, "leave its editor", "another claude-vm-ctl edit is at work in %s", dir)
+		return nil, fail(exitFailure, "", "another claude-vm-ctl edit is at work in %s", dir)
 	}
 	return func() { f.Close() }, nil
 }
 
-// edit lets the person edit the draft and gives its text; nil if nothing came of
-// it. A draft that was kept is taken up.
+// edit lets the person edit the draft and gives its text; nil if nothing came of it.
 func (d *document) edit(out *output) ([]byte, error) {
-	if _, err := os.Stat(d.draft()); err == nil {
-		out.note("taking up the draft that was kept")
-	} else if err := os.WriteFile(d.draft(), d.text, 0o600); err != nil {
-		os.Remove(d.draft()) // a part is no draft to take up
-		return nil, plain(err)
+	if err := d.begin(out); err != nil {
+		return nil, err
 	}
 	editorErr := runEditor(out, d.draft())
 	text, err := os.ReadFile(d.draft())
 	switch {
 	case err != nil:
 		return nil, plain(err)
+	case len(bytes.TrimSpace(text)) == 0: // an empty file would be a mask
+		d.end()
+		return nil, fail(exitFailure, "", "nothing is saved, for the draft was empty")
 	case bytes.Equal(text, d.text):
-		os.Remove(d.draft())
+		d.end()
 		if editorErr == nil {
 			out.note("nothing has changed")
 		}
@@ -217,55 +193,7 @@ func runEditor(out *output, path string) error {
 		}
 		return nil
 	}
-	return fail(exitFailure, "EDITOR=… claude-vm-ctl edit", "no editor %s", candidates[0][0])
-}
-
-// check gives the faults that saving would bring: all of this file, and those of
-// others that it makes.
-func (d *document) check(text []byte, s vmfile.Specifiers) []*unitfile.Error {
-	dirs := vmfile.SearchPath(s)
-	before := map[string]bool{}
-	for _, e := range faults(vmfile.Load(dirs, s), s) {
-		before[e.Error()] = true
-	}
-	var found []*unitfile.Error
-	for _, e := range faults(vmfile.LoadWith(dirs, s, d.file, text), s) {
-		if e.File == d.file || !before[e.Error()] {
-			found = append(found, e)
-		}
-	}
-	return found
-}
-
-func faults(set vmfile.Set, s vmfile.Specifiers) []*unitfile.Error {
-	_, errs := unittree.Build(set, s.Instances())
-	return append(set.Errors, errs...)
-}
-
-// save replaces the file, or what it is a link to, as a whole, and the draft goes.
-func (d *document) save(text []byte) error {
-	now, err := os.ReadFile(d.file)
-	if err == nil && !bytes.Equal(now, d.text) {
-		return errors.New("somebody else has changed it meanwhile")
-	}
-	target := d.file
-	if path, err := filepath.EvalSymlinks(target); err == nil {
-		target = path
-	}
-	f, err := os.CreateTemp(filepath.Dir(target), ".claude-vm-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // unless it has the file's name by then
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), target)
-	}
-	if err == nil {
-		err = os.Remove(d.draft())
-	}
-	return err
+	return fail(exitFailure, "EDITOR=vi claude-vm-ctl edit", "no editor %s", candidates[0][0])
 }
 
 // apply makes the user manager know the file that was saved.
@@ -275,8 +203,7 @@ func (d *document) apply(ctx context.Context, out *output, s vmfile.Specifiers) 
 		return noManager(fmt.Errorf("saved, but not read: %w", err))
 	}
 	defer m.Close()
-	tree, _ := build(s) // faults of other files are not this one's
-	if err := install(ctx, m, tree); err != nil {
+	if _, err := install(ctx, m, s); err != nil { // faults of other files are not this one's
 		return err
 	}
 	if d.dir == "" {

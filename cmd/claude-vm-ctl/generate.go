@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
@@ -27,8 +28,8 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	tree, errs := build(s)
 	if g.dryRun {
+		tree, errs := build(s)
 		err = tree.Print(out.stdout)
 		return out.faults(errs), err
 	}
@@ -37,7 +38,8 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, noManager(err)
 	}
 	defer m.Close()
-	if err := install(ctx, m, tree); err != nil {
+	errs, err := install(ctx, m, s)
+	if err != nil {
 		return 0, err
 	}
 	return out.faults(errs), nil
@@ -50,20 +52,49 @@ func build(s vmfile.Specifiers) (unittree.Tree, []*unitfile.Error) {
 	return tree, append(set.Errors, errs...)
 }
 
-// install makes the manager know the tree. Where it calls the generator itself,
-// that is a reload; elsewhere the tree is written where a home may have units.
-func install(ctx context.Context, m *manager.Manager, t unittree.Tree) error {
-	if _, found := findGenerator(); found {
-		t = nil // and what was written before the generator was installed goes
-	}
+// install makes the manager know what the files say. Where it calls the generator
+// itself, that is a reload; elsewhere the tree is written where a home may have
+// units. What the manager then knows must be what the files say here.
+func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*unitfile.Error, error) {
 	dir, err := dataUnits()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := unittree.Replace(dir, t); err != nil {
-		return err
+	if _, found := findGenerator(); found {
+		if err := unittree.Clear(dir); err != nil { // of before it was installed
+			return nil, err
+		}
+		if err := m.Reload(ctx); err != nil {
+			return nil, err
+		}
+		tree, errs := build(s)
+		if !tree.IsIn(filepath.Join(s['t'], "systemd/generator")) {
+			return errs, elsewhere("the generator of the user manager reads other files than those here")
+		}
+		return errs, nil
 	}
-	return m.Reload(ctx)
+	path, err := m.UnitPath()
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(path, dir) {
+		return nil, elsewhere("the user manager does not look for units in " + dir)
+	}
+	var errs []*unitfile.Error
+	err = unittree.Replace(dir, func() (t unittree.Tree, _ error) {
+		t, errs = build(s)
+		return t, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return errs, m.Reload(ctx)
+}
+
+// elsewhere is the error of a shell whose HOME or XDG_ variables, by which files
+// are found, are not the manager's.
+func elsewhere(what string) error {
+	return fail(exitFailure, "systemctl --user show-environment, and see which of HOME and XDG_* differ here", "%s", what)
 }
 
 // dataUnits is the directory of units that is a home's, but not for people. As

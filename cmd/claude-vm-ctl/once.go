@@ -66,9 +66,9 @@ type once struct {
 	token    string
 }
 
-// once makes the drop-ins of the options; nil without any. As systemctl does, it
-// warns of files that have changed.
-func (v *vm) once(ctx context.Context, out *output, o options) (*once, error) {
+// once makes the drop-ins of the options; nil without any. It fails if what the
+// .vm files say is not in force, for that may be a restriction.
+func (v *vm) once(ctx context.Context, o options) (*once, error) {
 	s, err := vmfile.Environment()
 	if err != nil {
 		return nil, err
@@ -77,15 +77,12 @@ func (v *vm) once(ctx context.Context, out *output, o options) (*once, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(o) == 0 && !current:
-		out.note("warning: the .vm files are not what the user manager has read: claude-vm-ctl generate")
-		return nil, nil
-	case len(o) == 0:
-		return nil, nil
-	case base.Refusal != "":
-		return nil, fail(exitHostUnable, "claude-vm-ctl edit"+v.here(), "%s", base.Refusal)
 	case !current:
 		return nil, fail(exitFailure, "claude-vm-ctl generate", "the .vm files are not what the user manager has read")
+	case base.Refusal != "":
+		return nil, fail(exitHostUnable, v.mend(base.Refusal), "%s", base.Refusal)
+	case len(o) == 0:
+		return nil, nil
 	}
 	settings, fault := vmfile.Apply(base, o, s)
 	if fault != nil {
@@ -96,6 +93,20 @@ func (v *vm) once(ctx context.Context, out *output, o options) (*once, error) {
 		return nil, &failure{status: exitUsage, err: err}
 	}
 	return n, nil
+}
+
+// mend is the hint for a refusal, by the file that it names.
+func (v *vm) mend(refusal string) string {
+	file, _, _ := strings.Cut(refusal, ":")
+	switch {
+	case !filepath.IsAbs(file):
+		return "claude-vm-ctl generate"
+	case strings.Contains(file, "/"+vmfile.DefaultsFile):
+		return "claude-vm-ctl edit --defaults"
+	case filepath.Ext(file) == vmfile.Suffix:
+		return "claude-vm-ctl edit" + v.here()
+	}
+	return "ls -ld " + shellQuote(file)
 }
 
 // settings are what the .vm files say about the instance, and whether that is in

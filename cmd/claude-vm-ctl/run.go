@@ -48,7 +48,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.ensureUnits(ctx); err != nil {
 		return 0, err
 	}
-	once, err := v.once(ctx, out, r.options)
+	once, err := v.once(ctx, r.options)
 	if err != nil {
 		return 0, err
 	}

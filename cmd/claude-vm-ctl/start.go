@@ -34,7 +34,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.ensureUnits(ctx); err != nil {
 		return 0, err
 	}
-	once, err := v.once(ctx, out, s.options)
+	once, err := v.once(ctx, s.options)
 	if err != nil {
 		return 0, err
 	}

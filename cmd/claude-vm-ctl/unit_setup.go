@@ -45,6 +45,11 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	for name, source := range shares {
+		if name != contract.ShareHome && (instance.Overlap(source, path)) {
+			return 0, fmt.Errorf("Mount=%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", source)
+		}
+	}
 	shares[contract.ShareWork] = path
 	settings, err := readSettings(os.Getenv("SETTINGS_FILE"))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -151,6 +152,8 @@ func (v *vm) explain(ctx context.Context, began time.Time) error {
 		if name == instance.SetupUnit(v.id) {
 			mend := "claude-vm-ctl doctor"
 			if env, err := v.manager.Environment(ctx, name); err == nil && env["REFUSAL"] != "" {
+				mend = v.mend(env["REFUSAL"])
+			} else if strings.HasPrefix(reason, "Mount=") || strings.HasPrefix(reason, "SettingsFile=") {
 				mend = "claude-vm-ctl edit" + v.here()
 			}
 			return fail(exitHostUnable, mend, "%s", reason)

@@ -76,12 +76,12 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		return show(*check, args, stdout, report)
 	}
 	// Without a home the files are not found, and no VM may start as if there were none.
-	err = unittree.Guarded(args[0], func() error {
+	err = unittree.Replace(args[0], func() (unittree.Tree, error) {
 		specifiers, err := vmfile.Environment()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return generate(specifiers, report).Write(args[0])
+		return generate(specifiers, report), nil
 	})
 	if err != nil {
 		return report.failure(err)

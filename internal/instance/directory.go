@@ -183,6 +183,9 @@ func (e Environment) Checker() func(path string) error {
 	}
 }
 
+// Overlap says whether one of two directories is, or is in, the other.
+func Overlap(a, b string) bool { return a == b || within(a, b) || within(b, a) }
+
 // within says whether path is below dir.
 func within(path, dir string) bool {
 	return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,16 +115,16 @@ func TestRemove(t *testing.T) {
 	if err := sample.Write(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := Remove(dir); err != nil {
+	if err := remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
-		t.Errorf("Remove() has left (-want +got):\n%s", diff)
+		t.Errorf("remove() has left (-want +got):\n%s", diff)
 	}
-	if err := Remove(dir); err != nil {
+	if err := remove(dir); err != nil {
 		t.Errorf("with nothing to remove: %v", err)
 	}
-	if err := Remove(filepath.Join(dir, "missing")); err != nil {
+	if err := remove(filepath.Join(dir, "missing")); err != nil {
 		t.Errorf("without the directory: %v", err)
 	}
 }
@@ -153,11 +154,11 @@ func TestRemoveForeign(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Remove(dir); err != nil {
+	if err := remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(foreign.files(), files(t, dir)); diff != "" {
-		t.Errorf("Remove() mismatch (-want +got):\n%s", diff)
+		t.Errorf("remove() mismatch (-want +got):\n%s", diff)
 	}
 }
 
@@ -167,60 +168,82 @@ func TestRemovePattern(t *testing.T) {
 	if err := sample.Write(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := Remove(dir); err != nil {
+	if err := remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
-		t.Errorf("Remove() has left (-want +got):\n%s", diff)
+		t.Errorf("remove() has left (-want +got):\n%s", diff)
 	}
 }
 
-func TestGuarded(t *testing.T) {
+func TestReplace(t *testing.T) {
 	broken := errors.New("broken")
+	half := Tree{{Path: sample[0].Path, Text: sample[0].Text[:10]}, {Path: sample[3].Path}, {Path: guard.Path}, {Path: guard.Path + ".new"}}
+	foreign := Tree{{Path: "claude-vm-setup@.service.d/override.conf", Text: "[Service]\n"}}
 	for name, test := range map[string]struct {
 		before Tree
 		err    error
 		want   Tree
 	}{
-		"it goes":                       {},
-		"it stays":                      {err: broken, want: Tree{guard}},
-		"left by the run before":        {before: Tree{guard}},
-		"left, and left again":          {before: Tree{guard}, err: broken, want: Tree{guard}},
-		"its directory has other files": {before: sample[:1], want: sample[:1]},
+		"the guard goes":                {want: sample},
+		"the guard stays":               {err: broken, want: Tree{guard}},
+		"after one that was killed":     {before: half, want: sample},
+		"over itself":                   {before: sample, want: sample},
+		"with files of somebody else's": {before: foreign, want: append(slices.Clone(sample), foreign...)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := filepath.Join(t.TempDir(), "new")
 			if err := test.before.Write(dir); err != nil {
 				t.Fatal(err)
 			}
-			err := Guarded(dir, func() error {
+			err := Replace(dir, func() (Tree, error) {
 				if files(t, dir)[guard.Path] != guard.Text {
-					t.Error("it is not there meanwhile")
+					t.Error("there is no guard meanwhile")
 				}
-				return test.err
+				return sample, test.err
 			})
 			if err != test.err {
-				t.Errorf("Guarded() = %v, want %v", err, test.err)
+				t.Errorf("Replace() = %v, want %v", err, test.err)
 			}
 			if diff := cmp.Diff(test.want.files(), files(t, dir)); diff != "" {
-				t.Errorf("Guarded() mismatch (-want +got):\n%s", diff)
+				t.Errorf("Replace() mismatch (-want +got):\n%s", diff)
+			}
+			if got := sample.IsIn(dir); got != (test.err == nil) {
+				t.Errorf("IsIn() = %v", got)
 			}
 		})
 	}
 }
 
-// TestGuardedFails: nothing is written where there can be no guard.
-func TestGuardedFails(t *testing.T) {
+// TestClear: nothing is touched where there is nothing of ours, and else it goes.
+func TestClear(t *testing.T) {
+	dir := t.TempDir()
+	if err := Clear(filepath.Join(dir, "missing")); err != nil {
+		t.Error(err)
+	}
+	if err := sample.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := Clear(dir); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
+		t.Errorf("Clear() has left (-want +got):\n%s", diff)
+	}
+}
+
+// TestReplaceFails: nothing is written where there can be no guard.
+func TestReplaceFails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := Guarded(file, func() error {
+	err := Replace(file, func() (Tree, error) {
 		t.Error("it goes on")
-		return nil
+		return nil, nil
 	})
 	if err == nil {
-		t.Error("Guarded() has written into a file")
+		t.Error("Replace() has written into a file")
 	}
 }
 

@@ -120,7 +120,7 @@ func (v VM) Validate() (key string, err error) {
 				return "Mount", fmt.Errorf("Mount=%s:%s: %s is mounted there", m.Host, m.Guest, other.Host)
 			}
 		}
-		if v.WorkDirectory != "" && (under(m.Host, v.WorkDirectory) || under(v.WorkDirectory, m.Host)) {
+		if v.WorkDirectory != "" && (under(m.Host, v.WorkDirectory) || under(v.WorkDirectory, m.Host)) { // setup asks again
 			return "Mount", fmt.Errorf("Mount=%s:%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", m.Host, m.Guest)
 		}
 		if v.Home != "ephemeral" && m.Guest == "/home/claude" {

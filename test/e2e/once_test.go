@@ -33,7 +33,9 @@ func TestOptions(t *testing.T) {
 	p.write("locked", "host")
 	p.vmFile("CPUs=1\nMemory=1G\n[Share]\nMount=/srv:/srv:ro\n")
 	port := freePort(t)
-	p.ctl("start", "--memory=700M", "--cpus", "2", "--publish", fmt.Sprint(port)+":8080", "--mount", "../options:/mnt/a:ro", "--read-only", "locked",
+	p.command("mkdir", "../beside").ok()
+	p.timer()
+	p.ctl("start", "--memory=700M", "--cpus", "2", "--publish", fmt.Sprint(port)+":8080", "--mount", "../beside:/mnt/a:ro", "--read-only", "locked",
 		"--hide", "hidden", "--env", `X=a "b"  %h`, "--home", "project", "--set", "Arguments=--model sonnet", "--set", "Service.MemoryMax=2G", ".").ok()
 	got := p.guest(`nproc; echo "$X"; 
 for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$f" 2>&1 || true; done; ls -d /srv; touch ~/kept`)
@@ -65,8 +67,24 @@ for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$
 	}
 	p.ctl("stop", ".").ok()
 	p.wantGone()
+	if got := p.property("Environment"); !strings.Contains(got, "CPUS=1") || strings.Contains(got, "CPUS=2") {
+		t.Errorf("the timer's unit has %s", got)
+	}
 	p.onceOfTheDead()
 	p.onceOfARefusal()
+}
+
+// timer keeps the VM's unit loaded, as one that starts it each night does.
+func (p *project) timer() {
+	p.t.Helper()
+	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/"+strings.ReplaceAll(p.t.Name(), "/", ".")+".timer")
+	writeFile(path, "[Timer]\nOnBootSec=100d\nUnit="+strings.ReplaceAll(p.unit(), "%", "%%")+"\n")
+	p.systemctl("daemon-reload").ok()
+	p.systemctl("start", filepath.Base(path)).ok()
+	p.t.Cleanup(func() {
+		exec.Command("systemctl", "--user", "stop", filepath.Base(path)).Run()
+		os.Remove(path)
+	})
 }
 
 // onceOfTheDead: what a start that was killed has left is of no start after it.
@@ -107,7 +125,11 @@ func (p *project) onceOfTheDead() {
 // onceOfARefusal: options that cannot be kept leave nothing.
 func (p *project) onceOfARefusal() {
 	p.t.Helper()
-	r := p.ctl("start", "--mount", "/nowhere:/mnt", ".")
+	r := p.ctl("start", "--mount", "..:/mnt", ".")
+	if r.status != 2 || !strings.Contains(r.stderr, "it overlaps the work directory") {
+		p.t.Errorf("status %d, %s", r.status, r.stderr)
+	}
+	r = p.ctl("start", "--mount", "/nowhere:/mnt", ".")
 	if r.status != 121 || !strings.HasPrefix(r.stderr, "claude-vm-ctl: error: Mount=/nowhere: no such file or directory\n") {
 		p.t.Errorf("status %d, %s", r.status, r.stderr)
 	}
@@ -116,8 +138,10 @@ func (p *project) onceOfARefusal() {
 	path := filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")
 	writeFile(path, "[VM]\nWorkDirectory="+p.dir+"\nMemory=800M\n")
 	want := "claude-vm-ctl: error: the .vm files are not what the user manager has read\nclaude-vm-ctl: hint: claude-vm-ctl generate\n"
-	if r := p.ctl("start", "--cpus=1", "."); r.status != 1 || r.stderr != want {
-		p.t.Errorf("status %d, %s", r.status, r.stderr)
+	for _, args := range [][]string{{"start", "."}, {"start", "--cpus=1", "."}} {
+		if r := p.ctl(args...); r.status != 1 || r.stderr != want {
+			p.t.Errorf("%v: status %d, %s", args, r.status, r.stderr)
+		}
 	}
 	p.ctl("generate").ok()
 	if got := p.property("Environment"); !strings.Contains(got, "MEMORY=800M") {

@@ -246,6 +246,11 @@ func TestFaultyFile(t *testing.T) {
 			t.Errorf("%v: status %d, %s, want %s", args, r.status, r.stderr, want)
 		}
 	}
+	// The job's number is no proof: that of another manager may have been the same.
+	job := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm/."+p.id+".job")
+	if _, err := os.Stat(job); !os.IsNotExist(err) {
+		t.Errorf("a refused start has left its job: %v", err)
+	}
 	p.systemctl("reset-failed", instance.SetupUnit(p.id))
 	if got := other.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
 		t.Errorf("the other VM has %s", got)
