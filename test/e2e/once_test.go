@@ -34,7 +34,7 @@ func TestOptions(t *testing.T) {
 	p.vmFile("CPUs=1\nMemory=1G\n[Share]\nMount=/srv:/srv:ro\n")
 	port := freePort(t)
 	p.command("mkdir", "../beside").ok()
-	p.timer()
+	stopTimer := p.timer()
 	p.ctl("start", "--memory=700M", "--cpus", "2", "--publish", fmt.Sprint(port)+":8080", "--mount", "../beside:/mnt/a:ro", "--read-only", "locked",
 		"--hide", "hidden", "--env", `X=a "b"  %h`, "--home", "project", "--set", "Arguments=--model sonnet", "--set", "Service.MemoryMax=2G", ".").ok()
 	got := p.guest(`nproc; echo "$X"; 
@@ -66,25 +66,37 @@ for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$
 		t.Errorf("after claude-vm-ctl restart: %s", got)
 	}
 	p.ctl("stop", ".").ok()
-	p.wantGone()
-	if got := p.property("Environment"); !strings.Contains(got, "CPUS=1") || strings.Contains(got, "CPUS=2") {
-		t.Errorf("the timer's unit has %s", got)
+	p.ctl("start", "--cpus=2", ".").ok()
+	p.ctl("stop", ".").ok()
+	p.eventually("a unit that a timer keeps loaded forgets", func() bool {
+		got := p.property("Environment")
+		return strings.Contains(got, "CPUS=1") && !strings.Contains(got, "CPUS=2")
+	})
+	p.start()
+	if got := p.guest("nproc"); got != "1\n" {
+		t.Errorf("the timer's VM has processors: %s", got)
 	}
+	p.systemctl("stop", p.unit()).ok()
+	stopTimer()
+	p.wantGone()
 	p.onceOfTheDead()
 	p.onceOfARefusal()
 }
 
 // timer keeps the VM's unit loaded, as one that starts it each night does.
-func (p *project) timer() {
+func (p *project) timer() (stop func()) {
 	p.t.Helper()
 	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/"+strings.ReplaceAll(p.t.Name(), "/", ".")+".timer")
 	writeFile(path, "[Timer]\nOnBootSec=100d\nUnit="+strings.ReplaceAll(p.unit(), "%", "%%")+"\n")
 	p.systemctl("daemon-reload").ok()
 	p.systemctl("start", filepath.Base(path)).ok()
-	p.t.Cleanup(func() {
-		exec.Command("systemctl", "--user", "stop", filepath.Base(path)).Run()
+	stop = func() {
 		os.Remove(path)
-	})
+		exec.Command("systemctl", "--user", "stop", filepath.Base(path)).Run()
+		exec.Command("systemctl", "--user", "daemon-reload").Run()
+	}
+	p.t.Cleanup(stop)
+	return stop
 }
 
 // onceOfTheDead: what a start that was killed has left is of no start after it.
