@@ -101,10 +101,12 @@ func (v *vm) mend(refusal string) string {
 	switch {
 	case !filepath.IsAbs(file):
 		return "claude-vm-ctl generate"
-	case strings.Contains(file, "/"+vmfile.DefaultsFile):
+	case filepath.Base(file) == vmfile.DefaultsFile:
 		return "claude-vm-ctl edit --defaults"
 	case filepath.Ext(file) == vmfile.Suffix:
 		return "claude-vm-ctl edit" + v.here()
+	case filepath.Ext(file) == ".conf": // a drop-in
+		return "${EDITOR:-vi} " + shellQuote(file)
 	}
 	return "ls -ld " + shellQuote(file)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/parallel"
@@ -88,28 +89,54 @@ func (t Tree) Write(dir string) error {
 	}
 	defer unix.Close(root)
 	errs := make([]error, len(t))
-	parallel.Do(len(t), func(i int) {
-		if err := t[i].write(root); err != nil {
+	tell := func(i int, err error) {
+		if err != nil && errs[i] == nil {
 			errs[i] = &fs.PathError{Op: "write", Path: filepath.Join(dir, t[i].Path), Err: err}
 		}
+	}
+	// In one directory the kernel makes one thing at a time. So the links, which
+	// share one, are made beside the directories, and then the files at once.
+	var links sync.WaitGroup
+	links.Go(func() {
+		for i, n := range t {
+			if n.Target != "" {
+				tell(i, n.link(root))
+			}
+		}
 	})
+	for i, n := range t {
+		if n.Target == "" {
+			tell(i, n.mkdir(root))
+		}
+	}
+	parallel.Do(len(t), func(i int) {
+		if t[i].Target == "" {
+			tell(i, t[i].file(root))
+		}
+	})
+	links.Wait()
 	return cmp.Or(errs...) // one is enough where the disk is full
 }
 
-// write makes a file or link, and the directory that it is in, below that of a
-// descriptor.
-func (n Node) write(root int) error {
-	if n.Target != "" { // many in one directory
-		if err := unix.Symlinkat(n.Target, root, n.Path); err != unix.ENOENT {
-			return err
-		}
-	}
-	if err := unix.Mkdirat(root, filepath.Dir(n.Path), 0o755); err != nil && err != unix.EEXIST {
+// mkdir makes the directory of a node below that of a descriptor.
+func (n Node) mkdir(root int) error {
+	if err := unix.Mkdirat(root, filepath.Dir(n.Path), 0o755); err != unix.EEXIST {
 		return err
 	}
-	if n.Target != "" {
-		return unix.Symlinkat(n.Target, root, n.Path)
+	return nil
+}
+
+// link makes a link, and the directory that it is in.
+func (n Node) link(root int) error {
+	err := unix.Symlinkat(n.Target, root, n.Path)
+	if err == unix.ENOENT {
+		err = cmp.Or(n.mkdir(root), unix.Symlinkat(n.Target, root, n.Path))
 	}
+	return err
+}
+
+// file makes a file in a directory that is there.
+func (n Node) file(root int) error {
 	fd, err := unix.Openat(root, n.Path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return err
