@@ -20,12 +20,12 @@ func Once(id string, v, base vm.VM, token string) (Tree, error) {
 	template := templates.DropIn()
 	var t Tree
 	for unit, path := range OncePaths(id) {
-		d := dropin{Lines: lines[unit]}
+		var passedUnit, passedService []unitfile.Entry
 		if vm.Unit(unit) == vm.Machine {
-			d.Unit, d.Service = v.Unit[len(base.Unit):], v.Service[len(base.Service):]
+			passedUnit, passedService = v.Unit[len(base.Unit):], v.Service[len(base.Service):]
 		}
-		if len(d.Lines)+len(d.Unit)+len(d.Service) > 0 {
-			t = append(t, d.node(template, path))
+		if len(lines[unit])+len(passedUnit)+len(passedService) > 0 {
+			t = append(t, newDropin(nil, lines[unit], passedUnit, passedService).node(template, path))
 		}
 	}
 	return t, nil

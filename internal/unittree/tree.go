@@ -52,7 +52,7 @@ func Build(set vmfile.Set, env instance.Environment) (Tree, []*unitfile.Error) {
 		v.Long = link != ""
 		parts[1+i] = newPart(template, id, vmName, v, base)
 	})
-	var t, links Tree
+	t, links := make(Tree, 0, 2*len(parts)), make(Tree, 0, len(parts))
 	var errs []*unitfile.Error
 	done := make(map[string]bool, 2*len(parts))
 	for _, p := range parts {
@@ -99,13 +99,14 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 	}
 	var p part
 	for unit, unitName := range unitsOf(id) {
-		machine := vm.Unit(unit) == vm.Machine
-		d := dropin{Sources: v.Source, SourcePath: unitfile.EscapeSpecifiers(v.Source[0]), Lines: lines[unit]}
-		if machine {
-			d.Unit, d.Service = v.Unit, v.Service
+		var passedUnit, passedService []unitfile.Entry
+		needed := len(lines[unit]) > 0
+		if vm.Unit(unit) == vm.Machine {
+			passedUnit, passedService = v.Unit, v.Service
+			needed = needed || len(v.Unit)+len(v.Service) > 0 || v.Refusal == "" && id != ""
 		}
-		if len(d.Lines)+len(d.Unit)+len(d.Service) > 0 || machine && v.Refusal == "" && id != "" {
-			p.nodes = append(p.nodes, d.node(template, unitName+".d/"+name))
+		if needed {
+			p.nodes = append(p.nodes, newDropin(v.Source, lines[unit], passedUnit, passedService).node(template, unitName+".d/"+name))
 		}
 	}
 	// As systemctl enable would make them, to the template; where that lies is not
@@ -118,16 +119,34 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 }
 
 // dropin is what the template is given.
-type dropin struct {
-	Sources       []string
-	SourcePath    string
-	Unit, Service []unitfile.Entry
-	Lines         []string
+type dropin struct{ Head, Unit, Service string }
+
+// newDropin has lines of [Service], and then what is passed through.
+func newDropin(sources, lines []string, unit, service []unitfile.Entry) dropin {
+	d := dropin{Head: "# Options of claude-vm-ctl, for one run."}
+	if len(sources) > 0 {
+		d.Head = header + "; changes are lost. From\n#\t" + strings.Join(sources, "\n#\t")
+		d.Unit = "\nSourcePath=" + unitfile.EscapeSpecifiers(sources[0])
+	}
+	if len(lines) > 0 {
+		d.Service = "\n" + strings.Join(lines, "\n")
+	}
+	d.Unit += assignments(unit)
+	d.Service += assignments(service)
+	return d
+}
+
+func assignments(entries []unitfile.Entry) string {
+	var b strings.Builder
+	for _, e := range entries {
+		b.WriteString("\n" + e.Key + "=" + e.Value)
+	}
+	return b.String()
 }
 
 func (d dropin) node(template *template.Template, path string) Node {
 	var text strings.Builder
-	text.Grow(512) // enough for most
+	text.Grow(len(d.Head) + len(d.Unit) + len(d.Service) + 64)
 	if err := template.Execute(&text, d); err != nil {
 		panic(err) // the template is ours, and a Builder takes everything
 	}
