@@ -109,23 +109,28 @@ func TestWriteAgain(t *testing.T) {
 	})
 }
 
-// TestRemove: what Write has made goes, and directories that are then empty.
+// TestRemove: what Write has made goes, and directories that are then empty,
+// whatever is called for it and however the directory is called.
 func TestRemove(t *testing.T) {
-	dir := t.TempDir()
-	if err := sample.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := remove(dir); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
-		t.Errorf("remove() has left (-want +got):\n%s", diff)
-	}
-	if err := remove(dir); err != nil {
-		t.Errorf("with nothing to remove: %v", err)
-	}
-	if err := remove(filepath.Join(dir, "missing")); err != nil {
-		t.Errorf("without the directory: %v", err)
+	for name, f := range map[string]func(string) error{"remove": remove, "Clear": Clear} {
+		for _, dirName := range []string{"plain", `[a]*?\b`} {
+			dir := filepath.Join(t.TempDir(), dirName)
+			if err := f(dir); err != nil {
+				t.Errorf("%s without the directory: %v", name, err)
+			}
+			if err := sample.Write(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := f(dir); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
+				t.Errorf("%s of %s has left (-want +got):\n%s", name, dirName, diff)
+			}
+			if err := f(dir); err != nil {
+				t.Errorf("%s with nothing to remove: %v", name, err)
+			}
+		}
 	}
 }
 
@@ -159,20 +164,6 @@ func TestRemoveForeign(t *testing.T) {
 	}
 	if diff := cmp.Diff(foreign.files(), files(t, dir)); diff != "" {
 		t.Errorf("remove() mismatch (-want +got):\n%s", diff)
-	}
-}
-
-// TestRemovePattern: a directory's name is no pattern.
-func TestRemovePattern(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), `[a]*?\b`)
-	if err := sample.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := remove(dir); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
-		t.Errorf("remove() has left (-want +got):\n%s", diff)
 	}
 }
 
@@ -212,23 +203,6 @@ func TestReplace(t *testing.T) {
 				t.Errorf("IsIn() = %v", got)
 			}
 		})
-	}
-}
-
-// TestClear: nothing is touched where there is nothing of ours, and else it goes.
-func TestClear(t *testing.T) {
-	dir := t.TempDir()
-	if err := Clear(filepath.Join(dir, "missing")); err != nil {
-		t.Error(err)
-	}
-	if err := sample.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := Clear(dir); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
-		t.Errorf("Clear() has left (-want +got):\n%s", diff)
 	}
 }
 

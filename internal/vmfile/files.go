@@ -164,8 +164,12 @@ func physical(path string) string {
 	if err == nil || err == unix.ENOENT {
 		return path
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
+	real, err := filepath.EvalSymlinks(path)
+	switch {
+	case err == nil:
 		return real
+	case errors.Is(err, fs.ErrNotExist) && path != "/": // what is to be made later
+		return filepath.Join(physical(filepath.Dir(path)), filepath.Base(path))
 	}
 	return path
 }
