@@ -67,6 +67,7 @@ func (a *agent) begin(b contract.Begin) error {
 	a.mu.Lock()
 	a.session = s
 	a.mu.Unlock()
+	s.awaitStart()
 	a.report("STATUS=Claude Code is running")
 	a.report("READY=1")
 	go a.finish(s)

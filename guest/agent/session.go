@@ -22,6 +22,8 @@ type session struct {
 	process *process
 	term    *terminal // nil without a terminal
 
+	started *os.File // ends when the session's script has come to Claude
+
 	once  sync.Once
 	taken chan struct{} // closed when somebody has attached
 	told  chan struct{} // closed when the pipes' client has everything
@@ -38,7 +40,13 @@ func startSession(r contract.Request) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{request: r, taken: make(chan struct{}), told: make(chan struct{})}
+	started, mark, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer mark.Close()
+	cmd.ExtraFiles = []*os.File{mark} // descriptor 3
+	s := &session{request: r, started: started, taken: make(chan struct{}), told: make(chan struct{})}
 	if r.Terminal {
 		size := &pty.Winsize{Rows: uint16(r.Rows), Cols: uint16(r.Columns)}
 		if size.Rows == 0 || size.Cols == 0 {
@@ -66,6 +74,18 @@ func startSession(r contract.Request) (*session, error) {
 		}
 	}()
 	return s, nil
+}
+
+// startTimeout is how long the session's script may take to come to Claude, which
+// has started all the same then.
+const startTimeout = 30 * time.Second
+
+// awaitStart returns when Claude itself, and not only its session, has started or
+// has ended already.
+func (s *session) awaitStart() {
+	defer s.started.Close()
+	s.started.SetReadDeadline(time.Now().Add(startTimeout))
+	s.started.Read(make([]byte, 1)) // nobody writes
 }
 
 // toJournal gives Claude no input and its output to the guest's journal.
