@@ -127,8 +127,10 @@ func TestRestarts(t *testing.T) {
 	if got := p.claude(); got != again {
 		t.Errorf("after a start of what runs Claude's arguments are %q", got)
 	}
-	// A start right after a stop is no restart, at whatever moment it comes.
+	// A start after a stop is no restart, at whatever moment it comes, once the stop
+	// has begun: before that systemd cancels it.
 	p.systemctl("stop", "--no-block", p.unit()).ok()
+	p.eventually("the stop begins", func() bool { return p.property("ActiveState") != "active" })
 	p.start()
 	if got := p.claude(); got != "claude\n" {
 		t.Errorf("after a stop and a start Claude's arguments are %q", got)
