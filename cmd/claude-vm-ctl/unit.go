@@ -150,13 +150,14 @@ func readStatus() contract.Status {
 // systemd has found a failure already, that is the one to keep.
 func unitResult(context.Context, []string) (int, error) {
 	status := readStatus()
+	_, shareErr := os.Stat(contract.ShareMark)
+	awaitShare()
 	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
 		if text := explainResult(result, status); text != "" {
 			notify("STATUS=" + text)
 		}
 		return 0, nil
 	}
-	_, shareErr := os.Stat(contract.ShareMark)
 	switch {
 	case status.Exit != nil && *status.Exit != 0:
 		notify(fmt.Sprintf("STATUS=Claude Code exited with status %d", *status.Exit))

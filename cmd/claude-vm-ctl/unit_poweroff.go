@@ -46,12 +46,34 @@ func shareDied() bool {
 	if status := readStatus(); status.Exit != nil || status.Stopping {
 		return false
 	}
+	return !shareLives(true)
+}
+
+// shareLives looks at the lock that virtiofsd holds; unknown is what to say
+// when there is none to look at.
+func shareLives(unknown bool) bool {
 	lock, err := os.Open(contract.ShareLock)
 	if err != nil {
-		return false
+		return unknown
 	}
 	defer lock.Close()
-	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+}
+
+// shareTimeout bounds the wait for virtiofsd, which follows QEMU at once.
+const shareTimeout = 5 * time.Second
+
+// awaitShare waits until virtiofsd has followed QEMU. Its end while the VM's unit
+// waits for a restart would take that back: BindsTo= stops what is not yet
+// inactive.
+func awaitShare() {
+	// One that QEMU died too early to find leaves when its first client does.
+	if conn, err := net.Dial("unix", contract.ShareSocket); err == nil {
+		conn.Close()
+	}
+	for end := time.Now().Add(shareTimeout); shareLives(false) && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 func pressPowerButton() error {

@@ -45,6 +45,7 @@ const (
 	RequestFile = "request"    // JSON of Request
 	StatusFile  = "status"     // host end of StatusPort
 	QMPSocket   = "qmp.sock"   // QEMU's monitor
+	ShareSocket = "vfs.sock"   // virtiofsd's
 	ShareLock   = "vfs.lock"   // locked while virtiofsd lives
 	ShareMark   = "share-died" // made when virtiofsd died under a running VM
 )

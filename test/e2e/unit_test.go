@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
@@ -96,7 +97,7 @@ func TestStopOfHungGuest(t *testing.T) {
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "restart")
-	p.dropin(p.unit(), vmFile, "Restart=on-failure")
+	p.dropin(p.unit(), vmFile, "Restart=on-failure\nRestartSec=1")
 	p.ctl("start", ".", "--", "--model", "sonnet").ok()
 	for i := range 10 {
 		before := p.property("InvocationID")
@@ -110,8 +111,15 @@ func TestRestarts(t *testing.T) {
 	if got := p.claude(); got != again {
 		t.Errorf("after ten restarts Claude's arguments are %q", got)
 	}
+	// The share, which ends when QEMU does, may take its time: seen while the VM's
+	// unit waits for its restart, its end would be a reason to stop that.
+	share := instance.ShareUnit(p.id)
+	p.systemctl("kill", "--signal=SIGSTOP", share).ok()
 	before := p.property("InvocationID")
 	p.killMain(p.unit())
+	p.eventually("the unit notices", func() bool { return p.property("ActiveState") != "active" })
+	time.Sleep(300 * time.Millisecond)
+	p.systemctl("kill", "--signal=SIGCONT", share).ok()
 	p.eventually("systemd restarts it", func() bool {
 		return p.property("InvocationID") != before && p.property("ActiveState") == "active"
 	})
