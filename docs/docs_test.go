@@ -192,8 +192,12 @@ func TestKeysDocumented(t *testing.T) {
 func TestOptionsDocumented(t *testing.T) {
 	text := strings.ReplaceAll(read(t, "man/claude-vm-ctl.1.scd"), `\`, "")
 	for _, k := range vmfile.Keys {
-		if k.Flag != "" && (!strings.Contains(text, "*--"+k.Flag+"*=_"+k.Value+"_") || !strings.Contains(text, "_"+k.Name+"=_")) {
-			t.Errorf("the manual of claude-vm-ctl does not tell of --%s=%s and %s=", k.Flag, k.Value, k.Name)
+		option, key := "*--"+k.Flag+"*=_"+k.Value+"_", "_"+k.Name+"=_"
+		if k.Value == vmfile.Boolean {
+			option, key = "*--"+k.Flag+"*\n", "_"+k.Name+"=yes_"
+		}
+		if k.Flag != "" && (!strings.Contains(text, option) || !strings.Contains(text, key)) {
+			t.Errorf("the manual of claude-vm-ctl does not tell of %s and %s", option, key)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	app.UsageTemplate(usageTemplate)
 	verbs := map[string]verb{}
 	for _, v := range []verb{
-		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &attachVerb{}, &shellVerb{},
+		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &attachVerb{}, &shellVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{},
 		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v

@@ -25,9 +25,15 @@ type options []vmfile.Option
 // register declares an option for each key that has one, and --set for all.
 func (o *options) register(cmd *kingpin.CmdClause) {
 	for _, k := range vmfile.Keys {
-		if k.Flag != "" {
-			cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value).
-				SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--" + k.Flag, Key: k.Name, Literal: true}})
+		if k.Flag == "" {
+			continue
+		}
+		v := &optionValue{list: o, option: vmfile.Option{Flag: "--" + k.Flag, Key: k.Name, Literal: true}}
+		flag := cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value)
+		if k.Value == vmfile.Boolean {
+			flag.SetValue(&switchValue{v})
+		} else {
+			flag.SetValue(v)
 		}
 	}
 	cmd.Flag("set", "Any key of claude-vm.vm(5), as there; Service.KEY=VALUE for the unit's own.").PlaceHolder("KEY=VALUE").
@@ -44,6 +50,11 @@ func (v *optionValue) String() string { return "" }
 
 // IsCumulative allows the flag several times.
 func (v *optionValue) IsCumulative() bool { return true }
+
+// switchValue is one that needs no value to be on, and is off by --no- before it.
+type switchValue struct{ *optionValue }
+
+func (v *switchValue) IsBoolFlag() bool { return true }
 
 func (v *optionValue) Set(text string) error {
 	o := v.option
@@ -87,6 +98,9 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 	settings, fault := vmfile.Apply(base, o, s)
 	if fault != nil {
 		return nil, &failure{status: exitUsage, err: fault, hint: fault.Hint}
+	}
+	if settings.ForwardAgent && !base.ForwardAgent && os.Getenv("SSH_AUTH_SOCK") == "" {
+		return nil, errNoAgent
 	}
 	n := &once{settings: settings, token: rand.Text()}
 	if n.tree, err = unittree.Once(v.id, settings, base, n.token); err != nil {

@@ -175,7 +175,10 @@ func (v *vm) lost(ctx context.Context) error {
 
 // newRequest is what the person's terminal and environment say about a start.
 func newRequest(out *output, args []string) (contract.Request, error) {
-	r := contract.Request{Arguments: args, Terminal: out.terminal(), Environment: map[string]string{}}
+	r := contract.Request{
+		Arguments: args, Terminal: out.terminal(), Environment: map[string]string{},
+		AuthSocket: os.Getenv("SSH_AUTH_SOCK"),
+	}
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {
 			return r, fail(exitUsage, "give it in a file of the directory", "argument %d of Claude is not UTF-8: %q", i+1, arg)

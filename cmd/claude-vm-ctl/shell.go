@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -11,17 +12,21 @@ import (
 )
 
 type shellVerb struct {
-	dir  string
-	root bool
-	args []string
+	dir          string
+	root         bool
+	forwardAgent bool
+	args         []string
 }
 
 func (s *shellVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("shell", "Open a shell, or run what follows --, in a running VM.")
 	directoryArg(cmd, &s.dir)
 	cmd.Flag("root", "As the guest's root, not as claude.").BoolVar(&s.root)
+	cmd.Flag("forward-agent", "Let it use your SSH agent.").Short('A').BoolVar(&s.forwardAgent)
 	return cmd.FullCommand()
 }
+
+var errNoAgent = fail(exitHostUnable, `eval "$(ssh-agent)"; ssh-add`, "SSH_AUTH_SOCK is not set: there is no SSH agent to forward")
 
 func (s *shellVerb) arguments(args []string) { s.args = args }
 
@@ -31,6 +36,10 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	defer v.manager.Close()
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if s.forwardAgent && socket == "" {
+		return 0, errNoAgent
+	}
 	user := contract.UserClaude
 	if s.root {
 		user = contract.UserRoot
@@ -45,7 +54,19 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 		words = append(words, shellQuote(arg))
 	}
 	line := strings.Join(words, " ")
-	start := func(session *guest.Session) error { return session.Run(line) }
+	start := func(session *guest.Session) error {
+		if s.forwardAgent {
+			if err := session.ForwardAgent(client, socket); err != nil {
+				return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "forward the SSH agent: %w", err)
+			}
+		}
+		for _, name := range []string{"COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"} {
+			if value := os.Getenv(name); value != "" && out.terminal() {
+				session.Setenv(name, value)
+			}
+		}
+		return session.Run(line)
+	}
 	status, err := 0, error(nil)
 	if out.terminal() {
 		status, err = onTerminal(ctx, out, client, start, false)

@@ -39,6 +39,7 @@ func (u *unitVerb) run(ctx context.Context, out *output) (int, error) {
 		"teardown":  {1, unitTeardown},
 		"share":     {-1, unitShare},
 		"begin":     {1, unitBegin},
+		"ssh-agent": {1, unitSSHAgent},
 		"power-off": {0, unitPowerOff},
 		"result":    {0, unitResult},
 	}

@@ -68,6 +68,7 @@ func applySettings(b *contract.Begin, getenv func(string) string) error {
 	default:
 		return fmt.Errorf("CLAUDE_TERMINAL=%s: not auto, yes or no", text)
 	}
+	b.ForwardAgent = getenv("FORWARD_AGENT") == "yes"
 	home := getenv("CLAUDE_HOME")
 	b.Home = home != "" && home != homeEphemeral
 	if b.Mounts, err = mountPairs(getenv("MOUNTS")); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,7 +65,22 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 		return 0, errors.New("the options of another start were left and are gone now: start again")
 	}
 	request.Settings = settings
+	request.AuthSocket = authSocket(request.AuthSocket)
 	return 0, env.MakeRuntimeDirectory(id, job, shares, request)
+}
+
+// authSocket gives the socket of the SSH agent that the guest may use, if it may:
+// that of whoever asked for the start, or else the user manager's.
+func authSocket(asked string) string {
+	if os.Getenv("FORWARD_AGENT") != "yes" {
+		return ""
+	}
+	socket := cmp.Or(asked, os.Getenv("SSH_AUTH_SOCK"))
+	if !filepath.IsAbs(socket) {
+		fmt.Fprintln(os.Stderr, "ForwardAgent=yes, but there is no SSH agent; mend: systemctl --user import-environment SSH_AUTH_SOCK")
+		return ""
+	}
+	return socket
 }
 
 // startJob gives the user manager's job that starts the VM, if there is one, and

@@ -115,13 +115,18 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, guest.DialTimeout)
 	defer cancel()
 	c, err := guest.Dial(ctx, v.env.RuntimeDirectory(v.id), user)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, v.notRunning()
-	case errors.Is(err, guest.ErrBusy):
-		return nil, fail(exitFailure, "leave one of the attached terminals or shells", "%s: %w", v.dir, err)
-	case err != nil:
-		return nil, fail(exitLost, "claude-vm-ctl logs"+v.here(), "%s: %w", v.dir, err)
+	if err != nil {
+		return nil, v.dialError(err)
 	}
 	return c, nil
+}
+
+func (v *vm) dialError(err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return v.notRunning()
+	case errors.Is(err, guest.ErrBusy):
+		return fail(exitFailure, "leave one of the attached terminals, shells or forwards", "%s: %w", v.dir, err)
+	}
+	return fail(exitLost, "claude-vm-ctl logs"+v.here(), "%s: %w", v.dir, err)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"time"
 	"unsafe"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -46,7 +47,7 @@ func (a *agent) begin(b contract.Begin) error {
 	if err := addEntropy(b.Entropy); err != nil {
 		return err
 	}
-	if err := setClock(b); err != nil {
+	if err := setClock(b.Time); err != nil {
 		return err
 	}
 	if err := setIdentity(b.MachineID, b.Hostname); err != nil {
@@ -59,6 +60,17 @@ func (a *agent) begin(b contract.Begin) error {
 	if err := writeSettings(b.Settings); err != nil {
 		return err
 	}
+	if b.ForwardAgent {
+		h, err := newHostAgent()
+		if err != nil {
+			return err
+		}
+		a.hostAgent = h // before there is a session, and so for whoever sees one
+		if b.Environment == nil {
+			b.Environment = map[string]string{}
+		}
+		b.Environment["SSH_AUTH_SOCK"] = hostAgentSocket
+	}
 	a.report("STATUS=Starting Claude Code")
 	s, err := startSession(b.Request)
 	if err != nil {
@@ -67,6 +79,7 @@ func (a *agent) begin(b contract.Begin) error {
 	a.mu.Lock()
 	a.session = s
 	a.mu.Unlock()
+	go keepClock()
 	s.awaitStart()
 	a.report("STATUS=Claude Code is running")
 	a.report("READY=1")
@@ -97,10 +110,10 @@ func (a *agent) current() *session {
 	return a.session
 }
 
-func setClock(b contract.Begin) error {
-	t, err := unix.TimeToTimespec(b.Time)
+func setClock(to time.Time) error {
+	t, err := unix.TimeToTimespec(to)
 	if err != nil {
-		return fmt.Errorf("time %v: %w", b.Time, err)
+		return fmt.Errorf("time %v: %w", to, err)
 	}
 	return os.NewSyscallError("clock_settime", unix.ClockSettime(unix.CLOCK_REALTIME, &t))
 }

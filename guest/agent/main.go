@@ -39,10 +39,11 @@ type agent struct {
 	status *os.File
 	config *ssh.ServerConfig
 
-	mu       sync.Mutex
-	session  *session // nil until begin
-	stopping bool     // the guest powers off for another reason than Claude's end
-	beginner sync.Mutex
+	mu        sync.Mutex
+	session   *session   // nil until begin
+	hostAgent *hostAgent // nil unless it was asked for
+	stopping  bool       // the guest powers off for another reason than Claude's end
+	beginner  sync.Mutex
 }
 
 func run() error {

@@ -27,8 +27,14 @@ func (a *agent) serve(raw net.Conn) {
 		switch offered.ChannelType() {
 		case "session":
 			if ch, reqs, err := offered.Accept(); err == nil {
-				go a.serveSession(conn.User(), ch, reqs)
+				go a.serveSession(conn, ch, reqs)
 			}
+		case "direct-tcpip":
+			if a.current() == nil { // the network may not be up
+				offered.Reject(ssh.Prohibited, "not begun")
+				continue
+			}
+			go serveForward(offered)
 		case contract.BeginChannel:
 			if ch, reqs, err := offered.Accept(); err == nil {
 				go ssh.DiscardRequests(reqs)
@@ -43,9 +49,11 @@ func (a *agent) serve(raw net.Conn) {
 // client is one SSH session channel and what was asked for on it so far.
 type client struct {
 	ssh.Channel
-	user string
-	env  map[string]string
-	size *pty.Winsize // nil without a terminal
+	conn  ssh.Conn
+	user  string
+	env   map[string]string
+	agent func()       // ends the forwarding of its SSH agent; nil without
+	size  *pty.Winsize // nil without a terminal
 	// requests that come after the command has started
 	resize  chan pty.Winsize
 	signals chan syscall.Signal
@@ -53,14 +61,19 @@ type client struct {
 }
 
 // serveSession follows RFC 4254 section 6: settings, then one command.
-func (a *agent) serveSession(user string, ch ssh.Channel, requests <-chan *ssh.Request) {
+func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh.Request) {
 	c := &client{
-		Channel: ch, user: user, env: map[string]string{},
+		Channel: ch, conn: conn, user: conn.User(), env: map[string]string{},
 		resize:  make(chan pty.Winsize, 1),
 		signals: make(chan syscall.Signal, 8),
 		gone:    make(chan struct{}),
 	}
-	defer close(c.gone)
+	defer func() {
+		close(c.gone)
+		if c.agent != nil {
+			c.agent()
+		}
+	}()
 	var started atomic.Bool
 	for r := range requests {
 		ok := true
@@ -80,6 +93,11 @@ func (a *agent) serveSession(user string, ch ssh.Channel, requests <-chan *ssh.R
 			var p struct{ Name, Value string }
 			if ok = ssh.Unmarshal(r.Payload, &p) == nil; ok {
 				c.env[p.Name] = p.Value
+			}
+		case agentRequest:
+			if err := c.forwardAgent(); err != nil {
+				log.Printf("forward an SSH agent: %v", err)
+				ok = false
 			}
 		case "window-change":
 			ok = c.takeResize(r.Payload)
@@ -149,16 +167,24 @@ func (c *client) refuse(reason string) {
 	c.exit(127)
 }
 
+// subsystems are programs of the guest by the names that SSH clients ask for.
+var subsystems = map[string]string{"sftp": "/usr/lib/openssh/sftp-server"}
+
 // command finds what a request starts; not ok if it is refused.
 func (a *agent) command(c *client, kind, text string) (run func(), ok bool) {
 	s := a.current()
 	switch {
 	case s == nil:
 		return nil, false
-	case kind == "subsystem":
-		return func() { s.attach(c) }, text == contract.SessionSubsystem && s.claim()
+	case kind == "subsystem" && text == contract.SessionSubsystem:
+		return func() { s.attach(c) }, s.claim()
+	case kind == "subsystem" && text == contract.AgentSubsystem:
+		return func() { a.hostAgent.provide(c) }, a.hostAgent != nil
 	case c.user != contract.UserClaude && c.user != contract.UserRoot:
 		return nil, false
+	case kind == "subsystem":
+		program := subsystems[text]
+		return func() { a.runCommand(c, s, []string{program}) }, program != ""
 	case kind == "shell":
 		return func() { a.runCommand(c, s, []string{"/bin/bash", "-l"}) }, true
 	}

@@ -15,8 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settingsFile is where the session finds Claude Code's settings.
-const settingsFile = "/run/claude-vm/settings.json"
+const (
+	// runtimeDir is the agent's, by its unit.
+	runtimeDir = "/run/claude-vm"
+	// settingsFile is where the session finds Claude Code's settings.
+	settingsFile = runtimeDir + "/settings.json"
+)
 
 // mountShare brings the trees of the host's share to their places.
 func mountShare(b contract.Begin) error {
@@ -65,7 +69,7 @@ func openTrees(mounts []contract.Mount, home string) (trees []tree, err error) {
 }
 
 func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
-	const dir = "/run/claude-vm"
+	const dir = runtimeDir
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return nil, os.NewSyscallError("unshare", err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // Version is raised by every change that makes an older other side fail.
-const Version = 2
+const Version = 3
 
 // Ports. Each SSH port carries one connection; see claude-vm@.service, which
 // makes as many.
@@ -58,6 +58,9 @@ const (
 	// SessionSubsystem attaches a session channel to Claude: to its terminal,
 	// or to its standard streams if it has none.
 	SessionSubsystem = "claude"
+	// AgentSubsystem makes the connection the guest's way to the SSH agent of the
+	// host's user: the guest opens channels as OpenSSH's servers do.
+	AgentSubsystem = "ssh-agent"
 	// UserClaude and UserRoot are SSH user names.
 	UserClaude = "claude"
 	UserRoot   = "root"
@@ -78,6 +81,8 @@ type Request struct {
 	// Once is the token of the options of this start, which are drop-ins; the
 	// host's alone.
 	Once string `json:"once,omitempty"`
+	// AuthSocket is $SSH_AUTH_SOCK of whoever asked; the host's alone.
+	AuthSocket string `json:"authSocket,omitempty"`
 	// Settings are Claude Code's, a JSON object; without them it has those of
 	// its home.
 	Settings json.RawMessage `json:"settings,omitempty"`
@@ -93,12 +98,14 @@ type Mount struct {
 type Begin struct {
 	Version int `json:"version"`
 	Request
-	Mounts    []Mount   `json:"mounts,omitempty"`
-	Home      bool      `json:"home,omitempty"` // the share has ShareHome
-	Time      time.Time `json:"time"`           // the host's clock
-	Entropy   []byte    `json:"entropy"`        // for the kernel's random pool
-	MachineID string    `json:"machineID"`      // 32 hexadecimal digits
-	Hostname  string    `json:"hostname"`
+	Mounts []Mount `json:"mounts,omitempty"`
+	Home   bool    `json:"home,omitempty"` // the share has ShareHome
+	// ForwardAgent says that AgentSubsystem will be there.
+	ForwardAgent bool      `json:"forwardAgent,omitempty"`
+	Time         time.Time `json:"time"`      // the host's clock
+	Entropy      []byte    `json:"entropy"`   // for the kernel's random pool
+	MachineID    string    `json:"machineID"` // 32 hexadecimal digits
+	Hostname     string    `json:"hostname"`
 }
 
 // Begun is the guest's answer: Claude runs, or why it does not.

@@ -30,15 +30,27 @@ var ErrLost = errors.New("the connection into the VM was lost")
 var ErrRefused = errors.New("the guest refuses")
 
 // Client is one connection. It holds one port of the VM.
-type Client struct {
-	*ssh.Client
-	lock *os.File
-}
+type Client struct{ *ssh.Client }
 
 // Dial connects to the VM whose runtime directory is dir, as a user of the
 // guest. It fails with an error that is os.ErrNotExist when there is no VM, and
 // waits for the guest's answer until ctx is done.
 func Dial(ctx context.Context, dir, user string) (*Client, error) {
+	conn, err := DialRaw(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	client, err := handshake(ctx, conn, user)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &Client{client}, nil
+}
+
+// DialRaw is Dial for somebody who speaks SSH himself: the guest says its version
+// next.
+func DialRaw(ctx context.Context, dir string) (net.Conn, error) {
 	// A UNIX socket's address has 107 bytes; dir alone may have more.
 	d, err := os.Open(dir)
 	if err != nil {
@@ -54,15 +66,23 @@ func Dial(ctx context.Context, dir, user string) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		client, err := handshake(ctx, filepath.Join(short, contract.SSHSocket(i)), user)
+		conn, err := open(ctx, filepath.Join(short, contract.SSHSocket(i)))
 		if err != nil {
 			lock.Close()
 			return nil, err
 		}
-		return &Client{Client: client, lock: lock}, nil
+		return &port{conn, lock}, nil
 	}
 	return nil, ErrBusy
 }
+
+// port is a connection that frees its port at its end.
+type port struct {
+	net.Conn
+	lock *os.File
+}
+
+func (p *port) Close() error { return errors.Join(p.Conn.Close(), p.lock.Close()) }
 
 // take locks a port. QEMU would accept a second client of one port and then
 // leave it waiting without a word.
@@ -78,16 +98,16 @@ func take(path string) (*os.File, error) {
 	return f, nil
 }
 
-func handshake(ctx context.Context, path, user string) (*ssh.Client, error) {
+func open(ctx context.Context, path string) (net.Conn, error) {
 	var dialer net.Dialer
 	raw, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := vport.Client(ctx, raw)
-	if err != nil {
-		return nil, err
-	}
+	return vport.Client(ctx, raw)
+}
+
+func handshake(ctx context.Context, conn net.Conn, user string) (*ssh.Client, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	c, channels, requests, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
@@ -97,17 +117,9 @@ func handshake(ctx context.Context, path, user string) (*ssh.Client, error) {
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
-		conn.Close()
 		return nil, fmt.Errorf("talk to the guest: %w", err)
 	}
 	return ssh.NewClient(c, channels, requests), nil
-}
-
-// Close ends the connection and frees its port.
-func (c *Client) Close() error {
-	err := c.Client.Close()
-	c.lock.Close()
-	return err
 }
 
 // Begin sends the request that makes an instance out of the guest.

@@ -68,3 +68,12 @@ func SetupUnit(id string) string { return "claude-vm-setup@" + id + ".service" }
 
 // RuntimeUnit is active from the start of SetupUnit to the end of the rest.
 func RuntimeUnit(id string) string { return "claude-vm-runtime@" + id + ".service" }
+
+// AgentUnit leads from the guest to an SSH agent, if that was asked for.
+func AgentUnit(id string) string { return "claude-vm-ssh-agent@" + id + ".service" }
+
+// PortUnit leads a port of the host into the VM; it is transient.
+func PortUnit(id string, port int) string { return fmt.Sprintf("claude-vm-port-%d@%s.service", port, id) }
+
+// Slice has all units.
+const Slice = `app-claude\x2dvm.slice`

@@ -15,7 +15,8 @@ import (
 
 // MakeRuntimeDirectory makes what an instance has in the runtime directory
 // afresh: its own, with the request that it starts with, and that of the links
-// to what it shares, by name. It is for a start by a job of the user manager.
+// to what it shares, by name; and, if the request has a socket, the link to that
+// of an SSH agent. It is for a start by a job of the user manager.
 func (e Environment) MakeRuntimeDirectory(id, job string, shares map[string]string, r contract.Request) error {
 	if err := e.RemoveRuntimeDirectory(id); err != nil {
 		return err
@@ -30,6 +31,11 @@ func (e Environment) MakeRuntimeDirectory(id, job string, shares map[string]stri
 			return err
 		}
 	}
+	if r.AuthSocket != "" {
+		if err := os.Symlink(r.AuthSocket, e.agentPath(id)); err != nil {
+			return err
+		}
+	}
 	if err := WriteRequest(e.RuntimeDirectory(id), r); err != nil {
 		return err
 	}
@@ -38,7 +44,21 @@ func (e Environment) MakeRuntimeDirectory(id, job string, shares map[string]stri
 
 // RemoveRuntimeDirectory removes what MakeRuntimeDirectory has made.
 func (e Environment) RemoveRuntimeDirectory(id string) error {
-	return errors.Join(os.RemoveAll(e.jobPath(id)), os.RemoveAll(e.ShareDirectory(id)), os.RemoveAll(e.RuntimeDirectory(id)))
+	return errors.Join(os.RemoveAll(e.jobPath(id)), os.RemoveAll(e.agentPath(id)),
+		os.RemoveAll(e.ShareDirectory(id)), os.RemoveAll(e.RuntimeDirectory(id)))
+}
+
+// agentPath is where claude-vm-ssh-agent@.service looks.
+func (e Environment) agentPath(id string) string { return e.beside(id, "ssh-agent") }
+
+// AuthSocket gives the socket of the SSH agent that an instance may use; empty if
+// it may use none.
+func (e Environment) AuthSocket(id string) (string, error) {
+	socket, err := os.Readlink(e.agentPath(id))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return socket, err
 }
 
 func (e Environment) jobPath(id string) string { return e.beside(id, "job") }
@@ -66,6 +86,10 @@ func (e Environment) KeepRequest(id, job string) error {
 		return nil // it never started
 	}
 	if err != nil {
+		return err
+	}
+	// Never what the runtime directory says: a guest could have any socket opened.
+	if r.AuthSocket, err = e.AuthSocket(id); err != nil {
 		return err
 	}
 	text, err := json.Marshal(kept{Job: job, Request: r})
@@ -123,6 +147,7 @@ func ReadRequest(dir string) (contract.Request, error) {
 // WriteRequest replaces the request in a runtime directory. It may hold an API
 // key; so may the memory of the VM, which the same processes can read.
 func WriteRequest(dir string, r contract.Request) error {
+	r.AuthSocket = "" // it is not asked for here
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err

@@ -92,7 +92,7 @@ var (
 )
 
 const (
-	variables = 15
+	variables = 16
 	lists     = 6
 )
 
@@ -114,6 +114,10 @@ func (v VM) variables() [variables]variable {
 	if v.Long {
 		long = v.WorkDirectory
 	}
+	forwardAgent := ""
+	if v.ForwardAgent {
+		forwardAgent = "yes"
+	}
 	network, _ := unitfile.JoinPlain(v.network()) // all of it is ours
 	qemuArguments, _ := unitfile.JoinPlain(v.QEMUArguments)
 	return [variables]variable{
@@ -126,6 +130,7 @@ func (v VM) variables() [variables]variable {
 		{"Arguments", "CLAUDE_ARGUMENTS", unitfile.Join(arguments), ofMachine},
 		{"Environment", "CLAUDE_ENVIRONMENT", unitfile.Join(v.Environment), ofMachine},
 		{"Terminal", "CLAUDE_TERMINAL", v.Terminal, ofMachine},
+		{"ForwardAgent", "FORWARD_AGENT", forwardAgent, ofBoth},
 		{"SettingsFile", "SETTINGS_FILE", v.SettingsFile, ofSetup},
 		{"Home", "CLAUDE_HOME", v.Home, ofBoth},
 		{"Mount", "MOUNTS", unitfile.Join(sources), ofSetup},

@@ -33,6 +33,7 @@ type VM struct {
 	Terminal        string   // auto, yes or no
 	Environment     []string // NAME=VALUE
 	Credentials     []Credential
+	ForwardAgent    bool
 	SettingsFile    string
 	Home            string // ephemeral, project or user
 

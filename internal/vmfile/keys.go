@@ -30,6 +30,9 @@ type Key struct {
 	reset func(v *vm.VM, base vm.VM)
 }
 
+// Boolean is the Value of what is on or off.
+const Boolean = "BOOLEAN"
+
 // Keys are all keys, in the manual's order.
 var Keys = []Key{
 	{Section: "VM", Name: "WorkDirectory", Value: "PATH", Doc: "The directory that the VM sees; required",
@@ -50,7 +53,7 @@ var Keys = []Key{
 	{Section: "Claude", Name: "Arguments", Value: "WORDS", Doc: "Arguments of Claude Code, before those of claude-vm-ctl run", words: true,
 		set:   func(v *vm.VM, s string) error { v.Arguments = append(v.Arguments, s); return nil },
 		reset: func(v *vm.VM, b vm.VM) { v.Arguments = nil }},
-	{Section: "Claude", Name: "SkipPermissions", Value: "BOOLEAN", Default: "no", Doc: "Whether Claude acts without asking (--dangerously-skip-permissions)",
+	{Section: "Claude", Name: "SkipPermissions", Value: Boolean, Default: "no", Doc: "Whether Claude acts without asking (--dangerously-skip-permissions)",
 		set:   func(v *vm.VM, s string) (err error) { v.SkipPermissions, err = boolean(s); return err },
 		reset: func(v *vm.VM, b vm.VM) { v.SkipPermissions = b.SkipPermissions }},
 	{Section: "Claude", Name: "Terminal", Value: "auto|yes|no", Default: "auto", Doc: "Whether Claude has a terminal; auto: unless claude-vm-ctl run has none",
@@ -59,6 +62,9 @@ var Keys = []Key{
 		set: addEnvironment, reset: func(v *vm.VM, b vm.VM) { v.Environment = nil }},
 	{Section: "Claude", Name: "Credential", Value: "NAME[:PATH]", Default: "the three of Claude Code", Doc: "A secret variable, from a file; by default in ~/.config/credstore", words: true,
 		set: addCredential, reset: func(v *vm.VM, b vm.VM) { v.Credentials = nil }},
+	{Section: "Claude", Name: "ForwardAgent", Flag: "forward-agent", Value: Boolean, Default: "no", Doc: "Whether the guest can use your SSH agent, for git push and signing",
+		set:   func(v *vm.VM, s string) (err error) { v.ForwardAgent, err = boolean(s); return err },
+		reset: func(v *vm.VM, b vm.VM) { v.ForwardAgent = b.ForwardAgent }},
 	{Section: "Claude", Name: "SettingsFile", Value: "PATH", Doc: "A settings.json of the host for Claude's user",
 		set:   func(v *vm.VM, s string) (err error) { v.SettingsFile, err = absolute(s); return err },
 		reset: func(v *vm.VM, b vm.VM) { v.SettingsFile = "" }},

@@ -241,23 +241,31 @@ func addMount(v *vm.VM, word string) error {
 	return nil
 }
 
-// addPort reads [ADDRESS:]HOST[:GUEST][/PROTOCOL].
 func addPort(v *vm.VM, word string) error {
+	p, err := ParsePort(word)
+	if err == nil && !slices.Contains(v.Ports, p) {
+		v.Ports = append(v.Ports, p)
+	}
+	return err
+}
+
+// ParsePort reads [ADDRESS:]HOST[:GUEST][/PROTOCOL].
+func ParsePort(word string) (vm.Port, error) {
 	p := vm.Port{Protocol: "tcp", Address: "127.0.0.1"}
 	text, protocol, found := strings.Cut(word, "/")
 	if found {
 		if err := choose(&p.Protocol, protocol, "tcp", "udp"); err != nil {
-			return fmt.Errorf("protocol %q: %w", abridged(protocol), err)
+			return p, fmt.Errorf("protocol %q: %w", abridged(protocol), err)
 		}
 	}
 	if strings.HasPrefix(text, "[") {
-		return hinted{"QEMU's user network publishes on IPv4 addresses only", "127.0.0.1 is the default, 0.0.0.0 all"}
+		return p, hinted{"QEMU's user network publishes on IPv4 addresses only", "127.0.0.1 is the default, 0.0.0.0 all"}
 	}
 	parts := strings.Split(text, ":")
 	if strings.Contains(parts[0], ".") {
 		address, err := netip.ParseAddr(parts[0])
 		if err != nil || !address.Is4() {
-			return fmt.Errorf("%q is not an IPv4 address", abridged(parts[0]))
+			return p, fmt.Errorf("%q is not an IPv4 address", abridged(parts[0]))
 		}
 		p.Address, parts = parts[0], parts[1:]
 	}
@@ -265,17 +273,14 @@ func addPort(v *vm.VM, word string) error {
 		parts = append(parts, parts[0])
 	}
 	if len(parts) != 2 {
-		return fmt.Errorf("%q is not [ADDRESS:]HOST[:GUEST][/udp]", abridged(word))
+		return p, fmt.Errorf("%q is not [ADDRESS:]HOST[:GUEST][/udp]", abridged(word))
 	}
 	for i, target := range []*int{&p.Host, &p.Guest} {
 		n, err := strconv.ParseUint(parts[i], 10, 16)
 		if err != nil || n == 0 {
-			return fmt.Errorf("%q is not a port from 1 to 65535", abridged(parts[i]))
+			return p, fmt.Errorf("%q is not a port from 1 to 65535", abridged(parts[i]))
 		}
 		*target = int(n)
 	}
-	if !slices.Contains(v.Ports, p) {
-		v.Ports = append(v.Ports, p)
-	}
-	return nil
+	return p, nil
 }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+type forwardVerb struct {
+	words  []string
+	detach bool
+}
+
+func (f *forwardVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("forward", "Lead ports of this machine, [ADDRESS:]PORT[:GUESTPORT], into a running VM until Ctrl-C.")
+	cmd.Arg("dir", "The project's directory, its id or its .vm file's name.").StringsVar(&f.words)
+	cmd.Flag("detach", "Leave it to a unit that ends with the VM.").Short('d').BoolVar(&f.detach)
+	return cmd.FullCommand()
+}
+
+// split tells the ports from the instance, which may come before them. A directory
+// whose name is a number is written with a slash.
+func (f *forwardVerb) split() (dir string, ports []model.Port, err error) {
+	dir, words := ".", f.words
+	if len(words) > 0 && (!strings.ContainsAny(words[0], "0123456789") || strings.Trim(words[0], "0123456789.:") != "") {
+		dir, words = words[0], words[1:]
+	}
+	if len(words) == 0 {
+		return "", nil, usage(errors.New("forward needs a port"))
+	}
+	for _, word := range words {
+		p, err := vmfile.ParsePort(word)
+		if err == nil && p.Protocol != "tcp" {
+			err = fmt.Errorf("%s: only TCP can be led into a running VM", word)
+		}
+		if err != nil {
+			return "", nil, usage(err)
+		}
+		ports = append(ports, p)
+	}
+	return dir, ports, nil
+}
+
+func (f *forwardVerb) run(ctx context.Context, out *output) (int, error) {
+	dir, ports, err := f.split()
+	if err != nil {
+		return 0, err
+	}
+	v, u, err := open(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer v.manager.Close()
+	if !u.Running() {
+		return 0, v.notRunning()
+	}
+	if f.detach {
+		return 0, v.forwardDetached(ctx, out, ports)
+	}
+	return 0, v.forward(ctx, out, ports)
+}
+
+// forward leads the ports into the VM until the connection is lost or ctx is done.
+func (v *vm) forward(ctx context.Context, out *output, ports []model.Port) error {
+	listeners, err := listen(ports)
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+	client, err := v.dial(ctx, contract.UserClaude)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for i, p := range ports {
+		refused := func(err error) { out.note("port %d of the VM: %v", p.Guest, err) }
+		go client.Forward(listeners[i], p.Guest, refused)
+		out.note("%s:%d leads to port %d of the VM on %s", p.Address, p.Host, p.Guest, v.dir)
+	}
+	notify("READY=1")
+	gone := make(chan error, 1)
+	go func() { gone <- client.Wait() }()
+	select {
+	case <-gone:
+		return v.lost(ctx)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func listen(ports []model.Port) ([]net.Listener, error) {
+	var listeners []net.Listener
+	for _, p := range ports {
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", p.Address, p.Host))
+		if err != nil {
+			closeAll(listeners)
+			return nil, fail(exitFailure, fmt.Sprintf("ss -ltnp 'sport = :%d'", p.Host), "%w", err)
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+// forwardDetached makes a unit that does it.
+func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Port) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	command, names := []string{self, "forward", v.id}, []string{}
+	for _, p := range ports {
+		command = append(command, fmt.Sprintf("%s:%d:%d", p.Address, p.Host, p.Guest))
+		names = append(names, fmt.Sprintf("%s:%d→%d", p.Address, p.Host, p.Guest))
+	}
+	// The unit's own error would be in the journal.
+	listeners, err := listen(ports)
+	if err != nil {
+		return err
+	}
+	closeAll(listeners)
+	unit := instance.PortUnit(v.id, ports[0].Host)
+	result, err := v.manager.StartTransient(ctx, manager.Transient{
+		Name:        unit,
+		Description: fmt.Sprintf("Ports %s of the Claude VM on %s", strings.Join(names, " "), v.dir),
+		Command:     command,
+		BindsTo:     v.unit(),
+		Slice:       instance.Slice,
+	})
+	switch {
+	case errors.Is(err, manager.ErrExists):
+		return fail(exitFailure, "systemctl --user stop "+shellQuote(unit), "port %d leads into this VM already, by %s", ports[0].Host, unit)
+	case err != nil:
+		return err
+	case result != "done":
+		return fail(exitFailure, "journalctl --user -n 20 -u "+shellQuote(unit), "%s did not start: result %s", unit, result)
+	}
+	out.note("%s leads to the VM on %s; end it with: systemctl --user stop %s", strings.Join(names, " "), v.dir, shellQuote(unit))
+	return nil
+}

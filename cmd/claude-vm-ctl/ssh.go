@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// This file lets OpenSSH's programs into a VM. There is no network in between:
+// ssh(1) runs sshProxyVerb and speaks with the guest through it.
+
+// Host names are claude-vm/NAME and, because scp(1), rsync(1) and git(1) take a
+// slash before the colon for the sign of a local file, NAME.claude-vm.
+const (
+	sshPrefix = "claude-vm/"
+	sshSuffix = ".claude-vm"
+)
+
+// sshHost is a host name of an instance. ssh(1) refuses backslashes.
+func sshHost(id string) string { return strings.ReplaceAll(id, `\x`, "%") + sshSuffix }
+
+// sshInstance is what a host name means: a directory, with a slash in it, an id
+// or the name of a .vm file.
+func sshInstance(host string) (string, error) {
+	name, found := strings.CutPrefix(host, sshPrefix)
+	if !found {
+		name, found = strings.CutSuffix(host, sshSuffix)
+	}
+	if !found || name == "" {
+		return "", usage(fmt.Errorf("%q is neither %sNAME nor NAME%s", host, sshPrefix, sshSuffix))
+	}
+	if strings.Contains(name, "/") {
+		path, err := url.PathUnescape("/" + strings.TrimPrefix(name, "/"))
+		if err != nil {
+			return "", usage(err)
+		}
+		return path, nil
+	}
+	return strings.ReplaceAll(name, "%", `\x`), nil
+}
+
+type sshConfigVerb struct{ forwardAgent bool }
+
+func (s *sshConfigVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("ssh-config", "Print what ~/.ssh/config needs so that ssh, scp, git and editors reach VMs.")
+	cmd.Flag("forward-agent", "Let the guest use your SSH agent while you are connected.").BoolVar(&s.forwardAgent)
+	return cmd.FullCommand()
+}
+
+func (s *sshConfigVerb) run(_ context.Context, out *output) (int, error) {
+	// Where people find it, which may outlive the file that it leads to.
+	self, err := exec.LookPath(os.Args[0])
+	if err == nil && !strings.HasPrefix(self, "/") {
+		err = errors.New("a relative path")
+	}
+	if err != nil {
+		if self, err = os.Executable(); err != nil {
+			return 0, err
+		}
+	}
+	forward := ""
+	if s.forwardAgent {
+		forward = "\tForwardAgent yes\n"
+	}
+	_, err = fmt.Fprintf(out.stdout, `# The VMs of claude-vm: a .vm file's name, an id as "claude-vm-ctl status" shows
+# it, or after the slash the path of a directory.
+Host %s* *%s
+	ProxyCommand %s ssh-proxy '%%n'
+	User claude
+%s	# The way is a socket of your own, and the guest's key new at each start.
+	StrictHostKeyChecking no
+	UserKnownHostsFile /dev/null
+	LogLevel ERROR
+`, sshPrefix, sshSuffix, strings.ReplaceAll(shellQuote(self), "%", "%%"), forward)
+	return 0, err
+}
+
+// sshProxyVerb joins its standard streams to the SSH server of a guest.
+type sshProxyVerb struct{ host string }
+
+func (s *sshProxyVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("ssh-proxy", "For ssh's ProxyCommand, see ssh-config.").Hidden()
+	cmd.Arg("host", "").Required().StringVar(&s.host)
+	return cmd.FullCommand()
+}
+
+func (s *sshProxyVerb) run(ctx context.Context, out *output) (int, error) {
+	name, err := sshInstance(s.host)
+	if err != nil {
+		return 0, err
+	}
+	v := &vm{}
+	if v.env, err = instance.HostEnvironment(); err != nil {
+		return 0, noManager(err)
+	}
+	if v.id, v.dir, err = find(v.env, name); err != nil {
+		return 0, err
+	}
+	dialing, cancel := context.WithTimeout(ctx, guest.DialTimeout)
+	defer cancel()
+	conn, err := guest.DialRaw(dialing, v.env.RuntimeDirectory(v.id))
+	if err != nil {
+		return 0, v.dialError(err)
+	}
+	defer conn.Close()
+	ended := make(chan error, 2)
+	go func() {
+		_, err := io.Copy(conn, out.stdin)
+		ended <- err
+	}()
+	go func() {
+		_, err := io.Copy(out.stdout, conn)
+		ended <- err
+	}()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+	}
+	return 0, err
+}

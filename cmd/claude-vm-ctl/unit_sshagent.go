@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// unitSSHAgent leads from the guest of the instance on args[0] to the user's SSH
+// agent until the VM ends.
+func unitSSHAgent(ctx context.Context, args []string) (int, error) {
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, err
+	}
+	id := instance.Escape(args[0])
+	socket, err := env.AuthSocket(id)
+	if err != nil {
+		return 0, err
+	}
+	dialing, cancel := context.WithTimeout(ctx, guest.DialTimeout)
+	defer cancel()
+	client, err := guest.Dial(dialing, env.RuntimeDirectory(id), contract.UserClaude)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	if err := client.ProvideAgent(socket); err != nil {
+		return 0, err
+	}
+	notify("READY=1\nSTATUS=Leads to " + oneLine(socket))
+	gone := make(chan error, 1)
+	go func() { gone <- client.Wait() }()
+	select {
+	case <-gone:
+		return 0, guest.ErrLost
+	case <-ctx.Done():
+		return 0, nil
+	}
+}
