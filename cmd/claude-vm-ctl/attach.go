@@ -89,6 +89,10 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 	if err != nil {
 		return 0, err
 	}
+	if leave {
+		// What was typed while the VM started is no answer to what Claude asks first.
+		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
+	}
 	screen := &altScreen{w: out.stdout}
 	defer func() {
 		io.WriteString(out.stdout, screen.reset())

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -28,11 +30,14 @@ func (f *forwardVerb) register(app *kingpin.Application) string {
 	return cmd.FullCommand()
 }
 
-// split tells the ports from the instance, which may come before them. A directory
-// whose name is a number is written with a slash.
+// isPort says whether a word is meant for a port. A directory of such a name is
+// written with a slash before it.
+var isPort = regexp.MustCompile(`^[0-9.:]*[0-9][0-9.:]*(/[a-z]*)?$`)
+
+// split tells the ports from the instance, which may come before them.
 func (f *forwardVerb) split() (dir string, ports []model.Port, err error) {
 	dir, words := ".", f.words
-	if len(words) > 0 && (!strings.ContainsAny(words[0], "0123456789") || strings.Trim(words[0], "0123456789.:") != "") {
+	if len(words) > 0 && !isPort.MatchString(words[0]) {
 		dir, words = words[0], words[1:]
 	}
 	if len(words) == 0 {
@@ -128,23 +133,28 @@ func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Por
 		command = append(command, fmt.Sprintf("%s:%d:%d", p.Address, p.Host, p.Guest))
 		names = append(names, fmt.Sprintf("%s:%d→%d", p.Address, p.Host, p.Guest))
 	}
+	unit := instance.PortUnit(v.id, ports[0].Host)
+	exists := fail(exitFailure, "systemctl --user stop "+shellQuote(unit), "port %d leads into this VM already, by %s", ports[0].Host, unit)
+	if u, err := v.manager.Unit(ctx, unit); err != nil || u.Running() {
+		return cmp.Or(err, exists)
+	}
 	// The unit's own error would be in the journal.
 	listeners, err := listen(ports)
 	if err != nil {
 		return err
 	}
 	closeAll(listeners)
-	unit := instance.PortUnit(v.id, ports[0].Host)
 	result, err := v.manager.StartTransient(ctx, manager.Transient{
 		Name:        unit,
 		Description: fmt.Sprintf("Ports %s of the Claude VM on %s", strings.Join(names, " "), v.dir),
 		Command:     command,
 		BindsTo:     v.unit(),
 		Slice:       instance.Slice,
+		Success:     exitLost, // the VM has ended
 	})
 	switch {
 	case errors.Is(err, manager.ErrExists):
-		return fail(exitFailure, "systemctl --user stop "+shellQuote(unit), "port %d leads into this VM already, by %s", ports[0].Host, unit)
+		return exists
 	case err != nil:
 		return err
 	case result != "done":

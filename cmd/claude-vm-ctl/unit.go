@@ -123,7 +123,7 @@ func explainResult(result string, status contract.Status) string {
 	case "signal", "core-dump":
 		return "QEMU was killed by SIG" + os.Getenv("EXIT_STATUS")
 	case "oom-kill":
-		return "QEMU was killed because memory ran out"
+		return explainOOM(cgroupRoot, ownCgroup())
 	case "timeout":
 		if status.Ready {
 			return "the guest did not shut down in time and was killed"

@@ -31,12 +31,8 @@ func unitSSHAgent(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	notify("READY=1\nSTATUS=Leads to " + oneLine(socket))
-	gone := make(chan error, 1)
-	go func() { gone <- client.Wait() }()
-	select {
-	case <-gone:
-		return 0, guest.ErrLost
-	case <-ctx.Done():
-		return 0, nil
-	}
+	stop := context.AfterFunc(ctx, func() { client.Close() })
+	defer stop()
+	client.Wait() // a connection that ends is a VM that ends
+	return 0, nil
 }

@@ -96,7 +96,7 @@ func (v *vm) here() string {
 // shellQuote makes text one word of a shell's command line.
 func shellQuote(text string) string {
 	plain := func(r rune) bool {
-		return r == '/' || r == '.' || r == '_' || r == '-' || r == '+' || r == ':' || r > 0x7f ||
+		return r == '/' || r == '.' || r == '_' || r == '-' || r == '+' || r == ':' || r == '@' || r > 0x7f ||
 			'0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 	}
 	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {

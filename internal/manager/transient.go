@@ -18,6 +18,7 @@ type Transient struct {
 	Command           []string // an absolute path and arguments
 	BindsTo           string   // the unit that it ends with
 	Slice             string
+	Success           int // an exit status that is none of failure, beside 0
 }
 
 // StartTransient starts t and waits until it is ready; the result is "done" or why
@@ -33,6 +34,7 @@ func (m *Manager) StartTransient(ctx context.Context, t Transient) (string, erro
 		systemd.PropSlice(t.Slice),
 		property("BindsTo", []string{t.BindsTo}),
 		property("After", []string{t.BindsTo}),
+		property("SuccessExitStatus", struct{ Statuses, Signals []int32 }{[]int32{int32(t.Success)}, nil}),
 		property("CollectMode", "inactive-or-failed"),
 		property("NoNewPrivileges", true),
 		property("MemoryDenyWriteExecute", true),

@@ -216,7 +216,7 @@ func (p *project) wantGone() {
 	// The share and the runtime directory go after the VM's own unit.
 	p.eventually("units go", func() bool {
 		units := p.systemctl("list-units", "--all", "--plain", "--no-legend",
-			p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id), instance.RuntimeUnit(p.id)).ok().stdout
+			p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id), instance.RuntimeUnit(p.id), instance.AgentUnit(p.id)).ok().stdout
 		return units == ""
 	})
 	if out := p.command("pgrep", "-af", "guest="+strings.ReplaceAll(p.id, `\`, `\\`)+",").stdout; out != "" {

@@ -1,0 +1,148 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// TestTerminal looks at what comes through a shell's terminal, in both directions.
+func TestTerminal(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "terminal")
+	p.ctl("start", ".").ok()
+	e := p.terminal("shell", 100, 30, "TERM=xterm-kitty COLORTERM=truecolor claude-vm-ctl shell .")
+	for _, option := range []string{"history-limit", "set-clipboard"} {
+		e.tmux("set-option", "-g", option, map[string]string{"history-limit": "200000", "set-clipboard": "on"}[option])
+	}
+	e.shows(":/work$")
+	run := func(line string) { e.keys("-l", line); e.keys("Enter") }
+	run(`echo "$TERM+$COLORTERM"; tput colors`)
+	e.shows("xterm-kitty+truecolor\n256")
+
+	// Colours, wide characters: what the emulator has on its screen.
+	run(`clear; printf '\033[38;2;1;2;3;48;5;214mcolour\033[0m 漢字かな e\314\201 👍 end\n'`)
+	e.shows("漢字かな é 👍 end")
+	if got := e.tmux("capture-pane", "-p", "-e"); !strings.Contains(got, "\x1b[38;2;1;2;3m\x1b[48;5;214mcolour") && !strings.Contains(got, "\x1b[38;2;1;2;3;48;5;214mcolour") {
+		t.Errorf("colours: %q", got)
+	}
+
+	// The host's clipboard, by OSC 52.
+	run(`printf '\033]52;c;%s\a' "$(printf 'from the guest' | base64)"`)
+	p.eventually("the clipboard has it", func() bool {
+		out := p.command("tmux", "-L", e.name, "show-buffer")
+		return out.stdout == "from the guest"
+	})
+
+	// Every byte that is typed: keys with modifiers, mouse, focus and paste marks are
+	// escape sequences like these.
+	const typed = "\x1b[13;2u\x1b[<0;10;5M\x1b[I\x1b[O\x1b[200~a\tb\x1b[201~\x1bOP\x7f"
+	run(fmt.Sprintf("clear; stty raw -echo; head -c %d >/work/typed; stty sane; echo got=it", len(typed)))
+	time.Sleep(time.Second) // until stty has run; it says nothing
+	e.keys("-l", typed)
+	e.shows("got=it")
+	if got := p.read("typed"); got != typed {
+		t.Errorf("typed %q, arrived %q", typed, got)
+	}
+
+	// A large paste.
+	paste := strings.Repeat("0123456789abcde\n", 1<<16) // 1 MiB
+	file := filepath.Join(t.TempDir(), "paste")
+	if err := os.WriteFile(file, []byte(paste), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(fmt.Sprintf("clear; stty raw -echo; head -c %d | sha256sum >/work/pasted; stty sane; echo pasted=it", len(paste)))
+	time.Sleep(time.Second)
+	e.tmux("load-buffer", file)
+	e.tmux("paste-buffer", "-r")
+	e.shows("pasted=it")
+	if got, want := p.read("pasted"), fmt.Sprintf("%x  -\n", sha256.Sum256([]byte(paste))); got != want {
+		t.Errorf("a paste of 1 MiB arrived as %s, want %s", got, want)
+	}
+
+	// Much output, to a terminal and to a slow reader.
+	run("clear; seq 100000; echo counted=it")
+	e.shows("counted=it")
+	lines := strings.Fields(e.tmux("capture-pane", "-p", "-S", "-", "-E", "-"))
+	count := 0
+	for _, line := range lines {
+		if line == fmt.Sprint(count+1) {
+			count++
+		}
+	}
+	if count != 100000 {
+		t.Errorf("%d of 100000 lines arrived in order", count)
+	}
+	p.want(p.command("sh", "-c", "claude-vm-ctl shell . -- seq 100000 | (sleep 2; sha256sum)"),
+		strings.TrimSpace(p.command("sh", "-c", "seq 100000 | sha256sum").ok().stdout))
+
+	// What is typed while nobody is attached is not Claude's.
+	claude := p.terminal("claude", 100, 30, "claude-vm-ctl attach .; sleep 2; claude-vm-ctl attach .")
+	claude.shows(ready)
+	claude.keys("C-]", "C-]", "C-]")
+	claude.shows("Come back with")
+	claude.keys("-l", "nobody reads this")
+	claude.shows(ready)
+	time.Sleep(time.Second)
+	claude.keys("-l", "but this")
+	claude.shows("but this")
+	if strings.Contains(claude.screen(), "nobody") {
+		t.Error("Claude has what was typed before")
+	}
+}
+
+// TestSuspend stops everything for a while, as a laptop does.
+func TestSuspend(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "suspend")
+	p.ctl("start", ".").ok()
+	e := p.terminal("claude", 100, 30, "claude-vm-ctl run .")
+	e.shows(ready)
+	for _, signal := range []string{"SIGSTOP", "SIGCONT"} {
+		for _, unit := range []string{p.unit(), instance.ShareUnit(p.id)} {
+			p.systemctl("kill", "--signal="+signal, unit).ok()
+		}
+		p.command("pkill", "--signal="+signal, "--full", "^claude-vm-ctl run .$").ok()
+		time.Sleep(3 * time.Second)
+	}
+	e.keys("-l", "still here")
+	e.shows("still here")
+	p.write("file", "and so is the share")
+	p.want(p.ctl("shell", ".", "--", "cat", "file"), "and so is the share")
+
+	// The guest's clock stood still while the host was suspended.
+	p.root("date --set='3 hours ago'").ok()
+	p.eventually("the guest's clock is the host's again", func() bool {
+		var guest int64
+		fmt.Sscan(p.guest("date +%s"), &guest)
+		off := time.Now().Unix() - guest
+		return -2 <= off && off <= 2
+	})
+	if log := p.root("journalctl -u claude-vm-agent").ok().stdout; !strings.Contains(log, "stepped the clock by 3h0m0s to that of the host") {
+		t.Errorf("the guest's journal: %s", tail(log, 10))
+	}
+
+	// The window is closed: Claude goes on. A signal is no crash.
+	e.close()
+	p.eventually("the program in the window ends", func() bool {
+		return p.command("pgrep", "--full", "^claude-vm-ctl run .$").status == 1
+	})
+	for _, signal := range []string{"TERM", "HUP"} {
+		e := p.terminal(signal, 100, 30, "claude-vm-ctl attach .")
+		e.shows("still here")
+		p.command("pkill", "-"+signal, "--full", "^claude-vm-ctl attach .$").ok()
+		e.shows("status=0")
+		e.shows("Come back with")
+	}
+	if got := p.property("ActiveState"); got != "active" {
+		t.Errorf("ActiveState=%s", got)
+	}
+}

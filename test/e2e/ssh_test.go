@@ -1,0 +1,248 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// sshConfig writes what ssh-config prints into a file and gives its name.
+func (p *project) sshConfig() string {
+	p.t.Helper()
+	file := filepath.Join(p.t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte(p.ctl("ssh-config").ok().stdout), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	return file
+}
+
+// agent starts an SSH agent of the host with one key, and gives its socket and the
+// public key's file.
+func (p *project) agent() (socket, key string) {
+	p.t.Helper()
+	dir := p.t.TempDir()
+	socket, key = filepath.Join(dir, "agent"), filepath.Join(dir, "key")
+	cmd := exec.Command("ssh-agent", "-D", "-a", socket)
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	p.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "key of the host", "-f", key).ok()
+	p.eventually("the agent listens", func() bool { _, err := os.Stat(socket); return err == nil })
+	p.command("env", "SSH_AUTH_SOCK="+socket, "ssh-add", "-q", key).ok()
+	if err := os.Remove(key); err != nil { // the agent alone has it now
+		p.t.Fatal(err)
+	}
+	return socket, key + ".pub"
+}
+
+// want compares what a command prints, without blanks around it.
+func (p *project) want(r result, want string) {
+	p.t.Helper()
+	if got := strings.TrimSpace(r.ok().stdout); got != want {
+		p.t.Errorf("%s prints %q, want %q", r.what, got, want)
+	}
+}
+
+func TestSSH(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "a project") // its id has a backslash, as most have
+	socket, public := p.agent()
+	p.command("env", "SSH_AUTH_SOCK="+socket, "claude-vm-ctl", "start", "--forward-agent", ".").ok()
+	config := p.sshConfig()
+	byID := strings.ReplaceAll(p.id, `\x`, "%") + ".claude-vm"
+	ssh := func(args ...string) result { return p.command("ssh", append([]string{"-F", config}, args...)...) }
+
+	p.want(ssh(byID, "id -un; pwd; exit 0"), "claude\n/work")
+	p.want(ssh("root@claude-vm/"+strings.ReplaceAll(p.dir, " ", "%20"), "id -un"), "root")
+	if r := ssh(byID, "echo out; echo err >&2; exit 7"); r.status != 7 || r.stdout != "out\n" || r.stderr != "err\n" {
+		t.Errorf("ssh: %+v", r)
+	}
+	if r := ssh("claude-vm/nobody", "true"); r.status != 255 || !strings.Contains(r.stderr, "claude-vm-ctl: error: ") {
+		t.Errorf("ssh to no VM: %+v", r)
+	}
+
+	// Files, there and back, by all programs that are ssh's clients.
+	text := strings.Repeat("0123456789\n", 100_000)
+	p.write("here", text)
+	p.command("scp", "-q", "-F", config, "here", byID+":/tmp/there").ok()
+	p.command("scp", "-q", "-F", config, byID+":/tmp/there", "back by scp").ok()
+	p.input("get /tmp/there \"back by sftp\"\n", "sftp", "-q", "-b", "-", "-F", config, byID).ok()
+	p.command("rsync", "-e", "ssh -F "+config, byID+":/tmp/there", "back by rsync").ok()
+	for _, name := range []string{"back by scp", "back by sftp", "back by rsync"} {
+		if p.read(name) != text {
+			t.Errorf("%s is not what was sent", name)
+		}
+	}
+	p.guest("git init -q /tmp/repository && cd /tmp/repository && git -c user.name=x -c user.email=x@y commit -q --allow-empty -m 'from the guest'")
+	p.command("env", "GIT_SSH_COMMAND=ssh -F "+config, "git", "clone", "-q", byID+":/tmp/repository", "clone").ok()
+	p.want(p.command("git", "-C", "clone", "log", "--format=%s"), "from the guest")
+
+	// A terminal, with its size.
+	e := p.terminal("ssh", 101, 31, "ssh -F "+config+" "+byID)
+	e.shows(":/work$")
+	e.keys("stty size; echo $TERM", "Enter")
+	e.shows("31 101\n")
+
+	// The host's agent signs for the guest, also after a restart.
+	sign := "cd /tmp; cat >key.pub; echo text >signed; rm -f signed.sig; ssh-keygen -q -Y sign -n file -f key.pub signed 2>&1; head -n 1 signed.sig"
+	key, err := os.ReadFile(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const signature = "-----BEGIN SSH SIGNATURE-----"
+	p.want(p.input(string(key), "claude-vm-ctl", "shell", ".", "--", "sh", "-c", sign), signature)
+	p.systemctl("restart", p.unit()).ok()
+	p.want(p.input(string(key), "claude-vm-ctl", "shell", ".", "--", "sh", "-c", sign), signature)
+	p.ctl("stop", ".").ok()
+	p.wantGone()
+
+	// It is not there unless it is asked for, and then for that command alone.
+	p.command("env", "SSH_AUTH_SOCK="+socket, "claude-vm-ctl", "start", ".").ok()
+	p.want(p.ctl("shell", ".", "--", "sh", "-c", "echo $SSH_AUTH_SOCK; ls /run/claude-vm"), "")
+	withAgent := func(args ...string) result {
+		return p.input(string(key), "env", append([]string{"SSH_AUTH_SOCK=" + socket}, args...)...)
+	}
+	p.want(withAgent("claude-vm-ctl", "shell", "--forward-agent", ".", "--", "sh", "-c", sign), signature)
+	p.want(withAgent("ssh", "-A", "-F", config, byID, sign), signature)
+	if r := withAgent("ssh", "-F", config, byID, sign); strings.Contains(r.stdout, signature) {
+		t.Error("without -A the guest can use the agent")
+	}
+	p.eventually("the sockets of the commands go", func() bool { return p.guest("ls /run/claude-vm") == "" })
+	if out := p.systemctl("list-units", "--plain", "--no-legend", instance.AgentUnit(p.id)).ok().stdout; out != "" {
+		t.Errorf("it runs unasked: %s", out)
+	}
+}
+
+// answers says whether a port of the host leads to the word that serve gives.
+func answers(port int, word string) bool {
+	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write([]byte(word + "\n")); err != nil {
+		return false
+	}
+	buf := make([]byte, 100)
+	n, _ := c.Read(buf)
+	return string(buf[:n]) == word+"\n"
+}
+
+// serveEcho answers on a port of the guest's loopback with what it is told.
+const serveEcho = `import socketserver
+class Echo(socketserver.StreamRequestHandler):
+	def handle(self):
+		for line in self.rfile: self.wfile.write(line)
+socketserver.ThreadingTCPServer(("127.0.0.1", 7007), Echo).serve_forever()
+`
+
+// background starts a command that runs until it is told to end.
+func (p *project) background(name string, args ...string) *exec.Cmd {
+	p.t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = p.dir
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd
+}
+
+// TestBusy has many at once in one VM, which they leave as they found it.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "busy")
+	p.ctl("start", ".").ok()
+	files := func() int {
+		pid := p.property("MainPID")
+		entries, err := os.ReadDir("/proc/" + pid + "/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	guestProcesses := func() string {
+		return p.root("ps -e --no-headers | wc -l; ls /proc/$(pidof agent)/fd | wc -l").ok().stdout
+	}
+	guestProcesses()
+	filesBefore, before := files(), guestProcesses()
+
+	p.background("claude-vm-ctl", "shell", ".", "--", "python3", "-c", serveEcho)
+	a, b, c := freePort(t), freePort(t), freePort(t)
+	forward := p.background("claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a), fmt.Sprintf("127.0.0.1:%d:7007", b))
+	p.eventually("two ports answer", func() bool { return answers(a, "one") && answers(b, "two") })
+	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).ok()
+	p.eventually("a third one does", func() bool { return answers(c, "three") })
+	unit := instance.PortUnit(p.id, c)
+	again := p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c))
+	if want := fmt.Sprintf("claude-vm-ctl: error: port %d leads into this VM already, by %s\nclaude-vm-ctl: hint: systemctl --user stop %s\n", c, unit, unit); again.status != 1 || again.stderr != want {
+		t.Errorf("a second time: status %d, %s", again.status, again.stderr)
+	}
+	taken := p.ctl("forward", fmt.Sprintf("%d:7007", c))
+	if want := fmt.Sprintf("claude-vm-ctl: error: listen tcp 127.0.0.1:%d: bind: address already in use\nclaude-vm-ctl: hint: ss -ltnp 'sport = :%d'\n", c, c); taken.status != 1 || taken.stderr != want {
+		t.Errorf("a port that is taken: status %d, %s", taken.status, taken.stderr)
+	}
+	if answers(freePort(t), "nobody") {
+		t.Error("a port that leads nowhere answers")
+	}
+
+	var shells []*emulator
+	for i := range 4 {
+		e := p.terminal(fmt.Sprint("shell", i), 80, 24, "claude-vm-ctl shell .")
+		e.shows(":/work$")
+		shells = append(shells, e)
+	}
+	for i, e := range shells {
+		e.keys(fmt.Sprintf("echo $((%d * 1111))", i+1), "Enter")
+	}
+	for i, e := range shells {
+		e.shows(fmt.Sprint((i + 1) * 1111))
+		e.keys("exit 3", "Enter")
+		e.shows("status=3")
+	}
+
+	// Attach and leave in one terminal, again and again.
+	loop := p.terminal("loop", 80, 24, `for i in $(seq 200); do claude-vm-ctl attach . 2>/dev/null || break; done; echo "rounds=$i"`)
+	loop.tmux("set-option", "-g", "status", "off")
+	rounds := 0
+	p.eventually("200 times attached and left", func() bool {
+		for range 20 {
+			loop.keys("C-]", "C-]", "C-]")
+			time.Sleep(10 * time.Millisecond)
+		}
+		rounds++
+		return strings.Contains(loop.screen(), "rounds=")
+	})
+	loop.shows("rounds=200")
+
+	forward.Process.Signal(os.Interrupt)
+	if err := forward.Wait(); err != nil {
+		t.Errorf("forward ends with %v after Ctrl-C", err)
+	}
+	p.systemctl("stop", unit).ok()
+	if answers(a, "gone") || answers(c, "gone") {
+		t.Error("a port answers after its end")
+	}
+	p.command("pkill", "-f", "claude-vm-ctl shell . -- python3")
+	p.eventually("the guest is as before", func() bool { return guestProcesses() == before })
+	p.eventually("so is QEMU", func() bool { return files() == filesBefore })
+
+	// One that was not stopped ends with the VM, and is no failed unit then.
+	p.ctl("forward", "--detach", fmt.Sprintf("%d:7007", c)).ok()
+	p.ctl("stop", ".").ok()
+	p.wantGone()
+	if out := p.systemctl("list-units", "--all", "--plain", "--no-legend", unit).ok().stdout; out != "" {
+		t.Errorf("it is left: %s", out)
+	}
+}
