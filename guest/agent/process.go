@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,6 +51,20 @@ func command(userName string, argv []string, extra map[string]string) (*exec.Cmd
 		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
 	}
 	return cmd, nil
+}
+
+// describedTerminal gives a terminal's name, or, when the guest has no description
+// of it as terminfo(5), that of the one which most others are like.
+func describedTerminal(name string) string {
+	for _, dir := range []string{"/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"} {
+		if name == "" || strings.Contains(name, "/") {
+			break
+		}
+		if _, err := os.Stat(filepath.Join(dir, name[:1], name)); err == nil {
+			return name
+		}
+	}
+	return "xterm-256color"
 }
 
 // process is a running command and the agent's ends of its streams.

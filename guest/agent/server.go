@@ -200,6 +200,9 @@ func (a *agent) runCommand(c *client, s *session, argv []string) {
 	for k, v := range c.env {
 		env[k] = v
 	}
+	if c.size != nil {
+		env["TERM"] = describedTerminal(env["TERM"])
+	}
 	cmd, err := command(c.user, argv, env)
 	if err != nil {
 		c.refuse(err.Error())

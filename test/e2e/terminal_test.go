@@ -18,7 +18,8 @@ type emulator struct {
 func (p *project) terminal(name string, columns, rows int, command string) *emulator {
 	p.t.Helper()
 	e := &emulator{p: p, name: strings.ReplaceAll(p.t.Name(), "/", ".") + name}
-	e.tmux("-f", "/dev/null", "new-session", "-d", "-x", fmt.Sprint(columns), "-y", fmt.Sprint(rows),
+	e.tmux("-f", "/dev/null", "start-server", ";", "set-option", "-g", "history-limit", "200000", ";",
+		"set-option", "-g", "set-clipboard", "on", ";", "new-session", "-d", "-x", fmt.Sprint(columns), "-y", fmt.Sprint(rows),
 		command+`; echo "status=$?"; exec sleep 1000`)
 	p.t.Cleanup(func() {
 		if p.t.Failed() {
