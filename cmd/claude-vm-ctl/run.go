@@ -56,7 +56,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.manager.Ref(ctx, v.unit()); err != nil && u.LoadState == "loaded" {
 		return 0, err
 	}
-	request, err := newRequest(out, r.args)
+	request, err := newRequest(out, "run", r.args)
 	if err != nil {
 		return 0, err
 	}
@@ -174,8 +174,8 @@ func (v *vm) lost(ctx context.Context) error {
 }
 
 // newRequest is what the person's terminal and environment say about a start.
-func newRequest(out *output, args []string) (contract.Request, error) {
-	r := contract.Request{Arguments: args, Terminal: out.terminal(), Environment: map[string]string{}}
+func newRequest(out *output, verb string, args []string) (contract.Request, error) {
+	r := contract.Request{Arguments: args, Terminal: out.terminal(), Environment: map[string]string{}, By: startedBy(out, verb)}
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {
 			return r, fail(exitUsage, "give it in a file of the directory", "argument %d of Claude is not UTF-8: %q", i+1, arg)
@@ -193,6 +193,17 @@ func newRequest(out *output, args []string) (contract.Request, error) {
 		}
 	}
 	return r, nil
+}
+
+// startedBy is who we are, to those who wonder whose VM it is.
+func startedBy(out *output, verb string) string {
+	by := fmt.Sprintf("claude-vm-ctl %s, process %d", verb, os.Getpid())
+	for _, f := range []*os.File{out.stdin, out.stdout, out.stderr} {
+		if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err == nil && term.IsTerminal(int(f.Fd())) {
+			return by + ", on " + strings.TrimPrefix(name, "/dev/")
+		}
+	}
+	return by
 }
 
 // handedIn says which variables of the caller's environment Claude gets: those

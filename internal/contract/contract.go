@@ -78,6 +78,8 @@ type Request struct {
 	// Once is the token of the options of this start, which are drop-ins; the
 	// host's alone.
 	Once string `json:"once,omitempty"`
+	// By is who started it, for people; empty if systemd did. The host's alone.
+	By string `json:"by,omitempty"`
 	// Settings are Claude Code's, a JSON object; without them it has those of
 	// its home.
 	Settings json.RawMessage `json:"settings,omitempty"`
