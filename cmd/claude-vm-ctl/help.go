@@ -21,7 +21,8 @@ the current one; its id, as "claude-vm-ctl id" prints it, works as well.
   attach    show Claude's terminal; press Ctrl-] three times to leave it running
   shell     open a shell in the running VM, or run what follows --     [--root]
   stop      shut the VM down; restart starts it anew
-  status    show the VM's state                                        [--json]
+  list      list the VMs that run           [--all] [--watch] [--json]
+  status    show the VM's state and its newest log lines       [-n 5] [--json]
   logs      show the journal of the VM and its guest                       [-f]
   id        print the id of the directory, the escaped path            [--unit]
   edit      edit the directory's .vm file, its settings            [--defaults]
