@@ -20,7 +20,7 @@ the current one; its id, as "claude-vm-ctl id" prints it, works as well.
   start     start the VM and leave Claude Code running in it
   attach    show Claude's terminal; press Ctrl-] three times to leave it running
   shell     open a shell in the running VM, or run what follows --     [--root]
-  stop      shut the VM down; restart starts it anew
+  stop      shut the VM down; restart starts it anew, kill ends it at once
   list      list the VMs that run           [--all] [--watch] [--json]
   status    show the VM's state and its newest log lines       [-n 5] [--json]
   logs      show the journal of the VM and its guest                       [-f]

@@ -64,7 +64,7 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	verbs := map[string]verb{}
 	for _, v := range []verb{
 		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &attachVerb{}, &shellVerb{},
-		&listVerb{},
+		&killVerb{}, &listVerb{},
 		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v
