@@ -24,7 +24,7 @@ type editVerb struct {
 
 func (e *editVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("edit", "Edit the .vm file of a directory; it is checked before it is saved.")
-	cmd.Arg("dir", "The project's directory, its id, or the name of a .vm file.").Default(".").StringVar(&e.what)
+	directoryArg(cmd, &e.what)
 	cmd.Flag("defaults", "Edit defaults.conf, which is for all VMs.").BoolVar(&e.defaults)
 	return cmd.FullCommand()
 }
@@ -79,13 +79,12 @@ func (e *editVerb) document(s vmfile.Specifiers) (*document, error) {
 	if e.defaults {
 		return openDocument(config, vmfile.Find(dirs, vmfile.DefaultsFile), vmfile.DefaultsFile, "", vmfile.Template("", s))
 	}
-	_, dir, err := find(s.Instances(), e.what)
+	_, dir, err := locate(s.Instances(), e.what)
 	if err != nil {
-		file := vmfile.Find(dirs, e.what+vmfile.Suffix)
-		if file == "" || strings.Contains(e.what, "/") {
-			return nil, err
+		if file := findFile(dirs, e.what); file != "" {
+			return openDocument(config, file, "", "", "")
 		}
-		return openDocument(config, file, "", "", "")
+		return nil, err
 	}
 	for _, v := range vmfile.Load(dirs, s).VMs {
 		if v.WorkDirectory == dir {

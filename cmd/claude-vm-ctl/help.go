@@ -13,15 +13,16 @@ usage: claude-vm-ctl {{.}}{{range .Args}} [{{.Name}}]{{end}}
 const programHelp = `usage: claude-vm-ctl VERB [DIR] [-- ARGUMENTS...]
 
 Run Claude Code in a virtual machine that sees one directory. DIR is by default
-the current one; its id, as "claude-vm-ctl id" prints it, works as well.
+the current one; its id or the name of its .vm file works as well.
 
   run       start the VM, attach to Claude Code, return its exit status;
             what follows -- are Claude's arguments       [--memory=4G ...]
   start     start the VM and leave Claude Code running in it
   attach    show Claude's terminal; press Ctrl-] three times to leave it running
   shell     open a shell in the running VM, or run what follows --     [--root]
-  stop      shut the VM down; restart starts it anew
-  status    show the VM's state                                        [--json]
+  stop      shut the VM down; restart starts it anew, kill ends it at once
+  list      list the VMs that run                    [--all] [--watch] [--json]
+  status    show the VM's state and its newest log lines       [-n 5] [--json]
   logs      show the journal of the VM and its guest                       [-f]
   id        print the id of the directory, the escaped path            [--unit]
   edit      edit the directory's .vm file, its settings            [--defaults]

@@ -41,7 +41,7 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	args := append([]string{"journalctl"}, journalOf(instance.RuntimeUnit(id), instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id))...)
+	args := append([]string{"journalctl"}, journalOfAll(id)...)
 	for flag, value := range map[string]string{"--lines=": l.lines, "--since=": l.since, "--output=": l.format} {
 		if value != "" {
 			args = append(args, flag+value)
@@ -68,6 +68,11 @@ func journalOf(units ...string) []string {
 		args = append(args, "--unit="+u)
 	}
 	return args
+}
+
+// journalOfAll selects those of an instance.
+func journalOfAll(id string) []string {
+	return journalOf(instance.RuntimeUnit(id), instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id))
 }
 
 // lastWords is the last line that a unit's processes have logged since a time;

@@ -63,7 +63,8 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	app.UsageTemplate(usageTemplate)
 	verbs := map[string]verb{}
 	for _, v := range []verb{
-		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &attachVerb{}, &shellVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{},
+		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &killVerb{},
+		&attachVerb{}, &shellVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{}, &listVerb{},
 		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v

@@ -31,7 +31,7 @@ func (r *runVerb) register(app *kingpin.Application) string {
 
 // directoryArg declares the argument that every verb on an instance has.
 func directoryArg(cmd *kingpin.CmdClause, target *string) {
-	cmd.Arg("dir", "The project's directory, or its id.").Default(".").StringVar(target)
+	cmd.Arg("dir", "The project's directory, its id, or the name of its .vm file.").Default(".").StringVar(target)
 }
 
 func (r *runVerb) arguments(args []string) { r.args = args }
@@ -56,7 +56,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.manager.Ref(ctx, v.unit()); err != nil && u.LoadState == "loaded" {
 		return 0, err
 	}
-	request, err := newRequest(out, r.args)
+	request, err := newRequest(out, "run", r.args)
 	if err != nil {
 		return 0, err
 	}
@@ -174,10 +174,10 @@ func (v *vm) lost(ctx context.Context) error {
 }
 
 // newRequest is what the person's terminal and environment say about a start.
-func newRequest(out *output, args []string) (contract.Request, error) {
+func newRequest(out *output, verb string, args []string) (contract.Request, error) {
 	r := contract.Request{
 		Arguments: args, Terminal: out.terminal(), Environment: map[string]string{},
-		AuthSocket: os.Getenv("SSH_AUTH_SOCK"),
+		By: startedBy(out, verb), AuthSocket: os.Getenv("SSH_AUTH_SOCK"),
 	}
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {
@@ -196,6 +196,17 @@ func newRequest(out *output, args []string) (contract.Request, error) {
 		}
 	}
 	return r, nil
+}
+
+// startedBy is who we are, to those who wonder whose VM it is.
+func startedBy(out *output, verb string) string {
+	by := fmt.Sprintf("claude-vm-ctl %s, process %d", verb, os.Getpid())
+	for _, f := range []*os.File{out.stdin, out.stdout, out.stderr} {
+		if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err == nil && term.IsTerminal(int(f.Fd())) {
+			return by + ", on " + strings.TrimPrefix(name, "/dev/")
+		}
+	}
+	return by
 }
 
 // handedIn says which variables of the caller's environment Claude gets: those

@@ -8,6 +8,7 @@ import (
 )
 
 type startVerb struct {
+	name    string
 	dir     string
 	options options
 	args    []string
@@ -17,7 +18,8 @@ func (s *startVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("start", "Start a VM on a directory and leave Claude Code running in it.")
 	directoryArg(cmd, &s.dir)
 	s.options.register(cmd)
-	return cmd.FullCommand()
+	s.name = cmd.FullCommand()
+	return s.name
 }
 
 func (s *startVerb) arguments(args []string) { s.args = args }
@@ -38,7 +40,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	request, err := newRequest(out, s.args)
+	request, err := newRequest(out, s.name, s.args)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +107,7 @@ func (r *restartVerb) run(ctx context.Context, out *output) (int, error) {
 		}
 		out.note("%s", err)
 	}
-	return (&startVerb{dir: r.dir}).run(ctx, out)
+	return (&startVerb{name: "restart", dir: r.dir}).run(ctx, out)
 }
 
 func isNoInstance(err error) bool {

@@ -1,61 +1,55 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
 type statusVerb struct {
-	dir  string
-	json bool
+	dir   string
+	json  bool
+	lines string
 }
 
 func (s *statusVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("status", "Show the state of a VM; exit with 120 if it does not run.")
 	directoryArg(cmd, &s.dir)
+	cmd.Flag("lines", "That many of the newest lines of its journal, by default 5.").Short('n').Default("5").StringVar(&s.lines)
 	cmd.Flag("json", "For scripts.").BoolVar(&s.json)
 	return cmd.FullCommand()
 }
 
-// report is what status knows. Its JSON names are an interface.
-type report struct {
-	ID        string    `json:"id"`
-	Directory string    `json:"directory"`
-	Unit      string    `json:"unit"`
-	State     string    `json:"state"`
-	Status    string    `json:"status,omitempty"`
-	Result    string    `json:"result,omitempty"`
-	Since     time.Time `json:"since,omitzero"`
-	PID       uint32    `json:"pid,omitempty"`
-	Share     string    `json:"share"`
-	Runtime   string    `json:"runtimeDirectory"`
-}
-
 func (s *statusVerb) run(ctx context.Context, out *output) (int, error) {
+	lines, err := strconv.Atoi(s.lines)
+	if err != nil || lines < 0 {
+		return 0, usage(errors.New("--lines needs a number, not " + s.lines))
+	}
 	v, u, err := open(ctx, s.dir)
 	if err != nil {
 		return 0, err
 	}
 	defer v.manager.Close()
-	share, err := v.manager.Unit(ctx, instance.ShareUnit(v.id))
+	r, err := v.report(ctx, u)
 	if err != nil {
 		return 0, err
 	}
-	r := report{
-		ID: v.id, Directory: v.dir, Unit: v.unit(), State: u.ActiveState, Status: oneLine(u.StatusText),
-		Result: u.Result, Since: u.Since, PID: u.MainPID, Share: share.ActiveState,
-		Runtime: v.env.RuntimeDirectory(v.id),
-	}
 	if s.json {
 		err = json.NewEncoder(out.stdout).Encode(r)
-	} else {
-		err = r.print(out)
+	} else if err = r.print(out.stdout); err == nil && lines > 0 {
+		err = v.lastLines(ctx, out, lines)
 	}
 	if err == nil && !u.Running() {
 		return exitNoInstance, nil
@@ -63,12 +57,49 @@ func (s *statusVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, err
 }
 
-func (r report) print(out *output) error {
+// report tells all of an instance whose VM's unit is u.
+func (v *vm) report(ctx context.Context, u manager.Unit) (report, error) {
+	found, err := v.manager.List(ctx, instance.PortUnits)
+	if err != nil {
+		return report{}, err
+	}
+	found = slices.DeleteFunc(found, func(u manager.Unit) bool { return instance.UnitID(u.Name) != v.id })
+	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id)} {
+		other, err := v.manager.Unit(ctx, name)
+		if err != nil {
+			return report{}, err
+		}
+		found = append(found, other)
+	}
+	g := &units{vm: u}
+	for _, u := range found {
+		g.add(v.id, u)
+	}
+	r := newReport(v.env, v.id, g)
+	r.Directory = v.dir
+	for _, u := range []manager.Unit{g.setup, g.share, g.vm} {
+		r.DropIns = append(r.DropIns, u.DropIns...)
+	}
+	if u.Gone() {
+		return r, nil
+	}
+	r.Started = u.Started
+	// Nothing else of the request is to be seen: it may hold an API key.
+	if request, err := instance.ReadRequest(r.Runtime); err == nil {
+		r.StartedBy = cut(oneLine(cmp.Or(request.By, "systemd")), maxBy)
+	}
+	return r, nil
+}
+
+// maxBy bounds, in columns, what a guest that has taken QEMU over can make status show.
+const maxBy = 100
+
+func (r report) print(w io.Writer) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(&b, "%10s: %s\n", label, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%10s: %s\n", label, oneLine(fmt.Sprintf(format, args...)))
 	}
-	line("Directory", "%s", oneLine(r.Directory))
+	line("Directory", "%s", r.Directory)
 	state := r.State
 	if r.State == "failed" {
 		state += " (" + r.Result + ")"
@@ -80,24 +111,46 @@ func (r report) print(out *output) error {
 	if r.Status != "" {
 		line("Status", "%s", r.Status)
 	}
+	if r.FailedUnit != "" {
+		line("Failed", "%s", r.FailedUnit)
+	}
+	if r.StartedBy != "" {
+		line("Started", "%s by %s", r.Started.Format(time.DateTime), r.StartedBy)
+	}
 	line("Share", "%s", r.Share)
 	if r.PID != 0 {
+		line("Guest", "%s", cmp.Or(r.GuestVersion, "its version cannot be told"))
+		line("Memory", "%s", r.memory(" of "))
+		line("CPU", "%s", r.CPU.Round(time.Millisecond))
 		line("QEMU", "process %d", r.PID)
+		line("SSH", "%s", r.SSHHost)
+	}
+	for _, p := range r.Ports {
+		line("Port", "%s", p)
+	}
+	for _, f := range r.Forwards {
+		line("Port", "%s, by %s", f.Ports, f.Unit)
 	}
 	line("Unit", "%s", r.Unit)
-	_, err := fmt.Fprint(out.stdout, b.String())
+	if r.VMFile != "" {
+		line(".vm file", "%s", r.VMFile)
+	}
+	for _, path := range r.DropIns {
+		line("Drop-in", "%s", path)
+	}
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// ago says how long, in the largest fitting unit.
-func ago(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", d/time.Hour)
+// lastLines shows the end of the journal as systemctl status does.
+func (v *vm) lastLines(ctx context.Context, out *output, lines int) error {
+	args := append(journalOfAll(v.id), "--quiet", "--no-pager", "--output=short", "--lines="+strconv.Itoa(lines))
+	text, err := exec.CommandContext(ctx, "journalctl", args...).Output()
+	if err != nil {
+		return fmt.Errorf("journalctl: %w", err)
 	}
-	return fmt.Sprintf("%d days", d/(24*time.Hour))
+	if len(text) > 0 {
+		_, err = fmt.Fprintf(out.stdout, "\n%s", text)
+	}
+	return err
 }

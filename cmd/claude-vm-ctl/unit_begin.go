@@ -100,7 +100,7 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 
 func newBegin(request contract.Request, dir string) (contract.Begin, error) {
 	b := contract.Begin{Version: contract.Version, Request: request, Time: time.Now(), Entropy: make([]byte, 64)}
-	b.Once, b.AuthSocket = "", ""
+	b.Once, b.By, b.AuthSocket = "", "", ""
 	rand.Read(b.Entropy) // never fails
 	var id [16]byte
 	rand.Read(id[:])

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -232,7 +233,17 @@ func takeRequest(env instance.Environment, id, job string) (contract.Request, er
 		fmt.Fprintf(os.Stderr, "the request of the run before: %v\n", err)
 	}
 	if kept != nil {
+		kept.By = restartedBy(kept.By)
 		return *kept, nil
 	}
 	return env.TakeOffer(id)
+}
+
+// restartedBy is who started what systemd starts again: itself, if nobody else.
+func restartedBy(by string) string {
+	const systemd = ", restarted by systemd"
+	if by == "" || strings.HasSuffix(by, systemd) {
+		return by
+	}
+	return by + systemd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // vm is one instance and what is needed to act on it.
@@ -20,8 +22,7 @@ type vm struct {
 	manager *manager.Manager
 }
 
-// open finds the instance that the person means, a directory or an id, and its
-// unit's state.
+// open finds the instance that the person means, and its unit's state.
 func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 	var u manager.Unit
 	env, err := instance.HostEnvironment()
@@ -41,21 +42,67 @@ func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 	return v, u, err
 }
 
-// find resolves what a person calls an instance. A directory that exists comes
-// first; an id never has a slash.
+// find resolves what a person calls an instance: a directory or an id, else the
+// name of a .vm file.
 func find(env instance.Environment, what string) (id, dir string, err error) {
+	id, dir, unknown := locate(env, what)
+	if unknown == nil {
+		return id, dir, nil
+	}
+	s, err := vmfile.Environment()
+	if err != nil {
+		return "", "", err
+	}
+	dirs := vmfile.SearchPath(s)
+	file := findFile(dirs, what)
+	if file == "" || isDirectory(what) {
+		return "", "", unknown
+	}
+	for _, v := range vmfile.Load(dirs, s).VMs {
+		if v.Source[0] != file {
+			continue
+		}
+		id, link, err := env.PathID(v.WorkDirectory)
+		if err == nil && link != "" {
+			err = instance.MakeShort(link, v.WorkDirectory)
+		}
+		return id, v.WorkDirectory, err
+	}
+	return "", "", fail(exitUsage, "claude-vm-ctl edit "+shellQuote(what), "%s does not say which directory it is for", file)
+}
+
+// findFile gives the .vm file of a name, with .vm or without; empty if there is none.
+func findFile(dirs []string, what string) string {
+	if strings.Contains(what, "/") {
+		return ""
+	}
+	return cmp.Or(vmfile.Find(dirs, what+vmfile.Suffix), vmfile.Find(dirs, strings.TrimSuffix(what, vmfile.Suffix)+vmfile.Suffix))
+}
+
+// locate resolves a directory that exists, which comes first, or an id, which
+// never has a slash.
+func locate(env instance.Environment, what string) (id, dir string, err error) {
 	if id, err = env.ID(what); err == nil {
 		dir, err = instance.Resolve(what)
 		return id, dir, err
 	}
-	if errors.Is(err, os.ErrNotExist) && !strings.Contains(what, "/") {
-		if dir, unescaped := instance.Directory(what); unescaped == nil {
-			if _, err := os.Stat(dir); err == nil || isRuntime(env, what) {
-				return what, dir, nil
-			}
+	if isDirectory(what) {
+		return "", "", &failure{status: exitUsage, err: plain(err), hint: "name a project's directory, or its id as 'claude-vm-ctl id' prints it"}
+	}
+	if !strings.Contains(what, "/") {
+		if dir, err := instance.Directory(what); err == nil && (isDirectory(dir) || isRuntime(env, what)) {
+			return what, dir, nil
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("no directory, id or .vm file has the name %s", what)
 		}
 	}
-	return "", "", &failure{status: exitUsage, err: plain(err), hint: "name a project's directory, or its id as 'claude-vm-ctl id' prints it"}
+	return "", "", &failure{status: exitUsage, err: plain(err), hint: "claude-vm-ctl list --all"}
+}
+
+func isDirectory(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func isRuntime(env instance.Environment, id string) bool {

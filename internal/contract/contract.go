@@ -83,6 +83,8 @@ type Request struct {
 	Once string `json:"once,omitempty"`
 	// AuthSocket is $SSH_AUTH_SOCK of whoever asked; the host's alone.
 	AuthSocket string `json:"authSocket,omitempty"`
+	// By is who started it, for people; empty if systemd did. The host's alone.
+	By string `json:"by,omitempty"`
 	// Settings are Claude Code's, a JSON object; without them it has those of
 	// its home.
 	Settings json.RawMessage `json:"settings,omitempty"`

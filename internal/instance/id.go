@@ -73,7 +73,9 @@ func RuntimeUnit(id string) string { return "claude-vm-runtime@" + id + ".servic
 func AgentUnit(id string) string { return "claude-vm-ssh-agent@" + id + ".service" }
 
 // PortUnit leads a port of the host into the VM; it is transient.
-func PortUnit(id string, port int) string { return fmt.Sprintf("claude-vm-port-%d@%s.service", port, id) }
+func PortUnit(id string, port int) string {
+	return fmt.Sprintf("claude-vm-port-%d@%s.service", port, id)
+}
 
 // Slice has all units.
 const Slice = `app-claude\x2dvm.slice`

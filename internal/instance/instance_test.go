@@ -220,3 +220,14 @@ func TestKeptRequest(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+func TestUnitID(t *testing.T) {
+	for name, want := range map[string]string{
+		Unit("a-b"): "a-b", ShareUnit(`a\x40b`): `a\x40b`, "claude-vm-port-80@a.service": "a",
+		"claude-vm@.service": "", "claude-vmx@a.service": "", "claude-vm@a.timer": "", "other.service": "",
+	} {
+		if got := UnitID(name); got != want {
+			t.Errorf("UnitID(%s) = %q, want %q", name, got, want)
+		}
+	}
+}

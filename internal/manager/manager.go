@@ -30,15 +30,23 @@ type Manager struct {
 // Unit is the state of one unit at one time.
 type Unit struct {
 	Name        string
+	Description string
 	LoadState   string // loaded, not-found, masked, …
 	ActiveState string // active, activating, deactivating, inactive, failed
 	Result      string // success, exit-code, timeout, oom-kill, …
 	StatusText  string
 	Fragment    string // path of the unit file
+	Source      string // SourcePath=, what the unit was made from
 	DropIns     []string
 	Stale       bool // one of these files has changed since it was read
 	MainPID     uint32
 	Since       time.Time // of the present ActiveState
+	Started     time.Time // the last time
+	// Of all its processes; zero if unknown, and the limit if there is none.
+	Memory, MemoryMax uint64 // in bytes
+	CPU               time.Duration
+
+	path dbus.ObjectPath
 }
 
 // Running says whether the unit is up or on its way.
@@ -144,21 +152,8 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	if err != nil {
 		return Unit{}, err
 	}
-	text := func(key string) string { s, _ := p[key].(string); return s }
-	u := Unit{
-		Name:        name,
-		LoadState:   text("LoadState"),
-		ActiveState: text("ActiveState"),
-		Result:      text("Result"),
-		StatusText:  text("StatusText"),
-		Fragment:    text("FragmentPath"),
-	}
-	u.DropIns, _ = p["DropInPaths"].([]string)
-	u.Stale, _ = p["NeedDaemonReload"].(bool)
-	u.MainPID, _ = p["MainPID"].(uint32)
-	if t, _ := p["StateChangeTimestamp"].(uint64); t > 0 {
-		u.Since = time.UnixMicro(int64(t))
-	}
+	u := Unit{Name: name}
+	u.set(p)
 	return u, nil
 }
 
@@ -240,18 +235,18 @@ func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) e
 		if see(u) {
 			return nil
 		}
-		if err := next(ctx, name, changes, failed); err != nil {
+		if err := next(ctx, func(n string) bool { return n == name }, changes, failed); err != nil {
 			return err
 		}
 	}
 }
 
-// next waits for a change of the named unit.
-func next(ctx context.Context, name string, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
+// next waits for a change of a unit that match is true of.
+func next(ctx context.Context, match func(name string) bool, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
 	for {
 		select {
 		case c := <-changes:
-			if c.UnitName == name {
+			if match(c.UnitName) {
 				return nil
 			}
 		case <-failed:

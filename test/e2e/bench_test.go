@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -95,6 +98,47 @@ func (p *project) activation(unit string) float64 {
 		p.t.Fatal(err)
 	}
 	return (to - from) / 1000
+}
+
+// fakes is how many instances BenchmarkList makes up.
+const fakes = 50
+
+// BenchmarkList is list of fifty units like those of VMs, against systemctl asking
+// the user manager for less, and for all that it knows of them.
+func BenchmarkList(b *testing.B) {
+	p := bench(b)
+	var names []string
+	for i := range fakes {
+		name := instance.Unit(fmt.Sprintf("%s-%d", p.id, i))
+		path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", name) // before the template
+		writeFile(path, fmt.Sprintf("[Service]\nType=exec\nExecStart=sleep infinity\nEnvironment=MEMORY=1024M NETWORK=hostfwd=tcp:127.0.0.1:%d-:80\n", 3000+i))
+		b.Cleanup(func() { os.Remove(path) })
+		names = append(names, name)
+	}
+	p.systemctl("daemon-reload").ok()
+	p.systemctl(append([]string{"start"}, names...)...).ok()
+	b.Cleanup(func() {
+		exec.Command("systemctl", append([]string{"--user", "stop"}, names...)...).Run()
+		exec.Command("systemctl", "--user", "daemon-reload").Run()
+	})
+	var list, listUnits, show time.Duration
+	measure := func(total *time.Duration, command string, args ...string) string {
+		began := time.Now()
+		out := p.command(command, args...).ok().stdout
+		*total += time.Since(began)
+		return out
+	}
+	for b.Loop() {
+		out := measure(&list, "claude-vm-ctl", "list")
+		if got := strings.Count(out, "/BenchmarkList/bench/"); got != fakes {
+			b.Fatalf("list has %d of %d:\n%s", got, fakes, out)
+		}
+		measure(&listUnits, "systemctl", "--user", "list-units", "claude-vm@*")
+		measure(&show, "systemctl", append([]string{"--user", "show"}, names...)...)
+	}
+	b.ReportMetric(float64(list.Microseconds())/1000/float64(b.N), "list-ms")
+	b.ReportMetric(list.Seconds()/listUnits.Seconds(), "times-list-units")
+	b.ReportMetric(list.Seconds()/show.Seconds(), "times-show")
 }
 
 // BenchmarkShell is a command in a running VM, against systemctl asking for the

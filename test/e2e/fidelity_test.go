@@ -42,7 +42,7 @@ func TestTerminal(t *testing.T) {
 	// Every byte that is typed: keys with modifiers, mouse, focus and paste marks are
 	// escape sequences like these.
 	const typed = "\x1b[13;2u\x1b[<0;10;5M\x1b[I\x1b[O\x1b[200~a\tb\x1b[201~\x1bOP\x7f"
-	run(fmt.Sprintf("clear; stty raw -echo; head -c %d >/work/typed; stty sane; echo got=it", len(typed)))
+	run(fmt.Sprintf("clear; stty raw -echo; head -c %d >/work/typed; stty sane; echo got'='it", len(typed)))
 	time.Sleep(time.Second) // until stty has run; it says nothing
 	e.keys("-l", typed)
 	e.shows("got=it")
@@ -56,7 +56,7 @@ func TestTerminal(t *testing.T) {
 	if err := os.WriteFile(file, []byte(paste), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(fmt.Sprintf("clear; stty raw -echo; head -c %d | sha256sum >/work/pasted; stty sane; echo pasted=it", len(paste)))
+	run(fmt.Sprintf("clear; stty raw -echo; head -c %d | sha256sum >/work/pasted; stty sane; echo pasted'='it", len(paste)))
 	time.Sleep(time.Second)
 	e.tmux("load-buffer", file)
 	e.tmux("paste-buffer", "-r")
@@ -66,7 +66,7 @@ func TestTerminal(t *testing.T) {
 	}
 
 	// Much output, to a terminal and to a slow reader.
-	run("clear; seq 100000; echo counted=it")
+	run("clear; seq 100000; echo counted'='it")
 	e.shows("counted=it")
 	lines := strings.Fields(e.tmux("capture-pane", "-p", "-S", "-", "-E", "-"))
 	count := 0

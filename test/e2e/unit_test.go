@@ -31,6 +31,9 @@ func TestSystemctl(t *testing.T) {
 	if got := p.property("StatusText"); got != "Claude Code is running" {
 		t.Errorf("StatusText=%s", got)
 	}
+	if got := p.ctl("status", "--json", ".").ok().stdout; !strings.Contains(got, `"startedBy":"systemd"`) {
+		t.Errorf("status --json: %s", got)
+	}
 	p.guestCannotShout()
 	p.systemctl("stop", p.unit()).ok()
 	if got := p.property("ActiveState"); got != "inactive" {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"golang.org/x/sys/unix"
+)
+
+type killVerb struct {
+	dir, signal string
+	given       bool // the signal, which may be a shell's unset variable
+}
+
+func (k *killVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("kill", "End a VM at once, without asking its guest, and wait until it is gone.")
+	directoryArg(cmd, &k.dir)
+	cmd.Flag("signal", "Send QEMU this signal and do no more.").Short('s').PlaceHolder("SIGNAL").IsSetByUser(&k.given).StringVar(&k.signal)
+	return cmd.FullCommand()
+}
+
+func (k *killVerb) run(ctx context.Context, out *output) (int, error) {
+	signal := unix.SIGKILL
+	if k.given {
+		var err error
+		if signal, err = parseSignal(k.signal); err != nil {
+			return 0, err
+		}
+	}
+	v, u, err := open(ctx, k.dir)
+	if err != nil {
+		return 0, err
+	}
+	defer v.manager.Close()
+	if u.Gone() {
+		return 0, v.notRunning()
+	}
+	err = v.manager.Kill(ctx, v.unit(), signal)
+	switch {
+	case !k.given:
+		return 0, v.finish(ctx, err)
+	case errors.Is(err, manager.ErrNoProcess):
+		return 0, v.notRunning()
+	}
+	return 0, err
+}
+
+// parseSignal reads a signal as kill(1) does.
+func parseSignal(text string) (unix.Signal, error) {
+	name := strings.ToUpper(text)
+	if signal := unix.SignalNum("SIG" + strings.TrimPrefix(name, "SIG")); signal != 0 {
+		return signal, nil
+	}
+	const last = 64
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= last {
+		return unix.Signal(n), nil
+	}
+	return 0, fail(exitUsage, "kill -l", "unknown signal %s", text)
+}
+
+// finish leaves nothing of an instance whose QEMU was killed, or did not run yet,
+// also no failure.
+func (v *vm) finish(ctx context.Context, killed error) error {
+	if killed != nil && !errors.Is(killed, manager.ErrNoProcess) {
+		return killed
+	}
+	// This takes back a start, and a restart that the end is a reason for. There is
+	// no guest any more that would be asked.
+	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
+		return err
+	}
+	if _, err := v.awaitGone(ctx); err != nil {
+		return err
+	}
+	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
+		if err := v.manager.ResetFailed(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

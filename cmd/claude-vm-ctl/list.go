@@ -1,0 +1,229 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"golang.org/x/term"
+)
+
+type listVerb struct{ all, json, watch bool }
+
+func (l *listVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("list", "List the VMs that run or have failed.")
+	cmd.Flag("all", "Also those that have a .vm file and do not run.").Short('a').BoolVar(&l.all)
+	cmd.Flag("watch", "Go on, until Ctrl-C, with what changes.").Short('w').BoolVar(&l.watch)
+	cmd.Flag("json", "For scripts: an array in a line, with --watch one after the other.").BoolVar(&l.json)
+	return cmd.FullCommand()
+}
+
+func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
+	if l.watch && !l.json && !term.IsTerminal(int(out.stdout.Fd())) {
+		return 0, fail(exitUsage, "claude-vm-ctl list --watch --json", "--watch draws on a terminal, and this is none")
+	}
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, noManager(err)
+	}
+	m, err := manager.Dial(ctx)
+	if err != nil {
+		return 0, noManager(err)
+	}
+	defer m.Close()
+	if l.watch {
+		return 0, l.follow(ctx, out, m, env)
+	}
+	reports, err := l.reports(ctx, m, env)
+	if err != nil {
+		return 0, err
+	}
+	if l.json {
+		return 0, json.NewEncoder(out.stdout).Encode(reports)
+	}
+	if len(reports) == 0 {
+		out.note("%s", l.nothing())
+		return 0, nil
+	}
+	width, _, _ := term.GetSize(int(out.stdout.Fd()))
+	_, err = fmt.Fprintln(out.stdout, strings.Join(table(rows(reports, env.Home), width), "\n"))
+	return 0, err
+}
+
+func (l *listVerb) nothing() string {
+	if l.all {
+		return "no VM runs, and there are no .vm files"
+	}
+	return "no VM runs; those with .vm files: claude-vm-ctl list --all"
+}
+
+// reports tells of each instance, sorted by directory.
+func (l *listVerb) reports(ctx context.Context, m *manager.Manager, env instance.Environment) ([]report, error) {
+	found, err := m.List(ctx, instance.Patterns()...)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*units{}
+	for _, u := range found {
+		id := instance.UnitID(u.Name)
+		if all[id] == nil {
+			all[id] = &units{}
+		}
+		all[id].add(id, u)
+	}
+	var loaded []*manager.Unit
+	for id, g := range all {
+		u := g.telling()
+		if u.ActiveState == "" || u.ActiveState == "inactive" {
+			delete(all, id)
+			continue
+		}
+		loaded = append(loaded, u)
+	}
+	if err := m.Fill(ctx, loaded); err != nil {
+		return nil, err
+	}
+	reports := []report{} // none is an array, too
+	for id, g := range all {
+		reports = append(reports, newReport(env, id, g))
+	}
+	if l.all {
+		if reports, err = addConfigured(reports, env); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(reports, func(a, b report) int { return cmp.Compare(a.Directory, b.Directory) })
+	return reports, nil
+}
+
+// addConfigured adds the VMs of .vm files that do not run.
+func addConfigured(reports []report, env instance.Environment) ([]report, error) {
+	s, err := vmfile.Environment()
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]*report{}
+	for i, r := range reports {
+		known[r.Directory] = &reports[i]
+	}
+	var configured []report
+	for _, v := range vmfile.Load(vmfile.SearchPath(s), s).VMs {
+		if r := known[v.WorkDirectory]; r != nil {
+			r.VMFile = cmp.Or(r.VMFile, v.Source[0]) // the unit may be gone that knows it
+			continue
+		}
+		id, _, err := s.Instances().PathID(v.WorkDirectory)
+		if err != nil { // no instance
+			continue
+		}
+		r := newReport(env, id, &units{})
+		r.Directory, r.Status, r.VMFile = v.WorkDirectory, oneLine(v.Refusal), v.Source[0]
+		known[v.WorkDirectory] = &r
+		configured = append(configured, r)
+	}
+	return append(reports, configured...), nil
+}
+
+// rows is the table, with its head.
+func rows(reports []report, home string) [][]string {
+	rows := [][]string{{"DIRECTORY", "STATE", "UPTIME", "MEMORY", "CPU", "PORTS", "STATUS"}}
+	for _, r := range reports {
+		uptime, memory, cpu := "", "", ""
+		if r.PID != 0 {
+			uptime = ago(time.Since(r.Since))
+			memory = r.memory("/")
+			cpu = ago(r.CPU)
+		}
+		var ports []string
+		for _, p := range r.Ports {
+			ports = append(ports, p.String())
+		}
+		for _, f := range r.Forwards {
+			ports = append(ports, f.Ports)
+		}
+		status := r.Status
+		if status == "" && r.State == "failed" {
+			status = "result " + r.Result
+		}
+		row := []string{oneLine(tilde(r.Directory, home)), r.State, uptime, memory, cpu, strings.Join(ports, " "), status}
+		for i := range row {
+			row[i] = cmp.Or(row[i], "-")
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// tilde shortens a path in the home directory as a shell would expand it.
+func tilde(path, home string) string {
+	if rest, found := strings.CutPrefix(path, strings.TrimSuffix(home, "/")+"/"); found && home != "/" {
+		return "~/" + rest
+	}
+	return path
+}
+
+// Times of --watch: without a change, and between two that come together.
+const (
+	watchInterval = 2 * time.Second
+	watchPause    = 100 * time.Millisecond
+)
+
+// follow lists until ctx is done.
+func (l *listVerb) follow(ctx context.Context, out *output, m *manager.Manager, env instance.Environment) error {
+	changes, err := m.Changes(ctx, func(name string) bool { return instance.UnitID(name) != "" })
+	if err != nil {
+		return err
+	}
+	if !l.json { // another screen, without a cursor
+		io.WriteString(out.stdout, "\x1b[?1049h\x1b[?25l")
+		defer io.WriteString(out.stdout, "\x1b[?25h\x1b[?1049l")
+	}
+	for {
+		reports, err := l.reports(ctx, m, env)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			err = l.draw(out, env, reports)
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-changes:
+			select {
+			case <-time.After(watchPause):
+			case <-ctx.Done():
+			}
+		case <-time.After(watchInterval):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// draw shows one state of --watch.
+func (l *listVerb) draw(out *output, env instance.Environment, reports []report) error {
+	if l.json {
+		return json.NewEncoder(out.stdout).Encode(reports)
+	}
+	width, height, err := term.GetSize(int(out.stdout.Fd()))
+	if err != nil {
+		return err
+	}
+	lines := []string{cut(l.nothing(), width)}
+	if len(reports) > 0 {
+		lines = table(rows(reports, env.Home), width)
+	}
+	lines = lines[:min(len(lines), max(height-1, 1))]
+	_, err = io.WriteString(out.stdout, "\x1b[H"+strings.Join(lines, "\x1b[K\n")+"\x1b[K\n\x1b[J")
+	return err
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+// report is what list and status tell of an instance. Its JSON names are an
+// interface. What is unknown is left out.
+type report struct {
+	ID         string    `json:"id"`
+	Directory  string    `json:"directory"`
+	Unit       string    `json:"unit"`
+	State      string    `json:"state"`
+	Status     string    `json:"status,omitempty"`
+	Result     string    `json:"result,omitempty"`
+	FailedUnit string    `json:"failedUnit,omitempty"` // if not Unit has failed, but one that it needs
+	Since      time.Time `json:"since,omitzero"`
+	PID        uint32    `json:"pid,omitempty"`
+	Share      string    `json:"share"`
+	Runtime    string    `json:"runtimeDirectory"`
+	VMFile     string    `json:"vmFile,omitempty"`
+
+	GuestVersion string        `json:"guestVersion,omitempty"`
+	Memory       uint64        `json:"memoryCurrent,omitempty"` // in bytes
+	MemoryLimit  uint64        `json:"memoryLimit,omitempty"`
+	CPU          time.Duration `json:"cpuUsageNSec,omitempty"`
+	Ports        []port        `json:"ports"`
+	Forwards     []forward     `json:"forwards"`
+	SSHHost      string        `json:"sshHost"` // with what ssh-config prints
+
+	// Of status alone.
+	Started   time.Time `json:"started,omitzero"`
+	StartedBy string    `json:"startedBy,omitempty"`
+	DropIns   []string  `json:"dropIns,omitempty"`
+}
+
+// port is one that was published at the start.
+type port struct {
+	Protocol string `json:"protocol"`
+	Address  string `json:"address"`
+	Host     int    `json:"host"`
+	Guest    int    `json:"guest"`
+}
+
+// String is PublishPort= without what is the default.
+func (p port) String() string {
+	text := strconv.Itoa(p.Host)
+	if p.Guest != p.Host {
+		text += fmt.Sprint(":", p.Guest)
+	}
+	if p.Address != "127.0.0.1" {
+		text = p.Address + ":" + text
+	}
+	if p.Protocol != "tcp" {
+		text += "/" + p.Protocol
+	}
+	return text
+}
+
+// forward is a unit that leads ports into the running VM.
+type forward struct {
+	Unit  string `json:"unit"`
+	Ports string `json:"ports"`
+}
+
+func newForward(u manager.Unit) forward {
+	template, _, _ := strings.Cut(u.Name, "@")
+	f := forward{Unit: u.Name, Ports: strings.TrimPrefix(template, "claude-vm-port-")}
+	if text, found := strings.CutPrefix(u.Description, "Ports "); found {
+		if ports, _, found := strings.Cut(text, " of the Claude VM on "); found {
+			f.Ports = oneLine(ports)
+		}
+	}
+	return f
+}
+
+// units are those of one instance at one time.
+type units struct {
+	vm, share, setup manager.Unit
+	ports            []manager.Unit
+}
+
+func (g *units) add(id string, u manager.Unit) {
+	switch u.Name {
+	case instance.Unit(id):
+		g.vm = u
+	case instance.ShareUnit(id):
+		g.share = u
+	case instance.SetupUnit(id):
+		g.setup = u
+	default:
+		if u.Running() {
+			g.ports = append(g.ports, u)
+		}
+	}
+}
+
+// telling is the unit that says how the instance is. The VM's own knows nothing
+// of a start that did not come so far.
+func (g *units) telling() *manager.Unit {
+	for _, u := range []*manager.Unit{&g.setup, &g.share} {
+		if u.ActiveState == "failed" && (g.vm.ActiveState == "inactive" || g.vm.ActiveState == "") {
+			return u
+		}
+	}
+	return &g.vm
+}
+
+func newReport(env instance.Environment, id string, g *units) report {
+	u := g.telling()
+	r := report{
+		ID: id, Directory: id, Unit: instance.Unit(id), State: cmp.Or(u.ActiveState, "inactive"), Status: oneLine(u.StatusText),
+		Result: u.Result, Since: u.Since, PID: g.vm.MainPID, Share: cmp.Or(g.share.ActiveState, "inactive"),
+		Runtime: env.RuntimeDirectory(id), CPU: g.vm.CPU, Ports: []port{}, Forwards: []forward{}, SSHHost: sshHost(id),
+	}
+	if dir, err := instance.Directory(id); err == nil {
+		r.Directory = dir
+	}
+	if u != &g.vm {
+		r.FailedUnit = u.Name
+	}
+	for _, source := range []string{g.setup.Source, g.vm.Source} {
+		if filepath.Ext(source) == vmfile.Suffix { // else it is of all VMs
+			r.VMFile = source
+		}
+	}
+	for _, p := range g.ports {
+		r.Forwards = append(r.Forwards, newForward(p))
+	}
+	if r.PID != 0 {
+		r.readProcess(g.vm)
+	}
+	return r
+}
+
+// readProcess asks QEMU itself: the unit's settings may have changed since, and
+// its EnvironmentFile= is known to no one else.
+func (r *report) readProcess(u manager.Unit) {
+	proc := fmt.Sprintf("/proc/%d/", u.MainPID)
+	text, _ := os.ReadFile(proc + "environ")
+	for entry := range strings.SplitSeq(string(text), "\x00") {
+		switch name, value, _ := strings.Cut(entry, "="); name {
+		case "GUEST_VERSION":
+			r.GuestVersion = oneLine(value)
+		case "MEMORY":
+			r.MemoryLimit = qemuSize(value)
+		case "NETWORK":
+			for _, p := range model.PublishedPorts(value) {
+				r.Ports = append(r.Ports, port(p))
+			}
+		}
+	}
+	r.MemoryLimit = cmp.Or(u.MemoryMax, r.MemoryLimit)
+	if r.Memory = u.Memory; r.Memory == 0 { // no memory controller: QEMU's alone
+		var size, resident uint64
+		text, _ := os.ReadFile(proc + "statm")
+		fmt.Sscan(string(text), &size, &resident)
+		r.Memory = resident * uint64(os.Getpagesize())
+	}
+}
+
+// memory shows what is used and, after a sign, the limit if that is known.
+func (r report) memory(of string) string {
+	if r.MemoryLimit == 0 {
+		return size(r.Memory)
+	}
+	return size(r.Memory) + of + size(r.MemoryLimit)
+}
+
+// qemuSize reads a size as of QEMU's command line; 0 if it is none.
+func qemuSize(text string) uint64 {
+	var n uint64
+	var unit rune
+	fmt.Sscanf(text, "%d%c", &n, &unit)
+	shift := strings.IndexRune("BKMGT", unit)
+	if shift < 0 {
+		return 0
+	}
+	return n << (10 * shift)
+}
+
+// size shows bytes as systemctl does.
+func size(n uint64) string {
+	value, unit := float64(n)/(1<<20), "M"
+	if n >= 1<<30 {
+		value, unit = value/1024, "G"
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(value, 'f', 1, 64), ".0") + unit
+}
+
+// ago says how long, in the largest fitting unit.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+)
+
+// TestReport: the unit that has failed tells, unless the VM runs.
+func TestReport(t *testing.T) {
+	env := instance.Environment{Home: "/home/me", RuntimeDir: "/run/user/1"}
+	const id = `home-me-a\x1bb`
+	setup := manager.Unit{Name: instance.SetupUnit(id), ActiveState: "failed", Result: "exit-code", StatusText: "no\n\x1b[31mway", Source: "/etc/a.vm"}
+	g := &units{}
+	g.add(id, setup)
+	g.add(id, manager.Unit{Name: "claude-vm-port-80@" + id + ".service", ActiveState: "active", Description: "Ports 80:8080 and 81 of the Claude VM on /home/me/x"})
+	g.add(id, manager.Unit{Name: "claude-vm-port-22@" + id + ".service", ActiveState: "active"})
+	g.add(id, manager.Unit{Name: "claude-vm-port-23@" + id + ".service", ActiveState: "failed"})
+	want := report{
+		ID: id, Directory: "/home/me/a\x1bb", Unit: "claude-vm@" + id + ".service", State: "failed", Status: "no  [31mway",
+		Result: "exit-code", FailedUnit: setup.Name, Share: "inactive", Runtime: "/run/user/1/claude-vm/" + id, VMFile: "/etc/a.vm",
+		SSHHost: "home-me-a%1bb.claude-vm", Ports: []port{}, Forwards: []forward{
+			{"claude-vm-port-80@" + id + ".service", "80:8080 and 81"}, {"claude-vm-port-22@" + id + ".service", "22"},
+		},
+	}
+	if diff := cmp.Diff(want, newReport(env, id, g)); diff != "" {
+		t.Errorf("newReport() mismatch (-want +got):\n%s", diff)
+	}
+	lines := table(rows([]report{want}, env.Home), 0)
+	if got := strings.Fields(lines[1]); got[0] != "~/a" || got[1] != "b" || got[2] != "failed" {
+		t.Errorf("the row is %q", lines[1])
+	}
+	g.add(id, manager.Unit{Name: instance.Unit(id), ActiveState: "activating"})
+	if got := newReport(env, id, g); got.State != "activating" || got.FailedUnit != "" {
+		t.Errorf("of a VM that starts: %+v", got)
+	}
+}
+
+// TestBeginTellsNoHost: what is the host's alone stays there.
+func TestBeginTellsNoHost(t *testing.T) {
+	b, err := newBegin(contract.Request{By: "somebody", Once: "token"}, "/d")
+	if err != nil || b.By != "" || b.Once != "" {
+		t.Errorf("newBegin() = %+v, %v", b.Request, err)
+	}
+}
+
+// TestTable: columns are those of a terminal, and so is the width.
+func TestTable(t *testing.T) {
+	rows := [][]string{{"A", "B", "C"}, {"日本", "x", "long text"}, {"e\u0301", "yy", "日本日本日本"}}
+	want := []string{"A     B   C", "日本  x   long text", "e\u0301     yy  日本日本日本"}
+	if diff := cmp.Diff(want, table(rows, 0)); diff != "" {
+		t.Errorf("table() mismatch (-want +got):\n%s", diff)
+	}
+	want = []string{"A     B   C", "日本  x   long…", "e\u0301     yy  日本…"}
+	if diff := cmp.Diff(want, table(rows, 15)); diff != "" {
+		t.Errorf("table() of 15 columns mismatch (-want +got):\n%s", diff)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{size(0), "0M"}, {size(512 << 20), "512M"}, {size(1<<30 - 1), "1024M"}, {size(1 << 30), "1G"}, {size(3 << 29), "1.5G"},
+		{size(qemuSize("4096M")), "4G"}, {size(qemuSize("1G")), "1G"}, {size(qemuSize("4096")), "0M"}, {size(qemuSize("")), "0M"},
+		{ago(59 * time.Second), "59 s"}, {ago(3 * time.Minute), "3 min"}, {ago(49 * time.Hour), "2 days"},
+		{port{"tcp", "127.0.0.1", 3000, 3000}.String(), "3000"}, {port{"udp", "0.0.0.0", 53, 5353}.String(), "0.0.0.0:53:5353/udp"},
+		{tilde("/home/me/a", "/home/me"), "~/a"}, {tilde("/home/meander", "/home/me"), "/home/meander"}, {tilde("/a", "/"), "/a"},
+		{restartedBy("run"), "run, restarted by systemd"}, {restartedBy(restartedBy("run")), restartedBy("run")}, {restartedBy(""), ""},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/clipperhouse/displaywidth"
+)
+
+// table aligns the columns of rows. Lines are at most width columns of a terminal
+// wide, unless that is 0.
+func table(rows [][]string, width int) []string {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], displaywidth.String(cell))
+		}
+	}
+	var lines []string
+	for _, row := range rows {
+		var b strings.Builder
+		for i, cell := range row {
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-displaywidth.String(cell)+2))
+			}
+		}
+		lines = append(lines, cut(b.String(), width))
+	}
+	return lines
+}
+
+// cut shortens text to a width in columns, if there is one.
+func cut(text string, width int) string {
+	if width <= 0 {
+		return text
+	}
+	return displaywidth.TruncateString(text, width, "…")
+}

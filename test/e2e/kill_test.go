@@ -1,0 +1,56 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestKill: the end is sudden, whole and without a trace, whatever Restart= says.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "kill")
+	if r := p.ctl("kill"); r.status != 120 || r.stderr != "claude-vm-ctl: error: no VM runs on "+p.dir+"\nclaude-vm-ctl: hint: claude-vm-ctl run\n" {
+		t.Errorf("kill of nothing: %d, %s", r.status, r.stderr)
+	}
+	p.vmFile("[Service]\nRestart=on-failure\nRestartSec=0\n")
+	p.start()
+
+	t.Log("by a signal: it does what it does, here a restart")
+	before := p.property("MainPID")
+	p.ctl("kill", "--signal=SIGKILL").ok()
+	p.eventually("systemd restarts it", func() bool { return p.property("MainPID") != before && p.property("MainPID") != "0" })
+
+	t.Log("while it starts")
+	p.ctl("kill").ok()
+	p.stayDead()
+
+	t.Log("while it hangs, and is told to stop")
+	p.start()
+	p.ctl("kill", "-s", "stop").ok()
+	p.systemctl("stop", "--no-block", p.unit()).ok()
+	p.eventually("the stop begins", func() bool { return p.property("ActiveState") == "deactivating" })
+	p.ctl("kill").ok()
+	p.stayDead()
+	if r := p.ctl("kill", "-s", "TERM"); r.status != 120 {
+		t.Errorf("a signal to nothing: %d, %s", r.status, r.stderr)
+	}
+}
+
+// stayDead checks, at once, that nothing of the instance is left or to come.
+func (p *project) stayDead() {
+	p.t.Helper()
+	for name, want := range map[string]string{"ActiveState": "inactive", "Result": "success", "Job": ""} {
+		if got := p.property(name); got != want {
+			p.t.Errorf("after kill %s=%s", name, got)
+		}
+	}
+	if out := p.systemctl("list-units", "--all", "--plain", "--no-legend", "--state=failed", "claude-vm*@"+strings.ReplaceAll(p.id, `\`, `\\`)+".service").stdout; out != "" {
+		p.t.Errorf("after kill:\n%s", out)
+	}
+	if journal := p.journal(); strings.Contains(journal, "power button pressed") {
+		p.t.Error("kill asks the guest")
+	}
+	p.wantGone()
+}
