@@ -35,13 +35,15 @@ func (u *unitVerb) run(ctx context.Context, out *output) (int, error) {
 		args int // -1: any
 		run  func(context.Context, []string) (int, error)
 	}{
-		"setup":     {1, unitSetup},
-		"teardown":  {1, unitTeardown},
-		"share":     {-1, unitShare},
-		"begin":     {1, unitBegin},
-		"ssh-agent": {1, unitSSHAgent},
-		"power-off": {0, unitPowerOff},
-		"result":    {0, unitResult},
+		"setup":      {1, unitSetup},
+		"teardown":   {1, unitTeardown},
+		"share":      {-1, unitShare},
+		"end-share":  {0, unitEndShare},
+		"share-lost": {1, unitShareLost},
+		"begin":      {1, unitBegin},
+		"ssh-agent":  {1, unitSSHAgent},
+		"power-off":  {0, unitPowerOff},
+		"result":     {0, unitResult},
 	}
 	step, ok := steps[u.step]
 	if !ok || step.args >= 0 && len(u.args) != step.args {
@@ -151,14 +153,13 @@ func readStatus() contract.Status {
 // systemd has found a failure already, that is the one to keep.
 func unitResult(context.Context, []string) (int, error) {
 	status := readStatus()
-	_, shareErr := os.Stat(contract.ShareMark)
-	awaitShare()
 	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
 		if text := explainResult(result, status); text != "" {
 			notify("STATUS=" + text)
 		}
 		return 0, nil
 	}
+	_, shareErr := os.Stat(contract.ShareMark)
 	switch {
 	case status.Exit != nil && *status.Exit != 0:
 		notify(fmt.Sprintf("STATUS=Claude Code exited with status %d", *status.Exit))

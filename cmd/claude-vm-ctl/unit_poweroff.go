@@ -60,20 +60,19 @@ func shareLives(unknown bool) bool {
 	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
 }
 
-// shareTimeout bounds the wait for virtiofsd, which follows QEMU at once.
+// shareTimeout bounds the wait for virtiofsd, which follows its client at once.
 const shareTimeout = 5 * time.Second
 
-// awaitShare waits until virtiofsd has followed QEMU. Its end while the VM's unit
-// waits for a restart would take that back: BindsTo= stops what is not yet
-// inactive.
-func awaitShare() {
-	// One that QEMU died too early to find leaves when its first client does.
+// unitEndShare ends virtiofsd as the end of its client does, and waits for that. If
+// QEMU has never come, this is the client.
+func unitEndShare(context.Context, []string) (int, error) {
 	if conn, err := net.Dial("unix", contract.ShareSocket); err == nil {
 		conn.Close()
 	}
 	for end := time.Now().Add(shareTimeout); shareLives(false) && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
+	return 0, nil
 }
 
 func pressPowerButton() error {

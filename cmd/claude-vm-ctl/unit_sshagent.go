@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
 )
 
 // unitSSHAgent leads from the guest of the instance on args[0] to the user's SSH
@@ -23,6 +26,9 @@ func unitSSHAgent(ctx context.Context, args []string) (int, error) {
 	dialing, cancel := context.WithTimeout(ctx, guest.DialTimeout)
 	defer cancel()
 	client, err := guest.Dial(dialing, env.RuntimeDirectory(id), contract.UserClaude)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return 0, nil // the VM has ended
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -30,7 +36,7 @@ func unitSSHAgent(ctx context.Context, args []string) (int, error) {
 	if err := client.ProvideAgent(socket); err != nil {
 		return 0, err
 	}
-	notify("READY=1\nSTATUS=Leads to " + oneLine(socket))
+	notify("STATUS=Leads to " + oneLine(socket))
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
 	client.Wait() // a connection that ends is a VM that ends

@@ -140,7 +140,9 @@ func TestFullDisk(t *testing.T) {
 	if got := p.read("precious"); got != "kept" {
 		t.Errorf("precious: %q", got)
 	}
-	p.guest("rm /work/big; echo again > /work/after")
+	p.guest("rm /work/big")
+	// virtiofsd holds the file until the guest's kernel has told it to forget it.
+	p.eventually("there is room again", func() bool { return p.root("echo again >/work/after").status == 0 })
 	if got := p.read("after"); got != "again\n" {
 		t.Errorf("after: %q", got)
 	}

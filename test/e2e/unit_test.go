@@ -114,8 +114,8 @@ func TestRestarts(t *testing.T) {
 	if got := p.claude(); got != again {
 		t.Errorf("after ten restarts Claude's arguments are %q", got)
 	}
-	// The share, which ends when QEMU does, may take its time: seen while the VM's
-	// unit waits for its restart, its end would be a reason to stop that.
+	// The share, which ends when QEMU does, may take its time: that it ends while the
+	// VM's unit waits for its restart must not stop that.
 	share := instance.ShareUnit(p.id)
 	p.systemctl("kill", "--signal=SIGSTOP", share).ok()
 	before := p.property("InvocationID")
@@ -128,6 +128,14 @@ func TestRestarts(t *testing.T) {
 	})
 	if got := p.claude(); got != again {
 		t.Errorf("after a failure Claude's arguments are %q", got)
+	}
+	// When Claude ends and the guest powers off the share is gone before QEMU is.
+	for range 2 {
+		before = p.property("InvocationID")
+		p.root("pkill -KILL --exact claude")
+		p.eventually("systemd restarts it after Claude's failure", func() bool {
+			return p.property("InvocationID") != before && p.property("ActiveState") == "active"
+		})
 	}
 	// A start of what runs is no second one.
 	before = p.property("InvocationID")

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+)
+
+// endGrace is how long QEMU may outlive a share that has failed because QEMU ends.
+const endGrace = time.Second
+
+// unitShareLost stops the VM on args[0] if it runs on without the share, which has
+// failed.
+func unitShareLost(ctx context.Context, args []string) (int, error) {
+	env, err := instance.HostEnvironment()
+	if err != nil {
+		return 0, err
+	}
+	m, err := manager.DialDirect(ctx, env.RuntimeDir)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	id := instance.Escape(args[0])
+	first, err := m.Unit(ctx, instance.Unit(id))
+	if err != nil || first.MainPID == 0 {
+		return 0, err
+	}
+	time.Sleep(endGrace)
+	vm, err := m.Unit(ctx, instance.Unit(id))
+	if err != nil || vm.MainPID != first.MainPID || !vm.Running() {
+		return 0, err
+	}
+	fmt.Fprintln(os.Stderr, "virtiofsd has died: stopping the VM")
+	_, err = m.Stop(ctx, instance.Unit(id))
+	return 0, err
+}
