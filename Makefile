@@ -47,7 +47,7 @@ build/guest: build/agent/usr/lib/claude-vm/agent
 install: build ## Install programs, units, man pages and, if it has been built, the guest
 	@scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
 	@if [ -e build/guest/guest.env ]; then \
-		install -Dm644 -t '$(DESTDIR)$(GUESTDIR)' build/guest/*; \
+		install -pDm644 -t '$(DESTDIR)$(GUESTDIR)' build/guest/*; \
 	else \
 		echo 'install: the guest has not been built: make guest, then make install again' >&2; \
 	fi

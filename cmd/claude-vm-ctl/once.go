@@ -98,13 +98,19 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 // mend is the hint for a refusal, by the file that it names.
 func (v *vm) mend(refusal string) string {
 	file, _, _ := strings.Cut(refusal, ":")
-	switch {
-	case !filepath.IsAbs(file):
+	if !filepath.IsAbs(file) {
 		return "claude-vm-ctl generate"
+	}
+	return mendFile(file, "claude-vm-ctl edit"+v.here())
+}
+
+// mendFile is what mends a file of settings; edit does if it is a .vm file.
+func mendFile(file, edit string) string {
+	switch {
 	case filepath.Base(file) == vmfile.DefaultsFile:
 		return "claude-vm-ctl edit --defaults"
 	case filepath.Ext(file) == vmfile.Suffix:
-		return "claude-vm-ctl edit" + v.here()
+		return edit
 	case filepath.Ext(file) == ".conf": // a drop-in
 		return "${EDITOR:-vi} " + shellQuote(file)
 	}

@@ -45,7 +45,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Running() {
 		return v.join(ctx, out, u, len(r.args)+len(r.options) > 0)
 	}
-	if err := v.ensureUnits(ctx); err != nil {
+	if err := v.ensureUnits(ctx, out); err != nil {
 		return 0, err
 	}
 	once, err := v.once(ctx, r.options)

@@ -125,3 +125,12 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 	}
 	return c, nil
 }
+
+// directoryOf is the work directory of an instance's unit, for people.
+func directoryOf(unit string) string {
+	id := strings.TrimSuffix(strings.TrimPrefix(unit, "claude-vm@"), ".service")
+	if dir, err := instance.Directory(id); err == nil {
+		return dir
+	}
+	return id
+}

@@ -68,3 +68,11 @@ func SetupUnit(id string) string { return "claude-vm-setup@" + id + ".service" }
 
 // RuntimeUnit is active from the start of SetupUnit to the end of the rest.
 func RuntimeUnit(id string) string { return "claude-vm-runtime@" + id + ".service" }
+
+// Slice is the unit that all others of all instances are in.
+const Slice = `app-claude\x2dvm.slice`
+
+// Units lists all units of an instance, with the slice.
+func Units(id string) []string {
+	return []string{RuntimeUnit(id), SetupUnit(id), ShareUnit(id), Unit(id), Slice}
+}
