@@ -193,7 +193,7 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	case theirs != version:
 		return "", &trouble{error: fmt.Errorf("%s is of version %s, claude-vm-ctl of %s", path, theirs, version), mend: installUnits, warn: true}
 	case len(written) > 0:
-		generate.error = fmt.Errorf("what claude-vm-ctl generate has written before it was installed is in its way: %s", written[0])
+		generate.error = fmt.Errorf("what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
 		return "", generate
 	case h.manager != nil && !h.tree.IsIn(filepath.Join(h.runtimeDir, "systemd/generator")):
 		return "", &trouble{error: errors.New("the user manager has not read the .vm files as they are now"), mend: reloadUnits, warn: true}

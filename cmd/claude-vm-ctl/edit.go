@@ -24,7 +24,7 @@ type editVerb struct {
 
 func (e *editVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("edit", "Edit the .vm file of a directory; it is checked before it is saved.")
-	cmd.Arg("dir", "The project's directory, its id, or the name of a .vm file.").Default(".").StringVar(&e.what)
+	cmd.Arg("dir", "The project's directory, its id, or the name of a .vm file.").Default(".").HintAction(instanceHints).StringVar(&e.what)
 	cmd.Flag("defaults", "Edit defaults.conf, which is for all VMs.").BoolVar(&e.defaults)
 	return cmd.FullCommand()
 }

@@ -34,7 +34,10 @@ func run(ctx context.Context, args []string, out *output) int {
 	}
 	app, verbs := application(out)
 	// What follows -- is Claude's or a command's. Kingpin would read on in it.
-	args, rest, _ := cutArguments(args)
+	args, rest, cut := cutArguments(args)
+	if cut && args[0] == completionFlag { // the shell's own completion has it
+		return 0
+	}
 	name, err := app.Parse(args) // exits itself after --help and --version
 	if err != nil {
 		return out.error(usage(err))
@@ -60,11 +63,12 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	app.ErrorWriter(out.stderr)
 	app.HelpFlag.Short('h')
 	app.Version(version)
+	app.UsageFuncs(usageFuncs)
 	app.UsageTemplate(usageTemplate)
 	verbs := map[string]verb{}
 	for _, v := range []verb{
 		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &attachVerb{}, &shellVerb{},
-		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &unitVerb{},
+		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v
 	}

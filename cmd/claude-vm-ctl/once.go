@@ -26,11 +26,11 @@ type options []vmfile.Option
 func (o *options) register(cmd *kingpin.CmdClause) {
 	for _, k := range vmfile.Keys {
 		if k.Flag != "" {
-			cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value).
+			cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value).HintOptions(choices(k.Value)...).
 				SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--" + k.Flag, Key: k.Name, Literal: true}})
 		}
 	}
-	cmd.Flag("set", "Any key of claude-vm.vm(5), as there; Service.KEY=VALUE for the unit's own.").PlaceHolder("KEY=VALUE").
+	cmd.Flag("set", "Any key of claude-vm.vm(5), as there, or Service.KEY=VALUE of the unit.").PlaceHolder("KEY=VALUE").HintOptions(anyText).
 		SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--set"}})
 }
 

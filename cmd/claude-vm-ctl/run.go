@@ -31,7 +31,7 @@ func (r *runVerb) register(app *kingpin.Application) string {
 
 // directoryArg declares the argument that every verb on an instance has.
 func directoryArg(cmd *kingpin.CmdClause, target *string) {
-	cmd.Arg("dir", "The project's directory, or its id.").Default(".").StringVar(target)
+	cmd.Arg("dir", "The project's directory, or its id.").Default(".").HintAction(instanceHints).StringVar(target)
 }
 
 func (r *runVerb) arguments(args []string) { r.args = args }

@@ -126,11 +126,16 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 	return c, nil
 }
 
-// directoryOf is the work directory of an instance's unit, for people.
+// instanceOf is the id of a VM's unit.
+func instanceOf(unit string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(unit, "claude-vm@"), ".service")
+}
+
+// directoryOf is the work directory of a VM's unit, for people.
 func directoryOf(unit string) string {
-	id := strings.TrimSuffix(strings.TrimPrefix(unit, "claude-vm@"), ".service")
-	if dir, err := instance.Directory(id); err == nil {
-		return dir
+	dir, err := instance.Directory(instanceOf(unit))
+	if err != nil {
+		return unit
 	}
-	return id
+	return dir
 }

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"strings"
 )
 
@@ -34,4 +35,13 @@ func (m *Manager) Program(ctx context.Context, name string) (string, error) {
 	}
 	path, _ := commands[0][0].(string)
 	return path, nil
+}
+
+// Forget makes the manager forget that units of a pattern have failed.
+func (m *Manager) Forget(ctx context.Context, pattern string) error {
+	units, err := m.units.ListUnitsByPatternsContext(ctx, []string{"failed"}, []string{pattern})
+	for _, u := range units {
+		err = errors.Join(err, m.units.ResetFailedUnitContext(ctx, u.Name))
+	}
+	return err
 }
