@@ -1,7 +1,7 @@
 # bash completion for claude-vm-ctl, which itself says what may come next: a line
 # for each, and " /" for any directory. It is asked without the word at the cursor.
 _claude_vm_ctl() {
-	local current=${COMP_WORDS[COMP_CWORD]} kind= word
+	local current=${COMP_WORDS[COMP_CWORD]} kind='' word
 	local -a before=()
 	COMPREPLY=()
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
@@ -15,7 +15,7 @@ _claude_vm_ctl() {
 		esac
 	done
 	case $current in
-	=) current= ;;
+	=) current='' ;;
 	-*) kind=--flags ;;
 	esac
 	while IFS= read -r word || [[ $word ]]; do

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,8 @@ func (h *host) readSettings(ctx context.Context) {
 	if env["QEMU"] == "" {
 		env = fileEnvironment(filepath.Join(unitsBeside(), instance.SetupUnit("")))
 	}
-	h.qemu, h.virtiofsd, h.guest = env["QEMU"], env["VIRTIOFSD"], env["GUEST"]
+	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], "qemu-system-x86_64"), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
+	h.guest = env["GUEST"]
 }
 
 // fileEnvironment is the Environment= of a unit file; without one, nothing.
@@ -116,7 +118,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if u.LoadState == "not-found" {
+		if u.LoadState == "not-found" || u.LoadState == "loaded" && u.Fragment == "" { // slices need no file
 			unknown++
 			err = &trouble{error: fmt.Errorf("the user manager does not know %s", template), mend: installUnits}
 		} else {
