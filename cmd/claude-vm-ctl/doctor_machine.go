@@ -168,6 +168,9 @@ func checkRuntime(_ context.Context, h *host) (string, error) {
 // checkMemory holds what VMs may take against what there is. The kernel gives it
 // to them as they use it.
 func checkMemory(ctx context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
 	total, err := memoryInfo("MemTotal")
 	if err != nil {
 		return "", err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -183,5 +184,31 @@ func TestFileEnvironment(t *testing.T) {
 	want := map[string]string{"GUEST": "@guestdir@", "QEMU": "@qemu@", "VIRTIOFSD": "@virtiofsd@"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("mismatch (-want +got):\n%s", diff)
+	}
+}
+
+// TestSilentBus: one that accepts and says nothing holds up no other check.
+func TestSilentBus(t *testing.T) {
+	dir := t.TempDir()
+	bus, err := net.Listen("unix", filepath.Join(dir, "bus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+bus.Addr().String())
+	began := time.Now()
+	findings := diagnose(context.Background())
+	if d := time.Since(began); d > 2*patience {
+		t.Errorf("it took %v", d)
+	}
+	if got, want := findings[0].Reason, "no systemd user manager answers: it is silent"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, f := range findings {
+		if strings.HasPrefix(f.Reason, "no answer") || f.Check == ".vm files" && f.State != "ok" {
+			t.Errorf("%+v", f)
+		}
 	}
 }

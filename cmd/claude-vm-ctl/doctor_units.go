@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
@@ -36,8 +37,40 @@ type host struct {
 // directory is refused.
 const noInstance = "-"
 
-// examine asks the user manager, and changes nothing.
+// examine reads the .vm files and asks the user manager, and changes nothing.
 func examine(ctx context.Context) *host {
+	h := &host{}
+	found := make(chan *host, 1)
+	go func() { found <- readFiles() }()
+	select {
+	case h = <-found:
+	case <-time.After(patience / 4):
+		h.filesErr = errors.New("the .vm files cannot be read in time")
+	}
+	type result struct {
+		manager *manager.Manager
+		err     error
+	}
+	dialled := make(chan result, 1)
+	go func() {
+		m, err := manager.Dial(ctx)
+		dialled <- result{m, err}
+	}()
+	select {
+	case r := <-dialled:
+		h.manager, h.err = r.manager, r.err
+	case <-time.After(patience / 4): // a bus that accepts and is silent
+		h.err = fmt.Errorf("%w: it is silent", manager.ErrNoManager)
+	}
+	if h.err != nil {
+		h.manager = nil
+		h.err = &trouble{error: h.err, mend: "log in as yourself (ssh, machinectl shell), not by su or sudo"}
+	}
+	h.readSettings(ctx)
+	return h
+}
+
+func readFiles() *host {
 	h := &host{}
 	s, err := vmfile.Environment()
 	if h.filesErr = err; err == nil {
@@ -46,11 +79,6 @@ func examine(ctx context.Context) *host {
 		h.tree, h.faults = unittree.Build(h.files, s.Instances())
 		h.faults = append(h.files.Errors, h.faults...)
 	}
-	if h.manager, err = manager.Dial(ctx); err != nil {
-		h.manager = nil
-		h.err = &trouble{error: err, mend: "log in as yourself (ssh, machinectl shell), not by su or sudo"}
-	}
-	h.readSettings(ctx)
 	return h
 }
 

@@ -29,12 +29,12 @@ type verb interface {
 }
 
 func run(ctx context.Context, args []string, out *output) int {
+	// What follows -- is Claude's or a command's. Kingpin would read on in it.
+	args, rest, cut := cutArguments(args)
 	if len(args) == 0 {
 		return out.error(usage(errors.New("no verb")))
 	}
 	app, verbs := application(out)
-	// What follows -- is Claude's or a command's. Kingpin would read on in it.
-	args, rest, cut := cutArguments(args)
 	if cut && args[0] == completionFlag { // the shell's own completion has it
 		return 0
 	}
