@@ -7,7 +7,8 @@ BINDIR ?= $(PREFIX)/bin
 # In a home systemd looks for units below share only.
 UNITDIR ?= $(PREFIX)/$(if $(filter $(HOME)/%,$(PREFIX)),share,lib)/systemd/user
 GUESTDIR ?= $(PREFIX)/share/claude-vm/guest
-MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 QEMU ?= qemu-system-x86_64
 VIRTIOFSD ?= virtiofsd
 
@@ -20,7 +21,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.tmpl') go.mod go.sum
 
-.PHONY: help build install guest vm vm.run test bench lint clean
+.PHONY: help build install uninstall guest vm vm.run test bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,10 +45,13 @@ build/guest: build/agent/usr/lib/claude-vm/agent
 	@dir=$$(guest/debian/build --overlay guest/overlay --overlay build/agent "$$CLAUDE_VM_CACHE") && \
 		ln -sfnT "$$dir" build/guest
 
-install: build ## Install programs, units, man pages and, if it has been built, the guest
+install: build ## Install programs, units, completions, man pages and, if it has been built, the guest
 	@scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
+	@install -Dm644 completion/claude-vm-ctl.bash '$(DESTDIR)$(DATADIR)/bash-completion/completions/claude-vm-ctl'
+	@install -Dm644 completion/_claude-vm-ctl -t '$(DESTDIR)$(DATADIR)/zsh/site-functions'
+	@install -Dm644 completion/claude-vm-ctl.fish -t '$(DESTDIR)$(DATADIR)/fish/vendor_completions.d'
 	@if [ -e build/guest/guest.env ]; then \
-		install -Dm644 -t '$(DESTDIR)$(GUESTDIR)' build/guest/*; \
+		install -pDm644 -t '$(DESTDIR)$(GUESTDIR)' build/guest/*; \
 	else \
 		echo 'install: the guest has not been built: make guest, then make install again' >&2; \
 	fi
@@ -60,6 +64,9 @@ install: build ## Install programs, units, man pages and, if it has been built, 
 	else \
 		echo 'install: no man pages without scdoc' >&2; \
 	fi
+
+uninstall: ## Remove what make install has put there, given the same variables
+	@scripts/uninstall '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(DATADIR)' '$(MANDIR)'
 
 vm: build guest ## Make everything that vm.run needs
 	@scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'

@@ -1,37 +1,117 @@
 package main
 
+import (
+	"fmt"
+	"strings"
+	"text/template"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
 // usageTemplate is for kingpin. A verb's help is put together from what it has
 // declared; the program's own is written by hand, so that it fits a screen.
 const usageTemplate = `{{if .Context.SelectedCommand}}{{with .Context.SelectedCommand -}}
-usage: claude-vm-ctl {{.}}{{range .Args}} [{{.Name}}]{{end}}
+{{VerbUsage .}}
 
-{{.Help|Wrap 0}}{{range .Flags}}{{if not .Hidden}}
-  {{if .Short}}-{{.Short|Char}}, {{end}}--{{.Name}}{{if not .IsBoolFlag}}={{or .PlaceHolder "VALUE"}}{{end}}
-      {{.Help}}{{end}}{{end}}
-{{end}}{{else}}` + programHelp + `{{end}}`
+{{.Help|Wrap 0}}
+{{VerbRest .}}{{end}}{{else}}` + programHelp + `{{end}}`
 
-const programHelp = `usage: claude-vm-ctl VERB [DIR] [-- ARGUMENTS...]
+var usageFuncs = template.FuncMap{"VerbUsage": verbUsage, "VerbRest": verbRest}
 
-Run Claude Code in a virtual machine that sees one directory. DIR is by default
-the current one; its id or the name of its .vm file works as well.
+// programHelp has 24 lines at most, as a screen does; a test counts.
+const programHelp = `usage: claude-vm-ctl [--help] [--version] VERB [OPTIONS] [DIR] [-- ARGUMENTS]
 
-  run       start the VM, attach to Claude Code, return its exit status;
-            what follows -- are Claude's arguments       [--memory=4G ...]
-  start     start the VM and leave Claude Code running in it
-  attach    show Claude's terminal; press Ctrl-] three times to leave it running
-  shell     open a shell in the running VM, or run what follows --     [--root]
-  stop      shut the VM down; restart starts it anew, kill ends it at once
-  list      list the VMs that run                    [--all] [--watch] [--json]
-  status    show the VM's state and its newest log lines       [-n 5] [--json]
-  logs      show the journal of the VM and its guest                       [-f]
-  id        print the id of the directory, the escaped path            [--unit]
-  edit      edit the directory's .vm file, its settings            [--defaults]
-  generate  make the user manager know what the .vm files say       [--dry-run]
-  doctor    check the machine and tell what mends it                   [--json]
+Run Claude Code in a VM that sees one directory: DIR, or else the current one.
+DIR may also be the directory's id, or the name of its .vm file.
+
+  run        start the VM, attach to Claude, return its status    [--memory=4G]
+  start      start the VM and leave Claude running in it
+  attach     show Claude's terminal; Ctrl-] three times leaves it running
+  shell      open a shell in the running VM, or run what follows --    [--root]
+  stop       shut the VM down; restart starts it anew, kill ends it at once
+  forward    lead ports of this machine into the running VM          [--detach]
+  ssh-config print what ssh, scp, git and editors need to reach VMs
+  list       list the VMs that run                   [--all] [--watch] [--json]
+  status     show the VM's state and its newest log lines       [-n 5] [--json]
+  logs       show the journal of the VM and its guest                      [-f]
+  id         print the directory's id, its escaped path                [--unit]
+  edit       edit the directory's .vm file, its settings           [--defaults]
+  generate   make the user manager know what the .vm files say      [--dry-run]
+  doctor     check the machine and tell what mends it                  [--json]
+  uninstall  remove what claude-vm-ctl has written and linked itself   [--stop]
 
   claude-vm-ctl run ~/src/web
   claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
   claude-vm-ctl shell . -- git diff
-
-  -h, --help, also after a verb     --version     man claude-vm-ctl
 `
+
+// verbExamples are what can be typed, for each verb's help.
+var verbExamples = map[string][]string{
+	"run":        {"run", "run --memory 8G --publish 3000 ~/src/web", `run . -- -p "fix the failing test" >answer`},
+	"start":      {"start --network none ~/src/web"},
+	"stop":       {"stop ~/src/web"},
+	"restart":    {"restart ~/src/web"},
+	"attach":     {"attach ~/src/web"},
+	"shell":      {"shell", "shell . -- git diff", "shell --root . -- dmesg"},
+	"kill":       {"kill ~/src/web", "kill --signal=STOP ~/src/web"},
+	"forward":    {"forward 8080", "forward --detach ~/src/web 127.0.0.2:80:8080 5432"},
+	"ssh-config": {"ssh-config >>~/.ssh/config"},
+	"list":       {"list --all", "list --json | jq -r '.[].directory'"},
+	"status":     {"status ~/src/web", "status --json | jq -r .state"},
+	"logs":       {"logs -f", "logs --since=-1h -o json ~/src/web"},
+	"id":         {"id ~/src/web", "id --unit"},
+	"edit":       {"edit ~/src/web", "edit --defaults"},
+	"generate":   {"generate", "generate --dry-run"},
+	"doctor":     {"doctor", `doctor --json | jq -r '.[] | select(.state == "fail").mend'`},
+	"uninstall":  {"uninstall --stop"},
+}
+
+// Columns of a verb's help.
+const (
+	screenWidth = 80
+	helpColumn  = 22
+)
+
+func verbUsage(cmd *kingpin.CmdModel) string {
+	usage := "usage: claude-vm-ctl " + cmd.FullCommand
+	if len(cmd.Flags) > 0 {
+		usage += " [OPTIONS]"
+	}
+	for _, arg := range cmd.Args {
+		usage += " [" + strings.ToUpper(arg.Name) + "]"
+	}
+	switch cmd.Name {
+	case "run", "start":
+		usage += " [-- ARGUMENTS...]"
+	case "shell":
+		usage += " [-- COMMAND...]"
+	}
+	return usage
+}
+
+// verbRest has a verb's options, each in one line if that is possible, and examples.
+func verbRest(cmd *kingpin.CmdModel) string {
+	var b strings.Builder
+	for _, flag := range cmd.Flags {
+		text := "  "
+		if flag.Short != 0 {
+			text += fmt.Sprintf("-%c, ", flag.Short)
+		}
+		text += "--" + flag.Name
+		if !flag.IsBoolFlag() {
+			text += "=" + flag.PlaceHolder
+		}
+		separator := "\n      "
+		if n := helpColumn - len(text); n > 0 && helpColumn+len(flag.Help) <= screenWidth {
+			separator = strings.Repeat(" ", n)
+		}
+		b.WriteString(text + separator + flag.Help + "\n")
+	}
+	if len(cmd.Flags) > 0 {
+		b.WriteString("\n")
+	}
+	for _, example := range verbExamples[cmd.FullCommand] {
+		b.WriteString("  claude-vm-ctl " + example + "\n")
+	}
+	return b.String()
+}

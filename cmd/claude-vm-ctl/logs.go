@@ -26,9 +26,9 @@ func (l *logsVerb) register(app *kingpin.Application) string {
 	directoryArg(cmd, &l.dir)
 	cmd.Flag("follow", "Go on with what comes.").Short('f').BoolVar(&l.follow)
 	cmd.Flag("boot", "Since the machine has started.").Short('b').BoolVar(&l.boot)
-	cmd.Flag("lines", "That many of the newest lines.").Short('n').StringVar(&l.lines)
-	cmd.Flag("since", "Since a time.").StringVar(&l.since)
-	cmd.Flag("output", "journalctl's output format.").Short('o').StringVar(&l.format)
+	cmd.Flag("lines", "That many of the newest lines.").Short('n').PlaceHolder("LINES").HintOptions(anyText).StringVar(&l.lines)
+	cmd.Flag("since", "Since a time.").PlaceHolder("TIME").HintOptions(anyText).StringVar(&l.since)
+	cmd.Flag("output", "journalctl's output format.").Short('o').PlaceHolder("FORMAT").HintOptions("short", "short-precise", "short-iso", "with-unit", "verbose", "json", "json-pretty", "cat").StringVar(&l.format)
 	return cmd.FullCommand()
 }
 

@@ -29,12 +29,15 @@ type verb interface {
 }
 
 func run(ctx context.Context, args []string, out *output) int {
+	// What follows -- is Claude's or a command's. Kingpin would read on in it.
+	args, rest, cut := cutArguments(args)
 	if len(args) == 0 {
 		return out.error(usage(errors.New("no verb")))
 	}
 	app, verbs := application(out)
-	// What follows -- is Claude's or a command's. Kingpin would read on in it.
-	args, rest, _ := cutArguments(args)
+	if cut && args[0] == completionFlag { // the shell's own completion has it
+		return 0
+	}
 	name, err := app.Parse(args) // exits itself after --help and --version
 	if err != nil {
 		return out.error(usage(err))
@@ -60,12 +63,13 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	app.ErrorWriter(out.stderr)
 	app.HelpFlag.Short('h')
 	app.Version(version)
+	app.UsageFuncs(usageFuncs)
 	app.UsageTemplate(usageTemplate)
 	verbs := map[string]verb{}
 	for _, v := range []verb{
 		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &killVerb{},
 		&attachVerb{}, &shellVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{}, &listVerb{},
-		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &unitVerb{},
+		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v
 	}

@@ -29,14 +29,14 @@ func (o *options) register(cmd *kingpin.CmdClause) {
 			continue
 		}
 		v := &optionValue{list: o, option: vmfile.Option{Flag: "--" + k.Flag, Key: k.Name, Literal: true}}
-		flag := cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value)
+		flag := cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value).HintOptions(choices(k.Value)...)
 		if k.Value == vmfile.Boolean {
 			flag.SetValue(&switchValue{v})
 		} else {
 			flag.SetValue(v)
 		}
 	}
-	cmd.Flag("set", "Any key of claude-vm.vm(5), as there; Service.KEY=VALUE for the unit's own.").PlaceHolder("KEY=VALUE").
+	cmd.Flag("set", "Any key of claude-vm.vm(5), as there, or Service.KEY=VALUE of the unit.").PlaceHolder("KEY=VALUE").HintOptions(anyText).
 		SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--set"}})
 }
 
@@ -112,13 +112,19 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 // mend is the hint for a refusal, by the file that it names.
 func (v *vm) mend(refusal string) string {
 	file, _, _ := strings.Cut(refusal, ":")
-	switch {
-	case !filepath.IsAbs(file):
+	if !filepath.IsAbs(file) {
 		return "claude-vm-ctl generate"
+	}
+	return mendFile(file, "claude-vm-ctl edit"+v.here())
+}
+
+// mendFile is what mends a file of settings; edit does if it is a .vm file.
+func mendFile(file, edit string) string {
+	switch {
 	case filepath.Base(file) == vmfile.DefaultsFile:
 		return "claude-vm-ctl edit --defaults"
 	case filepath.Ext(file) == vmfile.Suffix:
-		return "claude-vm-ctl edit" + v.here()
+		return edit
 	case filepath.Ext(file) == ".conf": // a drop-in
 		return "${EDITOR:-vi} " + shellQuote(file)
 	}

@@ -31,7 +31,7 @@ func (r *runVerb) register(app *kingpin.Application) string {
 
 // directoryArg declares the argument that every verb on an instance has.
 func directoryArg(cmd *kingpin.CmdClause, target *string) {
-	cmd.Arg("dir", "The project's directory, its id, or the name of its .vm file.").Default(".").StringVar(target)
+	cmd.Arg("dir", "The project's directory, its id, or the name of its .vm file.").Default(".").HintAction(instanceHints).StringVar(target)
 }
 
 func (r *runVerb) arguments(args []string) { r.args = args }
@@ -45,7 +45,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Running() {
 		return v.join(ctx, out, u, len(r.args)+len(r.options) > 0)
 	}
-	if err := v.ensureUnits(ctx); err != nil {
+	if err := v.ensureUnits(ctx, out); err != nil {
 		return 0, err
 	}
 	once, err := v.once(ctx, r.options)

@@ -33,7 +33,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Running() && len(s.args)+len(s.options) > 0 {
 		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
 	}
-	if err := v.ensureUnits(ctx); err != nil {
+	if err := v.ensureUnits(ctx, out); err != nil {
 		return 0, err
 	}
 	once, err := v.once(ctx, s.options)

@@ -27,7 +27,7 @@ type statusVerb struct {
 func (s *statusVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("status", "Show the state of a VM; exit with 120 if it does not run.")
 	directoryArg(cmd, &s.dir)
-	cmd.Flag("lines", "That many of the newest lines of its journal, by default 5.").Short('n').Default("5").StringVar(&s.lines)
+	cmd.Flag("lines", "That many of the newest lines of its journal, by default 5.").Short('n').Default("5").HintOptions(anyText).StringVar(&s.lines)
 	cmd.Flag("json", "For scripts.").BoolVar(&s.json)
 	return cmd.FullCommand()
 }

@@ -177,3 +177,12 @@ func (v *vm) dialError(err error) error {
 	}
 	return fail(exitLost, "claude-vm-ctl logs"+v.here(), "%s: %w", v.dir, err)
 }
+
+// directoryOf is the work directory of a VM's unit, for people.
+func directoryOf(unit string) string {
+	dir, err := instance.Directory(instance.UnitID(unit))
+	if err != nil {
+		return unit
+	}
+	return dir
+}

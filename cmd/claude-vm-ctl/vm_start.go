@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -150,7 +148,10 @@ func (v *vm) explain(ctx context.Context, began time.Time) error {
 			reason = "result " + u.Result
 		}
 		if name == instance.SetupUnit(v.id) {
-			mend := "claude-vm-ctl doctor"
+			reason, mend, found := strings.Cut(reason, mendMark)
+			if !found {
+				mend = "claude-vm-ctl doctor"
+			}
 			if env, err := v.manager.Environment(ctx, name); err == nil && env["REFUSAL"] != "" {
 				mend = v.mend(env["REFUSAL"])
 			} else if strings.HasPrefix(reason, "Mount=") || strings.HasPrefix(reason, "SettingsFile=") {
@@ -161,42 +162,4 @@ func (v *vm) explain(ctx context.Context, began time.Time) error {
 		return fail(exitStartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
 	}
 	return fail(exitStartFailed, hint, "the VM on %s was stopped while it started", v.dir)
-}
-
-// ensureUnits makes the manager know our units. A program that runs from a
-// build or store directory links those beside it for this login.
-func (v *vm) ensureUnits(ctx context.Context) error {
-	u, err := v.state(ctx)
-	if err != nil {
-		return err
-	}
-	linked := filepath.Join(v.env.RuntimeDir, "systemd/user")
-	if u.LoadState == "loaded" {
-		if u.Stale && filepath.Dir(u.Fragment) == linked { // built anew since
-			return v.manager.Reload(ctx)
-		}
-		return nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	from := filepath.Join(filepath.Dir(filepath.Dir(self)), "lib/systemd/user")
-	units, err := filepath.Glob(filepath.Join(from, "*claude*"))
-	if err != nil || len(units) == 0 {
-		return fail(exitHostUnable, "make install", "the user manager does not know claude-vm@.service, and it is not in %s", from)
-	}
-	if err := os.MkdirAll(linked, 0o755); err != nil {
-		return err
-	}
-	for _, unit := range units {
-		link := filepath.Join(linked, filepath.Base(unit))
-		if old, err := os.Readlink(link); err == nil && old != unit {
-			os.Remove(link)
-		}
-		if err := os.Symlink(unit, link); err != nil && !errors.Is(err, os.ErrExist) {
-			return err
-		}
-	}
-	return v.manager.Reload(ctx)
 }

@@ -70,6 +70,24 @@ func (e Environment) IsSetUp(id, job string) bool {
 	return err == nil && job != "" && string(text) == job
 }
 
+// SetUp lists the ids of the instances that have a runtime directory: those that
+// run, or are about to.
+func (e Environment) SetUp() []string {
+	entries, _ := os.ReadDir(filepath.Join(e.RuntimeDir, "claude-vm"))
+	var ids []string
+	for _, entry := range entries {
+		if id := entry.Name(); entry.IsDir() && exists(e.jobPath(id)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // kept is a request that waits for the second half of a restart.
 type kept struct {
 	Job     string           `json:"job"`

@@ -40,6 +40,9 @@ func OncePaths(id string) []string {
 	return paths
 }
 
+// OnceIn lists those of all instances that are in a directory of units.
+func OnceIn(dir string) ([]string, error) { return glob(dir, "claude-vm*@*.service.d", onceName) }
+
 // unitsOf lists the units of an instance as vm.Unit numbers them.
 func unitsOf(id string) []string {
 	return []string{instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id)}

@@ -70,11 +70,22 @@ func Replace(dir string, build func() (Tree, error)) error {
 
 // Clear is Replace by nothing, and leaves alone what has nothing of ours.
 func Clear(dir string) error {
-	dropins, links, err := find(dir)
-	if err != nil || len(dropins)+len(links) == 0 {
+	written, err := Written(dir)
+	if err != nil || len(written) == 0 {
 		return err
 	}
 	return Replace(dir, func() (Tree, error) { return nil, nil })
+}
+
+// Written lists what an earlier Replace, or one that was killed, has left in dir.
+func Written(dir string) ([]string, error) {
+	dropins, links, err := find(dir)
+	written := append(dropins, links...)
+	path := filepath.Join(dir, guard.Path)
+	if _, lost := os.Lstat(path); err == nil && lost == nil {
+		written = append(written, path)
+	}
+	return written, err
 }
 
 // Write makes all files and links below dir. None may be there yet. Package os

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
@@ -102,27 +104,43 @@ func TestMissing(t *testing.T) {
 	if err := os.Symlink(dir, other); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ variable, message, hint string }{
-		{"QEMU=qemu-none", "qemu-none is not installed", "qemu-system-x86"},
-		{"VIRTIOFSD=virtiofsd-none", "virtiofsd is not installed", "virtiofsd"},
-		{"GUEST=/nowhere", "the guest bundle is not whole: /nowhere/kernel: no such file or directory", "make guest"},
-	} {
+	set := func(variable string) {
+		t.Helper()
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "50-test.conf"), []byte("[Service]\nEnvironment="+c.variable+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "50-test.conf"), []byte("[Service]\nEnvironment="+variable+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		p.systemctl("daemon-reload").ok()
+	}
+	stranger := p.guestLike("GUEST_CONTRACT=99")
+	for _, c := range []struct{ variable, message, hint string }{
+		{"QEMU=qemu-none", "qemu-none is not installed", "sudo apt install qemu-system-x86"},
+		{"VIRTIOFSD=virtiofsd-none", "virtiofsd is not installed", "sudo apt install virtiofsd"},
+		{"GUEST=/nowhere", "the guest bundle is not whole: /nowhere/kernel: no such file or directory", "make guest install"},
+		{"GUEST=" + stranger, fmt.Sprintf("the guest bundle in %s speaks version 99 of the contract, the host %d", stranger, contract.Version), "make guest install"},
+	} {
+		set(c.variable)
 		r := p.ctl("run", ".", "--", "--version")
-		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
-		if r.status != 121 || r.stdout != "" || len(lines) != 2 || !strings.Contains(lines[0], c.message) || !strings.Contains(r.stderr, c.hint) {
-			t.Errorf("%s: status %d, stdout %q, stderr %q", c.variable, r.status, r.stdout, r.stderr)
+		if want := "claude-vm-ctl: error: " + c.message + "\nclaude-vm-ctl: hint: " + c.hint + "\n"; r.status != 121 || r.stdout != "" || r.stderr != want {
+			t.Errorf("%s: status %d, stdout %q, stderr %q, want %q", c.variable, r.status, r.stdout, r.stderr, want)
 		}
 		r = p.ctl("doctor")
-		if r.status != 121 || !strings.Contains(r.stdout, c.message+"\n      mend: ") {
+		if r.status != 121 || !strings.Contains(r.stdout, c.message+"\n      mend: "+c.hint+"\n") {
 			t.Errorf("doctor with %s: status %d\n%s", c.variable, r.status, r.stdout)
 		}
+	}
+	// A program that hangs holds up no other check.
+	hangs := filepath.Join(filepath.Dir(p.dir), "hangs")
+	writeFile(hangs, "#!/bin/sh\nsleep 300\n")
+	if err := os.Chmod(hangs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	set("QEMU=" + hangs)
+	r := p.ctl("doctor")
+	if r.status != 121 || !strings.Contains(r.stdout, "fail  QEMU: "+hangs+" --version does not come to an end\n") || !strings.Contains(r.stdout, "ok    virtiofsd: ") {
+		t.Errorf("doctor with a QEMU that hangs: status %d\n%s", r.status, r.stdout)
 	}
 	for _, dir := range []string{dir, other} {
 		if err := os.RemoveAll(dir); err != nil {
@@ -130,7 +148,7 @@ func TestMissing(t *testing.T) {
 		}
 	}
 	p.systemctl("daemon-reload").ok()
-	r := p.command("env", "XDG_RUNTIME_DIR=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere/bus", "claude-vm-ctl", "run", ".")
+	r = p.command("env", "XDG_RUNTIME_DIR=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere/bus", "claude-vm-ctl", "run", ".")
 	if r.status != 121 || !strings.Contains(r.stderr, "no systemd user manager answers") {
 		t.Errorf("without a user manager: status %d, stderr %q", r.status, r.stderr)
 	}
@@ -138,6 +156,24 @@ func TestMissing(t *testing.T) {
 	if r := p.ctl("doctor"); r.status != 0 || !strings.Contains(r.stdout, "warn  KVM: /dev/kvm: no such file or directory") {
 		t.Errorf("doctor: status %d\n%s", r.status, r.stdout)
 	}
+}
+
+// guestLike makes a bundle that is the installed one but for lines of its guest.env.
+func (p *project) guestLike(lines string) string {
+	p.t.Helper()
+	const installed = "/usr/local/share/claude-vm/guest"
+	dir := filepath.Join(filepath.Dir(p.dir), "guest")
+	env, err := os.ReadFile(filepath.Join(installed, "guest.env"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	writeFile(filepath.Join(dir, "guest.env"), string(env)+lines+"\n")
+	for _, name := range []string{"kernel", "initrd", "root.erofs"} {
+		if err := os.Symlink(filepath.Join(installed, name), filepath.Join(dir, name)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func TestRefusedDirectories(t *testing.T) {

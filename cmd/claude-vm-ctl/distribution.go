@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// This file knows how the distributions name things.
+
+// pack is a package by the distributions' names for it; nix is that of nixpkgs.
+type pack struct{ what, apt, dnf, pacman, nix string }
+
+var (
+	qemuPackage      = pack{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
+	virtiofsdPackage = pack{what: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
+)
+
+// install is the command, or for NixOS the option, that installs it here.
+func (p pack) install() string { return p.installOn(family(osRelease())) }
+
+func (p pack) installOn(family string) string {
+	switch family {
+	case "debian":
+		return "sudo apt install " + p.apt
+	case "fedora":
+		return "sudo dnf install " + p.dnf
+	case "arch":
+		return "sudo pacman -S " + p.pacman
+	case "nixos":
+		return fmt.Sprintf("environment.systemPackages = [ pkgs.%s ];", p.nix)
+	}
+	return fmt.Sprintf("install %s: it is called %s, %s or %s elsewhere", p.what, p.apt, p.dnf, p.pacman)
+}
+
+// onNixOS gives the option of NixOS, or what is typed elsewhere.
+func onNixOS(option, command string) string {
+	if family(osRelease()) == "nixos" {
+		return option
+	}
+	return command
+}
+
+// osRelease is the text of os-release(5).
+func osRelease() string {
+	text, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		text, _ = os.ReadFile("/usr/lib/os-release")
+	}
+	return string(text)
+}
+
+// family is the distribution that os-release names, or one that it is like; empty
+// if it is none that is known here.
+func family(osRelease string) string {
+	var names []string
+	for line := range strings.Lines(osRelease) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch value = strings.Trim(value, `"'`); name {
+		case "ID":
+			names = slices.Insert(names, 0, value)
+		case "ID_LIKE":
+			names = append(names, strings.Fields(value)...)
+		}
+	}
+	for _, name := range names {
+		if slices.Contains([]string{"debian", "fedora", "arch", "nixos"}, name) {
+			return name
+		}
+	}
+	return ""
+}

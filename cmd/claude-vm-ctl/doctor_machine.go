@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
+)
+
+// This file looks at the machine itself.
+
+// programTimeout bounds a program that is asked for its version.
+const programTimeout = 2 * time.Second
+
+// programVersion is what a program says after --version, in its first line.
+func programVersion(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, programTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.WaitDelay = programTimeout / 4 // its children may hold the pipe
+	text, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("%s --version does not come to an end", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s --version: %w", path, err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSpace(line), nil
+}
+
+var number = regexp.MustCompile(`\d+(\.\d+)+`)
+
+// checkVersion wants a program at least that new.
+func checkVersion(ctx context.Context, path, least string, p pack) (string, error) {
+	text, err := programVersion(ctx, path)
+	if err != nil {
+		return "", &trouble{error: err, mend: p.install()}
+	}
+	found := number.FindString(text)
+	if found == "" {
+		return "", &trouble{error: fmt.Errorf("%s does not say its version, but %q", path, text), mend: p.install(), warn: true}
+	}
+	if older(found, least) {
+		return "", &trouble{error: fmt.Errorf("%s is version %s, older than %s", path, found, least), mend: "a newer distribution, or " + p.what + " from its sources"}
+	}
+	return found + ", " + path, nil
+}
+
+// older compares versions, numbers between dots.
+func older(a, b string) bool {
+	numbers := func(text string) (all []int) {
+		for part := range strings.SplitSeq(text, ".") {
+			n, _ := strconv.Atoi(part)
+			all = append(all, n)
+		}
+		return all
+	}
+	return slices.Compare(numbers(a), numbers(b)) < 0
+}
+
+// The machine's i8042=off is new in QEMU 7.1, the --translate-uid= that the share
+// needs in virtiofsd 1.13.
+const (
+	leastQEMU      = "7.1"
+	leastVirtiofsd = "1.13"
+)
+
+func checkQEMU(ctx context.Context, h *host) (string, error) {
+	path, err := findQEMU(h.qemu)
+	if err != nil {
+		return "", err
+	}
+	return checkVersion(ctx, path, leastQEMU, qemuPackage)
+}
+
+func checkVirtiofsd(ctx context.Context, h *host) (string, error) {
+	path, err := findShare(h.virtiofsd)
+	if err != nil {
+		return "", err
+	}
+	return checkVersion(ctx, path, leastVirtiofsd, virtiofsdPackage)
+}
+
+// maxAge is from when on a bundle is old: Claude Code in it does not update itself.
+const maxAge = 90 * 24 * time.Hour
+
+func checkBundle(_ context.Context, h *host) (string, error) {
+	if h.guest == "" {
+		return "", errors.New("the units, which say where it is, are not to be found")
+	}
+	if err := checkGuest(h.guest); err != nil {
+		return "", err
+	}
+	env, err := guestEnvironment(h.guest)
+	if err != nil {
+		return "", err
+	}
+	fact := fmt.Sprintf("%s in %s", env["GUEST_VERSION"], h.guest)
+	info, err := os.Stat(filepath.Join(h.guest, "guest.env"))
+	if err != nil || info.ModTime().Year() < 2000 { // as in Nix's store
+		return fact, err
+	}
+	built := info.ModTime()
+	if age := time.Since(built); age > maxAge {
+		return "", &trouble{error: fmt.Errorf("%s was built %s, and Claude Code in it is no newer", fact, built.Format(time.DateOnly)), mend: "guest/debian/update-claude && " + makeGuest, warn: true}
+	}
+	return fact + ", built " + built.Format(time.DateOnly), nil
+}
+
+func checkKVM(context.Context, *host) (string, error) {
+	err := kvmUsable()
+	if err == nil {
+		return "/dev/kvm", nil
+	}
+	mend := onNixOS(`users.users.NAME.extraGroups = [ "kvm" ];`, "sudo usermod -aG kvm $USER, then log in again")
+	if errors.Is(err, os.ErrNotExist) {
+		mend = "enable virtualisation in the firmware, or nested virtualisation for a VM; modprobe kvm_intel or kvm_amd"
+	}
+	return "", &trouble{error: fmt.Errorf("%w: the VM is emulated, several times slower", err), mend: mend, warn: true}
+}
+
+func checkLinger(_ context.Context, h *host) (string, error) {
+	name := h.user
+	if name == "" {
+		return "", &trouble{error: errors.New("cannot be told, since this user has no name"), warn: true}
+	}
+	_, err := os.Stat(filepath.Join("/var/lib/systemd/linger", name))
+	if err == nil {
+		return "on: VMs outlive your logout", nil
+	}
+	return "", &trouble{error: errors.New("off: VMs end when you log out"), mend: onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"), warn: true}
+}
+
+const (
+	mebibyte = 1 << 20
+	// What a few starts need, arguments and settings included.
+	leastRuntimeBytes = 16 * mebibyte
+	leastRuntimeFiles = 1000
+)
+
+func checkRuntime(_ context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(h.runtimeDir, &fs); err != nil {
+		return "", fmt.Errorf("%s: %w", h.runtimeDir, err)
+	}
+	free := fs.Bavail * uint64(fs.Bsize)
+	fact := fmt.Sprintf("%d MiB and %d files free in %s", free/mebibyte, fs.Ffree, h.runtimeDir)
+	if free < leastRuntimeBytes || fs.Files > 0 && fs.Ffree < leastRuntimeFiles {
+		return "", &trouble{error: errors.New("only " + fact), mend: "du -a --inodes -h " + shellQuote(h.runtimeDir) + " | sort -h | tail", warn: true}
+	}
+	return fact, nil
+}
+
+// checkMemory holds what VMs may take against what there is. The kernel gives it
+// to them as they use it.
+func checkMemory(ctx context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	total, err := memoryInfo("MemTotal")
+	if err != nil {
+		return "", err
+	}
+	running, err := h.runningMemory(ctx)
+	if err != nil {
+		return "", err
+	}
+	all := running
+	for _, v := range h.files.VMs {
+		all[v.WorkDirectory] = max(all[v.WorkDirectory], v.Memory)
+	}
+	sum, another := uint64(0), h.files.Defaults.Memory
+	for _, n := range all {
+		sum += n
+	}
+	fact := fmt.Sprintf("%s; VMs that run or have a file take up to %s, another one %s", gib(total), gib(sum), gib(another))
+	if max(sum, another) > total {
+		return "", &trouble{error: errors.New(fact), mend: "claude-vm-ctl edit --defaults, and set Memory=", warn: true}
+	}
+	return fact, nil
+}
+
+// runningMemory gives the memory of the VMs that run, by directory, in MiB.
+func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
+	found := map[string]uint64{}
+	if h.manager == nil {
+		return found, nil
+	}
+	units, err := h.manager.Active(ctx, instance.Unit("*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, unit := range units {
+		env, err := h.manager.Environment(ctx, unit)
+		if err != nil {
+			return nil, err
+		}
+		found[directoryOf(unit)] = memorySize(env["MEMORY"])
+	}
+	return found, nil
+}
+
+// memorySize reads a size as QEMU does, in MiB; 0 for what it would not.
+func memorySize(text string) uint64 {
+	units := "MGT"
+	factor := uint64(1)
+	if i := strings.IndexAny(text, units); i >= 0 && i == len(text)-1 {
+		factor <<= 10 * strings.IndexByte(units, text[i])
+		text = text[:i]
+	}
+	n, _ := strconv.ParseUint(text, 10, 32)
+	return n * factor
+}
+
+func gib(mib uint64) string { return fmt.Sprintf("%.1f GiB", float64(mib)/1024) }
+
+// memoryInfo is a line of /proc/meminfo, in MiB.
+func memoryInfo(key string) (uint64, error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		var n uint64
+		if _, err := fmt.Sscanf(line, key+": %d kB", &n); err == nil {
+			return n / 1024, nil
+		}
+	}
+	return 0, fmt.Errorf("no %s in /proc/meminfo", key)
+}
+
+// checkClock asks the kernel, as timedatectl does: each guest starts with this
+// clock, and no certificate is valid for one that is wrong.
+func checkClock(context.Context, *host) (string, error) {
+	var t unix.Timex
+	if _, err := unix.Adjtimex(&t); err != nil {
+		return "", &trouble{error: fmt.Errorf("adjtimex: %w", err), warn: true}
+	}
+	if t.Maxerror >= 16_000_000 { // µs; see ntp_synced() of systemd
+		return "", &trouble{error: errors.New("not synchronised, and guests take it over"), mend: onNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"), warn: true}
+	}
+	return "synchronised", nil
+}

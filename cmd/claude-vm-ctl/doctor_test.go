@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+)
+
+func TestFamily(t *testing.T) {
+	for text, want := range map[string]string{
+		"ID=debian\n": "debian",
+		"NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n":       "debian",
+		"ID_LIKE=\"rhel centos fedora\"\nID=\"almalinux\"\n": "fedora",
+		"ID=nixos":                       "nixos",
+		"ID=endeavouros\nID_LIKE=arch\n": "arch",
+		"ID=guix\n":                      "",
+		"":                               "",
+	} {
+		if got := family(text); got != want {
+			t.Errorf("family(%q) = %s, want %s", text, got, want)
+		}
+	}
+	for family, want := range map[string]string{
+		"debian": "sudo apt install qemu-system-x86",
+		"fedora": "sudo dnf install qemu-system-x86",
+		"arch":   "sudo pacman -S qemu-base",
+		"nixos":  "environment.systemPackages = [ pkgs.qemu_kvm ];",
+		"":       "install QEMU: it is called qemu-system-x86, qemu-system-x86 or qemu-base elsewhere",
+	} {
+		if got := qemuPackage.installOn(family); got != want {
+			t.Errorf("on %s: %s, want %s", family, got, want)
+		}
+	}
+}
+
+func TestOlder(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"7.0.0", "7.1", true}, {"7.1", "7.1", false}, {"7.1.0", "7.1", false}, {"10.0.13", "7.1", false}, {"1.9", "1.13", true}, {"1.13.2", "1.13", false},
+	} {
+		if got := older(c.a, c.b); got != c.want {
+			t.Errorf("older(%s, %s) = %v", c.a, c.b, got)
+		}
+	}
+}
+
+func TestMemorySize(t *testing.T) {
+	for text, want := range map[string]uint64{"4096M": 4096, "4096": 4096, "1G": 1024, "2T": 2 << 20, "": 0, "lots": 0, "G": 0} {
+		if got := memorySize(text); got != want {
+			t.Errorf("memorySize(%q) = %d, want %d", text, got, want)
+		}
+	}
+}
+
+// program makes one that is a shell script.
+func program(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCheckVersion(t *testing.T) {
+	for _, c := range []struct{ script, want string }{
+		{"echo 'virtiofsd 1.13.2'", "1.13.2, PROGRAM"},
+		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "PROGRAM is version 7.0.0, older than 7.1"},
+		{"echo none", `PROGRAM does not say its version, but "none"`},
+		{"exit 3", "PROGRAM --version: exit status 3"},
+	} {
+		path := program(t, c.script)
+		least := "1.13"
+		if strings.Contains(c.script, "QEMU") {
+			least = "7.1"
+		}
+		got, err := checkVersion(context.Background(), path, least, qemuPackage)
+		if err != nil {
+			got = err.Error()
+		}
+		if want := strings.ReplaceAll(c.want, "PROGRAM", path); got != want {
+			t.Errorf("%s: %s, want %s", c.script, got, want)
+		}
+	}
+}
+
+// TestHang: a program that does not end, and whose child holds the pipe, is left.
+func TestHang(t *testing.T) {
+	began := time.Now()
+	path := program(t, "sleep 60 & sleep 60")
+	_, err := programVersion(context.Background(), path)
+	if want := path + " --version does not come to an end"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if d := time.Since(began); d > 4*programTimeout {
+		t.Errorf("it took %v", d)
+	}
+}
+
+func TestCheckGuest(t *testing.T) {
+	whole := map[string]string{"kernel": "k", "initrd": "i", "root.erofs": "r", "guest.env": fmt.Sprintf("GUEST_APPEND=\"a b\"\nGUEST_CONTRACT=%d\n", contract.Version)}
+	for _, c := range []struct{ name, text, want string }{
+		{"", "", ""},
+		{"kernel", "", "the guest bundle is not whole: DIR/kernel is empty"},
+		{"guest.env", "GUEST_FORMAT=1\n", "the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env"},
+		{"guest.env", "GUEST_APPEND=a\n", ""},
+		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version)},
+	} {
+		dir := t.TempDir()
+		for name, text := range whole {
+			if name == c.name {
+				text = c.text
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := ""
+		if err := checkGuest(dir); err != nil {
+			got = err.Error()
+		}
+		if want := strings.ReplaceAll(c.want, "DIR", dir); got != want {
+			t.Errorf("with %s %q: %s, want %s", c.name, c.text, got, want)
+		}
+	}
+	dir := t.TempDir()
+	if got, want := checkGuest(dir), "the guest bundle is not whole: "+dir+"/kernel: no such file or directory"; got == nil || got.Error() != want {
+		t.Errorf("empty: %v, want %s", got, want)
+	}
+}
+
+// TestBundleAge: what is old is told, and Nix's times are no times.
+func TestBundleAge(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"kernel", "initrd", "root.erofs"} {
+		os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644)
+	}
+	env := filepath.Join(dir, "guest.env")
+	os.WriteFile(env, []byte("GUEST_VERSION=\"debian-13 claude-2\"\nGUEST_APPEND=a\n"), 0o644)
+	old := time.Now().Add(-maxAge - 24*time.Hour)
+	for built, want := range map[time.Time]string{
+		time.Unix(1, 0): "debian-13 claude-2 in " + dir,
+		time.Now():      "debian-13 claude-2 in " + dir + ", built " + time.Now().Format(time.DateOnly),
+		old:             "debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and Claude Code in it is no newer",
+	} {
+		if err := os.Chtimes(env, built, built); err != nil {
+			t.Fatal(err)
+		}
+		got, err := checkBundle(context.Background(), &host{guest: dir})
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("built %v: %s, want %s", built, got, want)
+		}
+	}
+}
+
+// TestLate: a check that hangs is told, and keeps nobody.
+func TestLate(t *testing.T) {
+	late := make(chan struct{})
+	defer close(late)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	got := await(ctx, "slow", func() (string, error) { <-late; return "", nil })()
+	if diff := cmp.Diff(finding{Check: "slow", State: "fail", Reason: "no answer in 5s"}, got); diff != "" {
+		t.Errorf("mismatch (-want +got):\n%s", diff)
+	}
+}
+
+func TestFileEnvironment(t *testing.T) {
+	got := fileEnvironment("../../units/claude-vm-setup@.service")
+	want := map[string]string{"GUEST": "@guestdir@", "QEMU": "@qemu@", "VIRTIOFSD": "@virtiofsd@"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("mismatch (-want +got):\n%s", diff)
+	}
+}
+
+// TestSilentBus: one that accepts and says nothing holds up no other check.
+func TestSilentBus(t *testing.T) {
+	dir := t.TempDir()
+	bus, err := net.Listen("unix", filepath.Join(dir, "bus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+bus.Addr().String())
+	began := time.Now()
+	findings := diagnose(context.Background())
+	if d := time.Since(began); d > 2*patience {
+		t.Errorf("it took %v", d)
+	}
+	if got, want := findings[0].Reason, "no systemd user manager answers: it is silent"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, f := range findings {
+		if strings.HasPrefix(f.Reason, "no answer") || f.Check == ".vm files" && f.State != "ok" {
+			t.Errorf("%+v", f)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+)
+
+// This file asks what the setup unit does before each start, and doctor too: no
+// program is run for it.
+
+// trouble is a check's bad result.
+type trouble struct {
+	error
+	mend string
+	warn bool
+}
+
+// mendMark stands before the mend in the setup unit's status, where a start finds
+// it again.
+const mendMark = "; mend: "
+
+// checkHost is what the setup unit asks.
+func checkHost() error {
+	_, qemuErr := findQEMU(os.Getenv("QEMU"))
+	_, virtiofsdErr := findShare(os.Getenv("VIRTIOFSD"))
+	for _, err := range []error{qemuErr, virtiofsdErr, checkGuest(os.Getenv("GUEST")), checkUserNamespaces()} {
+		var t *trouble
+		if errors.As(err, &t) && t.mend != "" {
+			return fmt.Errorf("%w%s%s", t.error, mendMark, t.mend)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func findQEMU(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return "", &trouble{error: fmt.Errorf("%s is not installed", program), mend: qemuPackage.install()}
+	}
+	return path, nil
+}
+
+func findShare(program string) (string, error) {
+	path, err := findVirtiofsd(program)
+	if err != nil {
+		return "", &trouble{error: errors.New("virtiofsd is not installed"), mend: virtiofsdPackage.install()}
+	}
+	return path, nil
+}
+
+const makeGuest = "make guest install"
+
+// checkGuest says whether the bundle in a directory is whole and fits.
+func checkGuest(dir string) error {
+	unfit := func(err error) error {
+		return &trouble{error: fmt.Errorf("the guest bundle is not whole: %w", plain(err)), mend: makeGuest}
+	}
+	for _, name := range []string{"kernel", "initrd", "root.erofs", "guest.env"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err == nil && info.Size() == 0 {
+			err = fmt.Errorf("%s is empty", filepath.Join(dir, name))
+		}
+		if err != nil {
+			return unfit(err)
+		}
+	}
+	env, err := guestEnvironment(dir)
+	if err != nil {
+		return unfit(err)
+	}
+	if env["GUEST_APPEND"] == "" {
+		return unfit(fmt.Errorf("no GUEST_APPEND= in %s", filepath.Join(dir, "guest.env")))
+	}
+	// One that does not say it is refused by its agent, when it has booted.
+	if text := env["GUEST_CONTRACT"]; text != "" && text != strconv.Itoa(contract.Version) {
+		return &trouble{
+			error: fmt.Errorf("the guest bundle in %s speaks version %s of the contract, the host %d", dir, text, contract.Version),
+			mend:  makeGuest,
+		}
+	}
+	return nil
+}
+
+// guestEnvironment reads a bundle's guest.env, a file for EnvironmentFile=.
+func guestEnvironment(dir string) (map[string]string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "guest.env"))
+	if err != nil {
+		return nil, err
+	}
+	env := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		name, value, found := strings.Cut(strings.TrimSpace(line), "=")
+		if words, err := unitfile.Split(value); found && err == nil {
+			env[name] = strings.Join(words, " ")
+		}
+	}
+	return env, nil
+}
+
+// checkUserNamespaces makes one: sysctls and security modules each have their
+// own way to forbid it.
+func checkUserNamespaces() error {
+	cmd := exec.Command("true")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	return &trouble{error: fmt.Errorf("user namespaces are not permitted: %w", err), mend: permitUserNamespaces()}
+}
+
+func permitUserNamespaces() string {
+	set := func(name, value string) bool {
+		text, err := os.ReadFile(filepath.Join("/proc/sys", name))
+		return err == nil && strings.TrimSpace(string(text)) == value
+	}
+	switch {
+	case set("kernel/apparmor_restrict_unprivileged_userns", "1"):
+		return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with userns for virtiofsd and the user manager"
+	case set("kernel/unprivileged_userns_clone", "0"):
+		return onNixOS("security.unprivilegedUsernsClone = true;", "sudo sysctl kernel.unprivileged_userns_clone=1")
+	}
+	return "sudo sysctl user.max_user_namespaces=15000"
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+type uninstallVerb struct{ stop bool }
+
+func (u *uninstallVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("uninstall", "Remove what claude-vm-ctl has put where the user manager looks for units.")
+	cmd.Flag("stop", "Shut down the VMs that run before.").BoolVar(&u.stop)
+	return cmd.FullCommand()
+}
+
+func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
+	s, err := vmfile.Environment()
+	if err != nil {
+		return 0, err
+	}
+	m, err := manager.Dial(ctx)
+	if err != nil {
+		return 0, noManager(err)
+	}
+	defer m.Close()
+	if u.stop {
+		if err := stopAll(ctx, m, s.Instances()); err != nil {
+			return 0, err
+		}
+	}
+	running, err := m.Active(ctx, instance.Unit("*"))
+	if err != nil {
+		return 0, err
+	}
+	if len(running) > 0 {
+		return 0, fail(exitFailure, "claude-vm-ctl uninstall --stop", "a VM runs on %s%s", directoryOf(running[0]), andMore(len(running)-1))
+	}
+	removed, err := removeOwn(s.Instances())
+	for _, path := range removed {
+		fmt.Fprintln(out.stdout, "removed", oneLine(path))
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(removed) > 0 {
+		if err := errors.Join(m.Forget(ctx, instance.Unit("*")), m.Reload(ctx)); err != nil {
+			return 0, err
+		}
+	}
+	return 0, tellKept(ctx, out, m, s)
+}
+
+func andMore(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d more run", n)
+}
+
+// stopAll shuts down all VMs at once, and waits until they are gone.
+func stopAll(ctx context.Context, m *manager.Manager, env instance.Environment) error {
+	units, err := m.Active(ctx, instance.Unit("*"))
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(units))
+	var stops sync.WaitGroup
+	for i, unit := range units {
+		v := &vm{env: env, id: instance.UnitID(unit), manager: m}
+		stops.Go(func() {
+			if _, errs[i] = m.Stop(ctx, unit); errs[i] == nil {
+				_, errs[i] = v.awaitGone(ctx)
+			}
+		})
+	}
+	stops.Wait()
+	return errors.Join(errs...)
+}
+
+// removeOwn removes links for this login, drop-ins of runs that were killed, and
+// what generate has written. What a package or make install has put elsewhere is
+// not ours.
+func removeOwn(env instance.Environment) (removed []string, err error) {
+	removed, err = unlink(runtimeUnits(env), "")
+	if err != nil {
+		return removed, err
+	}
+	once, err := unittree.OnceIn(runtimeUnits(env))
+	if err != nil {
+		return removed, err
+	}
+	for _, path := range once {
+		if err := os.Remove(path); err != nil {
+			return removed, plain(err)
+		}
+		os.Remove(filepath.Dir(path)) // if nothing else is in it
+		removed = append(removed, path)
+	}
+	dir, err := dataUnits()
+	if err != nil {
+		return removed, err
+	}
+	written, err := unittree.Written(dir)
+	if err != nil {
+		return removed, err
+	}
+	if err := unittree.Clear(dir); err != nil {
+		return removed, plain(err)
+	}
+	// Those that are empty now; the last is made by the first start.
+	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(env.RuntimeDir, "claude-vm")} {
+		os.Remove(dir)
+	}
+	return append(removed, written...), nil
+}
+
+// tellKept says what is still there, and whose matter it is.
+func tellKept(ctx context.Context, out *output, m *manager.Manager, s vmfile.Specifiers) error {
+	kept := func(path, what string) {
+		if _, err := os.Stat(path); err == nil {
+			fmt.Fprintf(out.stdout, "kept %s: %s\n", oneLine(path), what)
+		}
+	}
+	kept(filepath.Join(s['E'], "claude-vm"), "settings")
+	for _, kind := range []string{"project", "user"} {
+		kept(filepath.Join(s.Instances().StateDir, kind), "homes of Claude")
+	}
+	u, err := m.Unit(ctx, instance.Unit(noInstance))
+	if err != nil {
+		return err
+	}
+	if u.LoadState == "loaded" {
+		kept(u.Fragment, "installed; make uninstall or the package manager removes it")
+	}
+	return nil
+}
