@@ -37,7 +37,7 @@ func (p *project) vmFile(text string) (path string) {
 func word(text string) string { return unitfile.Quote(unitfile.EscapeSpecifiers(text)) }
 
 // freePort is one of the host that nobody listens on.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,0 +1,138 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// startSSHD starts OpenSSH's server in the guest, for comparison, and gives the
+// host's command that reaches it over the user network.
+func (p *project) startSSHD() []string {
+	p.t.Helper()
+	port := freePort(p.t)
+	socket, public := p.agent()
+	p.ctl("start", "--publish", fmt.Sprintf("%d:2222", port), ".").ok()
+	if p.root("command -v sshd").status != 0 {
+		p.t.Skip("the guest has no sshd: scripts/bench builds one that has")
+	}
+	p.guest("mkdir -p ~/.ssh && cat >~/.ssh/authorized_keys <<'END'\n" + p.command("cat", public).ok().stdout + "END\n")
+	p.root("mkdir -p /run/sshd; ssh-keygen -q -A; /usr/sbin/sshd -p 2222 -o StrictModes=no").ok()
+	ssh := []string{"env", "SSH_AUTH_SOCK=" + socket, "ssh", "-F", "/dev/null", "-p", strconv.Itoa(port),
+		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "claude@127.0.0.1"}
+	p.command(ssh[0], append(slices.Clone(ssh[1:]), "true")...).ok()
+	return ssh
+}
+
+// BenchmarkKeystroke is the time from a key to its echo in an idle guest's terminal,
+// the median of many, against OpenSSH.
+func BenchmarkKeystroke(b *testing.B) {
+	p := newProject(b, "keystroke")
+	ssh := p.startSSHD()
+	time.Sleep(time.Minute) // until Claude is up, and still
+	shell := []string{"claude-vm-ctl", "shell", ".", "--", "cat"}
+	remote := append(slices.Clone(ssh), "-tt", "cat")
+	var ours, theirs []time.Duration
+	for b.Loop() {
+		ours = append(ours, p.keystrokes(shell)...)
+		theirs = append(theirs, p.keystrokes(remote)...)
+	}
+	slices.Sort(ours)
+	slices.Sort(theirs)
+	b.ReportMetric(float64(ours[len(ours)/2].Microseconds())/1000, "shell-ms")
+	b.ReportMetric(float64(theirs[len(theirs)/2].Microseconds())/1000, "sshd-ms")
+	b.ReportMetric(ours[len(ours)/2].Seconds()/theirs[len(theirs)/2].Seconds(), "times-sshd")
+}
+
+// keystrokes types into a command on a terminal.
+func (p *project) keystrokes(command []string) []time.Duration {
+	p.t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Dir = p.dir
+	term, err := pty.Start(cmd)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() {
+		term.Close()
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	buf := make([]byte, 1)
+	key := func(c byte) time.Duration {
+		began := time.Now()
+		if _, err := term.Write([]byte{c}); err != nil {
+			p.t.Fatal(err)
+		}
+		for buf[0] = 0; buf[0] != c; {
+			if _, err := io.ReadFull(term, buf); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+		return time.Since(began)
+	}
+	// The first may meet a terminal that still echoes by itself; it is not counted.
+	time.Sleep(2 * time.Second)
+	key('0')
+	var times []time.Duration
+	for i := range 100 {
+		times = append(times, key(byte('a'+i%26)))
+		time.Sleep(10 * time.Millisecond)
+	}
+	return times
+}
+
+// BenchmarkBulk is how fast a command's output comes, against OpenSSH.
+func BenchmarkBulk(b *testing.B) {
+	p := newProject(b, "bulk")
+	ssh := p.startSSHD()
+	time.Sleep(time.Minute)
+	const size = 32 << 20
+	read := func(command ...string) time.Duration {
+		began := time.Now()
+		out := p.command("sh", append([]string{"-c", `"$@" | wc -c`, "sh"}, command...)...).ok().stdout
+		if strings.TrimSpace(out) != strconv.Itoa(size) {
+			b.Fatalf("%v gives %s bytes", command, out)
+		}
+		return time.Since(began)
+	}
+	var ours, theirs time.Duration
+	for b.Loop() {
+		ours += read("claude-vm-ctl", "shell", ".", "--", "head", "-c", strconv.Itoa(size), "/dev/zero")
+		theirs += read(append(slices.Clone(ssh), "head", "-c", strconv.Itoa(size), "/dev/zero")...)
+	}
+	b.ReportMetric(size*float64(b.N)/1e6/ours.Seconds(), "shell-MB/s")
+	b.ReportMetric(size*float64(b.N)/1e6/theirs.Seconds(), "sshd-MB/s")
+	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "times-sshd")
+}
+
+// BenchmarkStart is what claude-vm-ctl adds to systemctl, with all units but with
+// a process that sleeps in place of QEMU.
+func BenchmarkStart(b *testing.B) {
+	p := newProject(b, "start")
+	p.dropin(p.unit(), "90-sleep.conf", "ExecStart=\nExecStart=sleep infinity\nExecStartPost=\nExecStop=\nExecStopPost=")
+	var ours, theirs time.Duration
+	measure := func(total *time.Duration, command string, args ...string) {
+		began := time.Now()
+		p.command(command, args...).ok()
+		*total += time.Since(began)
+		p.systemctl("stop", p.unit()).ok()
+		p.wantGone()
+	}
+	measure(new(time.Duration), "systemctl", "--user", "start", p.unit())
+	for b.Loop() {
+		measure(&ours, "claude-vm-ctl", "start", ".")
+		measure(&theirs, "systemctl", "--user", "start", p.unit())
+	}
+	b.ReportMetric(float64((ours-theirs).Microseconds())/1000/float64(b.N), "added-ms")
+	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "times-systemctl")
+}
