@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -144,12 +145,12 @@ func (v *vm) settings(ctx context.Context, s vmfile.Specifiers) (base model.VM, 
 		}
 	}
 	tree, _ := unittree.Build(mine, s.Instances()) // what is refused is in it
-	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
-		u, err := v.manager.Unit(ctx, name)
-		if err != nil {
-			return base, false, err
-		}
-		if !tree.Current(name, u.DropIns) {
+	units, err := v.manager.Brief(ctx, v.configured()...)
+	if err != nil {
+		return base, false, err
+	}
+	for _, u := range units {
+		if !tree.Current(u.Name, u.DropIns) {
 			return base, false, nil
 		}
 	}
@@ -163,21 +164,30 @@ func (v *vm) setOnce(ctx context.Context, n *once) error {
 		return err
 	}
 	if n != nil {
+		// Read anew the units have them without a reload, unless others need them.
+		if err := v.manager.Unref(ctx, v.unit()); err != nil {
+			return err
+		}
 		if err := n.tree.Write(runtimeUnits(v.env)); err != nil {
 			return err
 		}
-	}
-	// A unit that is loaded already knows nothing of them.
-	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
-		u, err := v.manager.Unit(ctx, name)
-		if err != nil {
+		if err := v.manager.Ref(ctx, v.unit()); err != nil {
 			return err
 		}
-		if u.Stale {
-			return v.manager.Reload(ctx)
-		}
+	}
+	units, err := v.manager.Brief(ctx, v.configured()...)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(units, func(u manager.Unit) bool { return u.Stale }) {
+		return v.manager.Reload(ctx)
 	}
 	return nil
+}
+
+// configured are the units that settings are for.
+func (v *vm) configured() []string {
+	return []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()}
 }
 
 func runtimeUnits(env instance.Environment) string {

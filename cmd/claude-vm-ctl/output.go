@@ -73,15 +73,18 @@ func (o *output) error(err error) int {
 
 // note tells something that is not an error, to people only.
 func (o *output) note(format string, args ...any) {
-	if term.IsTerminal(int(o.stderr.Fd())) {
+	if o.shows() {
 		o.endProgress()
 		fmt.Fprintf(o.stderr, "claude-vm-ctl: %s\n", oneLine(fmt.Sprintf(format, args...)))
 	}
 }
 
+// shows says whether a person sees progress and notes.
+func (o *output) shows() bool { return term.IsTerminal(int(o.stderr.Fd())) }
+
 // progress shows one line that the next replaces.
 func (o *output) progress(text string) {
-	if !term.IsTerminal(int(o.stderr.Fd())) {
+	if !o.shows() {
 		return
 	}
 	if columns, _, err := term.GetSize(int(o.stderr.Fd())); err == nil {

@@ -45,15 +45,11 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Running() {
 		return v.join(ctx, out, u, len(r.args)+len(r.options) > 0)
 	}
-	if err := v.ensureUnits(ctx, out); err != nil {
+	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return 0, err
 	}
 	once, err := v.once(ctx, r.options)
 	if err != nil {
-		return 0, err
-	}
-	// Keeps the unit's result readable until the end.
-	if err := v.manager.Ref(ctx, v.unit()); err != nil && u.LoadState == "loaded" {
 		return 0, err
 	}
 	request, err := newRequest(out, "run", r.args)
@@ -65,9 +61,6 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	if err := v.start(ctx, out, request, once); err != nil {
-		return 0, err
-	}
-	if err := v.manager.Ref(ctx, v.unit()); err != nil {
 		return 0, err
 	}
 	warnEmulation(out)
@@ -83,9 +76,6 @@ func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool
 	if !out.terminal() {
 		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here()+" on a terminal",
 			"a VM runs on %s already and its Claude has a terminal", v.dir)
-	}
-	if err := v.manager.Ref(ctx, v.unit()); err != nil {
-		return 0, err
 	}
 	if u.ActiveState == "activating" {
 		stop := v.showProgress(out)

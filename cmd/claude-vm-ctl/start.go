@@ -33,7 +33,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Running() && len(s.args)+len(s.options) > 0 {
 		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
 	}
-	if err := v.ensureUnits(ctx, out); err != nil {
+	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return 0, err
 	}
 	once, err := v.once(ctx, s.options)
@@ -68,9 +68,6 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 	defer v.manager.Close()
 	if u.Gone() {
 		return 0, v.notRunning()
-	}
-	if err := v.manager.Ref(ctx, v.unit()); err != nil {
-		return 0, err
 	}
 	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
 		return 0, err

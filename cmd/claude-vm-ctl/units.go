@@ -15,13 +15,9 @@ import (
 // This file sees to it that the user manager knows our units. A program that runs
 // from a build or store directory has them beside it and links them for this login.
 
-// ensureUnits makes the manager know our units, and tells a person of those that
+// ensureUnits makes the manager know our units, of which u is the VM's, and tells a person of those that
 // are another version's. Links to another build's are replaced unless a VM runs.
-func (v *vm) ensureUnits(ctx context.Context, out *output) error {
-	u, err := v.state(ctx)
-	if err != nil {
-		return err
-	}
+func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error {
 	dir, beside := runtimeUnits(v.env), unitsBeside()
 	switch u.LoadState {
 	case "loaded":
@@ -49,7 +45,10 @@ func (v *vm) ensureUnits(ctx context.Context, out *output) error {
 	default:
 		return fail(exitHostUnable, "systemctl --user status "+shellQuote(u.Name), "%s cannot be loaded: %s", u.Name, u.LoadState)
 	}
-	return v.link(ctx, beside, dir)
+	if err := v.link(ctx, beside, dir); err != nil {
+		return err
+	}
+	return v.manager.Ref(ctx, v.unit()) // open could not
 }
 
 // link makes links in dir to the units of another directory, in place of those

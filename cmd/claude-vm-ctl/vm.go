@@ -36,6 +36,12 @@ func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 	if v.manager, err = manager.Dial(ctx); err != nil {
 		return nil, u, noManager(err)
 	}
+	// Each question would else make the manager read the unit's files again, and its
+	// result would be gone with it. One that it does not know is told by its state.
+	if err := v.manager.Ref(ctx, v.unit()); err != nil && ctx.Err() != nil {
+		v.manager.Close()
+		return nil, u, err
+	}
 	if u, err = v.state(ctx); err != nil {
 		v.manager.Close()
 	}

@@ -84,13 +84,12 @@ func (v *vm) offer(ctx context.Context) (*instance.Offer, error) {
 // whether the instance runs, by somebody else's start maybe.
 func (v *vm) awaitGone(ctx context.Context) (running bool, err error) {
 	for {
-		u, err := v.state(ctx)
-		if err != nil || u.Running() {
+		now, err := v.manager.Brief(ctx, v.unit(), instance.RuntimeUnit(v.id))
+		if err != nil || now[0].Running() {
 			return true, err
 		}
-		runtime, err := v.manager.Unit(ctx, instance.RuntimeUnit(v.id))
-		if err != nil || u.Gone() && runtime.Gone() {
-			return false, err
+		if now[0].Gone() && now[1].Gone() {
+			return false, nil
 		}
 		select {
 		case <-time.After(20 * time.Millisecond): // Watch knows one unit only
@@ -102,6 +101,9 @@ func (v *vm) awaitGone(ctx context.Context) (running bool, err error) {
 
 // showProgress shows the unit's status until the returned function is called.
 func (v *vm) showProgress(out *output) (stop func()) {
+	if !out.shows() {
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

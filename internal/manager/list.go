@@ -27,9 +27,11 @@ func (m *Manager) List(ctx context.Context, patterns ...string) ([]Unit, error) 
 	return units, nil
 }
 
-// filled are the properties that Fill reads, and their interfaces. All that a unit
-// has would take the manager two milliseconds.
-var filled = [...]struct{ of, name string }{
+// property is one of a unit, and its interface.
+type property struct{ of, name string }
+
+// filled are the properties that Fill reads.
+var filled = []property{
 	{"Unit", "StateChangeTimestamp"}, {"Unit", "SourcePath"},
 	{"Service", "Result"}, {"Service", "StatusText"}, {"Service", "MainPID"},
 	{"Service", "MemoryCurrent"}, {"Service", "MemoryMax"}, {"Service", "CPUUsageNSec"},
@@ -38,18 +40,41 @@ var filled = [...]struct{ of, name string }{
 // Fill reads, of services that List gave, all but the files and Started. A unit
 // that is gone by now stays as it is.
 func (m *Manager) Fill(ctx context.Context, units []*Unit) error {
-	calls := make([][len(filled)]*dbus.Call, len(units))
-	for i, u := range units {
+	return m.read(ctx, units, filled)
+}
+
+// brief are the properties that Brief reads.
+var brief = []property{
+	{"Unit", "LoadState"}, {"Unit", "ActiveState"}, {"Unit", "FragmentPath"}, {"Unit", "DropInPaths"}, {"Unit", "NeedDaemonReload"},
+}
+
+// Brief reads what the units and their files are, one after the other.
+func (m *Manager) Brief(ctx context.Context, names ...string) ([]Unit, error) {
+	units := make([]Unit, len(names))
+	var all []*Unit
+	for i, name := range names {
+		units[i] = Unit{Name: name, path: dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + systemd.PathBusEscape(name))}
+		all = append(all, &units[i])
+	}
+	err := m.read(ctx, all, brief)
+	return units, err
+}
+
+// read asks for properties of units, all at once. GetAll, for all that a service
+// has, takes the manager some milliseconds.
+func (m *Manager) read(ctx context.Context, units []*Unit, properties []property) error {
+	var calls []*dbus.Call
+	for _, u := range units {
 		o := m.calls.Object("org.freedesktop.systemd1", u.path)
-		for j, p := range filled {
-			calls[i][j] = o.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, nil, "org.freedesktop.systemd1."+p.of, p.name)
+		for _, p := range properties {
+			calls = append(calls, o.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, nil, "org.freedesktop.systemd1."+p.of, p.name))
 		}
 	}
 	for i, u := range units {
 		values := map[string]any{"LoadState": u.LoadState, "ActiveState": u.ActiveState}
-		for j, p := range filled {
+		for j, p := range properties {
 			var value dbus.Variant
-			err := (<-calls[i][j].Done).Store(&value)
+			err := (<-calls[i*len(properties)+j].Done).Store(&value)
 			var answer dbus.Error
 			if err != nil && !errors.As(err, &answer) {
 				return err

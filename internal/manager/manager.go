@@ -120,6 +120,12 @@ func (m *Manager) Ref(ctx context.Context, name string) error {
 	return o.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.RefUnit", 0, name).Err
 }
 
+// Unref undoes Ref: a unit that nobody needs is read anew when somebody does.
+func (m *Manager) Unref(ctx context.Context, name string) error {
+	o := m.calls.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	return o.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.UnrefUnit", 0, name).Err
+}
+
 // Start starts a unit and waits for the job; the result is "done" or why not.
 func (m *Manager) Start(ctx context.Context, name string) (string, error) {
 	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
@@ -146,7 +152,7 @@ func job(ctx context.Context, call func(chan<- string) (int, error)) (string, er
 // Reload makes the manager read unit files anew.
 func (m *Manager) Reload(ctx context.Context) error { return m.units.ReloadContext(ctx) }
 
-// Unit reads the state of a service.
+// Unit reads the state of a service, all at one time.
 func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	p, err := m.units.GetAllPropertiesContext(ctx, name)
 	if err != nil {

@@ -26,10 +26,15 @@ func (p *project) startSSHD() []string {
 		p.t.Skip("the guest has no sshd: scripts/bench builds one that has")
 	}
 	p.guest("mkdir -p ~/.ssh && cat >~/.ssh/authorized_keys <<'END'\n" + p.command("cat", public).ok().stdout + "END\n")
-	p.root("mkdir -p /run/sshd; ssh-keygen -q -A; /usr/sbin/sshd -p 2222 -o StrictModes=no").ok()
+	p.root("rm -f /run/nologin; mkdir -p /run/sshd; ssh-keygen -q -A; /usr/sbin/sshd -p 2222 -o StrictModes=no -o PerSourcePenalties=no").ok()
 	ssh := []string{"env", "SSH_AUTH_SOCK=" + socket, "ssh", "-F", "/dev/null", "-p", strconv.Itoa(port),
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "claude@127.0.0.1"}
-	p.command(ssh[0], append(slices.Clone(ssh[1:]), "true")...).ok()
+	var r result
+	p.eventually("sshd listens", func() bool {
+		r = p.command(ssh[0], append(slices.Clone(ssh[1:]), "true")...)
+		return !strings.Contains(r.stderr, "kex_exchange_identification")
+	})
+	r.ok()
 	return ssh
 }
 

@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,5 +246,38 @@ func TestBusy(t *testing.T) {
 	p.wantGone()
 	if out := p.systemctl("list-units", "--all", "--plain", "--no-legend", unit).ok().stdout; out != "" {
 		t.Errorf("it is left: %s", out)
+	}
+}
+
+// TestEight has as many VMs at once as two people might.
+func TestEight(t *testing.T) {
+	t.Parallel()
+	var projects []*project
+	var names []string
+	for i := range 8 {
+		p := newProject(t, fmt.Sprint("number ", i))
+		projects, names = append(projects, p), append(names, p.unit())
+	}
+	first := projects[0]
+	first.systemctl(append([]string{"start"}, names...)...).ok()
+	type entry struct {
+		Directory, State, Status string
+		MemoryCurrent            uint64
+	}
+	var listed []entry
+	if err := json.Unmarshal([]byte(first.ctl("list", "--json").ok().stdout), &listed); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range projects {
+		i := slices.IndexFunc(listed, func(e entry) bool { return e.Directory == p.dir })
+		if i < 0 || listed[i].State != "active" || listed[i].Status != "Claude Code is running" || listed[i].MemoryCurrent == 0 {
+			t.Errorf("%s in the list: %+v", p.dir, listed)
+		}
+		p.write("mine", p.dir)
+		p.want(p.ctl("shell", ".", "--", "cat", "mine"), p.dir)
+	}
+	first.systemctl(append([]string{"stop"}, names...)...).ok()
+	for _, p := range projects {
+		p.wantGone()
 	}
 }
