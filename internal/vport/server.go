@@ -127,21 +127,22 @@ func (s *server) control(w word) {
 	s.mu.Lock()
 	known := s.current != nil && s.current.nonce == w.nonce
 	s.mu.Unlock()
-	if !known {
-		s.drop(io.EOF)
-		c := newServerConn(s, w.nonce)
-		s.mu.Lock()
-		s.current = c
-		s.mu.Unlock()
+	ack := word{kindAck, w.nonce}.bytes()
+	if known {
+		_ = s.write(ack) // one of them has arrived, or the client is gone
+		return
 	}
-	// A failing write means the client is gone again: the next hello mends it.
-	_ = s.write(word{kindAck, w.nonce}.bytes())
-	if !known {
-		s.mu.Lock()
-		c := s.current
-		s.mu.Unlock()
-		go s.handle(c)
+	s.drop(io.EOF)
+	// What the connection says must come after a whole acknowledgement. If that fails,
+	// the client is gone again, or its next hello begins the connection.
+	if s.write(ack) != nil {
+		return
 	}
+	c := newServerConn(s, w.nonce)
+	s.mu.Lock()
+	s.current = c
+	s.mu.Unlock()
+	go s.handle(c)
 }
 
 // drop ends the present connection and frees a writer that waits for a host

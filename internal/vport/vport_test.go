@@ -155,3 +155,46 @@ func TestClientGivesUp(t *testing.T) {
 		t.Error("a connection without a server")
 	}
 }
+
+// TestLateAcknowledgement: a guest that was stopped may find the time for its
+// acknowledgement over before it writes. Nothing may come before one that did arrive.
+func TestLateAcknowledgement(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest, inner := os.NewFile(uintptr(fds[0]), "guest"), os.NewFile(uintptr(fds[1]), "host")
+	t.Cleanup(func() { guest.Close(); inner.Close() })
+	// The port takes nothing.
+	full := 0
+	guest.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	for err == nil {
+		var n int
+		n, err = guest.Write(make([]byte, 4096))
+		full += n
+	}
+	handled := make(chan struct{}, 2)
+	go Serve(guest, func(c net.Conn) {
+		handled <- struct{}{}
+		c.Write([]byte("first"))
+	})
+	hello := word{kindHello, nonce{'1'}}.bytes()
+	if _, err := inner.Write(hello); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(ackTimeout + time.Second)
+	if len(handled) > 0 {
+		t.Error("a connection is served that nobody knows of")
+	}
+	if _, err := io.CopyN(io.Discard, inner, int64(full)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inner.Write(hello); err != nil {
+		t.Fatal(err)
+	}
+	want := append(word{kindAck, nonce{'1'}}.bytes(), "first"...)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(inner, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}

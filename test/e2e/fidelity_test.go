@@ -3,9 +3,12 @@
 package e2e
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,6 +84,13 @@ func TestTerminal(t *testing.T) {
 	p.want(p.command("sh", "-c", "claude-vm-ctl shell . -- seq 100000 | (sleep 2; sha256sum)"),
 		strings.TrimSpace(p.command("sh", "-c", "seq 100000 | sha256sum").ok().stdout))
 
+	// Ctrl-C is for the program in the guest, and so is a signal without a terminal.
+	run("clear; sleep 1000")
+	e.keys("C-c")
+	run("echo status=$?")
+	e.shows("status=130")
+	p.wantStreams()
+
 	// What is typed while nobody is attached is not Claude's.
 	claude := p.terminal("claude", 100, 30, "claude-vm-ctl attach .; sleep 2; claude-vm-ctl attach .")
 	claude.shows(ready)
@@ -94,6 +104,39 @@ func TestTerminal(t *testing.T) {
 	if strings.Contains(claude.screen(), "nobody") {
 		t.Error("Claude has what was typed before")
 	}
+}
+
+// wantStreams checks shell without a terminal: streams, status, signals, and that
+// what nobody waits for any more ends.
+func (p *project) wantStreams() {
+	p.t.Helper()
+	r := p.input("in", "claude-vm-ctl", "shell", ".", "--", "sh", "-c", "cat; echo out; echo err >&2; exit 9")
+	if r.stdout != "inout\n" || r.stderr != "err\n" || r.status != 9 {
+		p.t.Errorf("streams: %+v", r)
+	}
+	cmd := exec.Command("claude-vm-ctl", "shell", ".", "--", "sh", "-c", `trap "echo told; exit 5" INT; echo up; while :; do sleep 0.1; done`)
+	cmd.Dir = p.dir
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	out := bufio.NewReader(stdout)
+	if line, err := out.ReadString('\n'); line != "up\n" {
+		p.t.Fatalf("%q, %v", line, err)
+	}
+	cmd.Process.Signal(os.Interrupt)
+	rest, _ := io.ReadAll(out)
+	cmd.Wait()
+	if string(rest) != "told\n" || cmd.ProcessState.ExitCode() != 5 {
+		p.t.Errorf("after a signal: %q, status %d", rest, cmd.ProcessState.ExitCode())
+	}
+	left := p.background("claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
+	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 0 })
+	left.Process.Kill()
+	p.eventually("it ends when nobody is there", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 1 })
 }
 
 // TestSuspend stops everything for a while, as a laptop does.
