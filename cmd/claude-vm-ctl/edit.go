@@ -79,11 +79,11 @@ func (e *editVerb) document(s vmfile.Specifiers) (*document, error) {
 	if e.defaults {
 		return openDocument(config, vmfile.Find(dirs, vmfile.DefaultsFile), vmfile.DefaultsFile, "", vmfile.Template("", s))
 	}
-	_, dir, err := locate(s.Instances(), e.what)
+	if file := findFile(dirs, e.what); file != "" && !isDirectory(e.what) {
+		return openDocument(config, file, "", "", "")
+	}
+	_, dir, err := find(s.Instances(), e.what)
 	if err != nil {
-		if file := findFile(dirs, e.what); file != "" {
-			return openDocument(config, file, "", "", "")
-		}
 		return nil, err
 	}
 	for _, v := range vmfile.Load(dirs, s).VMs {

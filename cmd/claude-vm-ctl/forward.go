@@ -131,7 +131,7 @@ func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Por
 	command, names := []string{self, "forward", v.id}, []string{}
 	for _, p := range ports {
 		command = append(command, fmt.Sprintf("%s:%d:%d", p.Address, p.Host, p.Guest))
-		names = append(names, fmt.Sprintf("%s:%d→%d", p.Address, p.Host, p.Guest))
+		names = append(names, port(p).String())
 	}
 	unit := instance.PortUnit(v.id, ports[0].Host)
 	exists := fail(exitFailure, "systemctl --user stop "+shellQuote(unit), "port %d leads into this VM already, by %s", ports[0].Host, unit)
@@ -160,6 +160,6 @@ func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Por
 	case result != "done":
 		return fail(exitFailure, "journalctl --user -n 20 -u "+shellQuote(unit), "%s did not start: result %s", unit, result)
 	}
-	out.note("%s leads to the VM on %s; end it with: systemctl --user stop %s", strings.Join(names, " "), v.dir, shellQuote(unit))
+	out.note("port %s leads into the VM on %s; end it with: systemctl --user stop %s", strings.Join(names, " "), v.dir, shellQuote(unit))
 	return nil
 }

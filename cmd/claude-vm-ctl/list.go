@@ -127,6 +127,7 @@ func addConfigured(reports []report, env instance.Environment) ([]report, error)
 		}
 		r := newReport(env, id, &units{})
 		r.Directory, r.Status, r.VMFile = v.WorkDirectory, oneLine(v.Refusal), v.Source[0]
+		r.SSHHost = sshHost(id, r.VMFile)
 		known[v.WorkDirectory] = &r
 		configured = append(configured, r)
 	}

@@ -122,7 +122,7 @@ func newReport(env instance.Environment, id string, g *units) report {
 	r := report{
 		ID: id, Directory: id, Unit: instance.Unit(id), State: cmp.Or(u.ActiveState, "inactive"), Status: oneLine(u.StatusText),
 		Result: u.Result, Since: u.Since, PID: g.vm.MainPID, Share: cmp.Or(g.share.ActiveState, "inactive"),
-		Runtime: env.RuntimeDirectory(id), CPU: g.vm.CPU, Ports: []port{}, Forwards: []forward{}, SSHHost: sshHost(id),
+		Runtime: env.RuntimeDirectory(id), CPU: g.vm.CPU, Ports: []port{}, Forwards: []forward{},
 	}
 	if dir, err := instance.Directory(id); err == nil {
 		r.Directory = dir
@@ -135,6 +135,7 @@ func newReport(env instance.Environment, id string, g *units) report {
 			r.VMFile = source
 		}
 	}
+	r.SSHHost = sshHost(id, r.VMFile)
 	for _, p := range g.ports {
 		r.Forwards = append(r.Forwards, newForward(p))
 	}

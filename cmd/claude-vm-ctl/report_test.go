@@ -24,7 +24,7 @@ func TestReport(t *testing.T) {
 	want := report{
 		ID: id, Directory: "/home/me/a\x1bb", Unit: "claude-vm@" + id + ".service", State: "failed", Status: "no  [31mway",
 		Result: "exit-code", FailedUnit: setup.Name, Share: "inactive", Runtime: "/run/user/1/claude-vm/" + id, VMFile: "/etc/a.vm",
-		SSHHost: "home-me-a%1bb.claude-vm", Ports: []port{}, Forwards: []forward{
+		SSHHost: "a.claude-vm", Ports: []port{}, Forwards: []forward{
 			{"claude-vm-port-80@" + id + ".service", "80:8080 and 81"}, {"claude-vm-port-22@" + id + ".service", "22"},
 		},
 	}

@@ -8,11 +8,14 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // This file lets OpenSSH's programs into a VM. There is no network in between:
@@ -25,8 +28,17 @@ const (
 	sshSuffix = ".claude-vm"
 )
 
-// sshHost is a host name of an instance. ssh(1) refuses backslashes.
-func sshHost(id string) string { return strings.ReplaceAll(id, `\x`, "%") + sshSuffix }
+// sshHost is a host name of an instance, by the name of its .vm file if it has one.
+// ssh(1) refuses backslashes.
+func sshHost(id, file string) string {
+	if name := strings.TrimSuffix(filepath.Base(file), vmfile.Suffix); file != "" && hostName.MatchString(name) {
+		return name + sshSuffix
+	}
+	return strings.ReplaceAll(id, `\x`, "%") + sshSuffix
+}
+
+// hostName is a name that every program takes for a host's.
+var hostName = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._-]*$`)
 
 // sshInstance is what a host name means: a directory, with a slash in it, an id
 // or the name of a .vm file.
@@ -102,7 +114,11 @@ func (s *sshProxyVerb) run(ctx context.Context, out *output) (int, error) {
 	if v.env, err = instance.HostEnvironment(); err != nil {
 		return 0, noManager(err)
 	}
-	if v.id, v.dir, err = find(v.env, name); err != nil {
+	search := findNamed // what lies where ssh is called does not matter
+	if filepath.IsAbs(name) {
+		search = find
+	}
+	if v.id, v.dir, err = search(v.env, name); err != nil {
 		return 0, err
 	}
 	dialing, cancel := context.WithTimeout(ctx, guest.DialTimeout)

@@ -51,9 +51,23 @@ func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 // find resolves what a person calls an instance: a directory or an id, else the
 // name of a .vm file.
 func find(env instance.Environment, what string) (id, dir string, err error) {
-	id, dir, unknown := locate(env, what)
-	if unknown == nil {
-		return id, dir, nil
+	if id, err = env.ID(what); err == nil {
+		dir, err = instance.Resolve(what)
+		return id, dir, err
+	}
+	if isDirectory(what) {
+		return "", "", &failure{status: exitUsage, err: plain(err), hint: "name a project's directory, or its id as 'claude-vm-ctl id' prints it"}
+	}
+	if strings.Contains(what, "/") {
+		return "", "", &failure{status: exitUsage, err: plain(err), hint: "claude-vm-ctl list --all"}
+	}
+	return findNamed(env, what)
+}
+
+// findNamed is find for an id or a .vm file, wherever the person is.
+func findNamed(env instance.Environment, what string) (id, dir string, err error) {
+	if dir, err := instance.Directory(what); err == nil && (isDirectory(dir) || isRuntime(env, what)) {
+		return what, dir, nil
 	}
 	s, err := vmfile.Environment()
 	if err != nil {
@@ -61,8 +75,8 @@ func find(env instance.Environment, what string) (id, dir string, err error) {
 	}
 	dirs := vmfile.SearchPath(s)
 	file := findFile(dirs, what)
-	if file == "" || isDirectory(what) {
-		return "", "", unknown
+	if file == "" {
+		return "", "", fail(exitUsage, "claude-vm-ctl list --all", "no directory, id or .vm file has the name %s", what)
 	}
 	for _, v := range vmfile.Load(dirs, s).VMs {
 		if v.Source[0] != file {
@@ -83,27 +97,6 @@ func findFile(dirs []string, what string) string {
 		return ""
 	}
 	return cmp.Or(vmfile.Find(dirs, what+vmfile.Suffix), vmfile.Find(dirs, strings.TrimSuffix(what, vmfile.Suffix)+vmfile.Suffix))
-}
-
-// locate resolves a directory that exists, which comes first, or an id, which
-// never has a slash.
-func locate(env instance.Environment, what string) (id, dir string, err error) {
-	if id, err = env.ID(what); err == nil {
-		dir, err = instance.Resolve(what)
-		return id, dir, err
-	}
-	if isDirectory(what) {
-		return "", "", &failure{status: exitUsage, err: plain(err), hint: "name a project's directory, or its id as 'claude-vm-ctl id' prints it"}
-	}
-	if !strings.Contains(what, "/") {
-		if dir, err := instance.Directory(what); err == nil && (isDirectory(dir) || isRuntime(env, what)) {
-			return what, dir, nil
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("no directory, id or .vm file has the name %s", what)
-		}
-	}
-	return "", "", &failure{status: exitUsage, err: plain(err), hint: "claude-vm-ctl list --all"}
 }
 
 func isDirectory(path string) bool {
