@@ -3,13 +3,11 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,18 +258,9 @@ func TestEight(t *testing.T) {
 	}
 	first := projects[0]
 	first.systemctl(append([]string{"start"}, names...)...).ok()
-	type entry struct {
-		Directory, State, Status string
-		MemoryCurrent            uint64
-	}
-	var listed []entry
-	if err := json.Unmarshal([]byte(first.ctl("list", "--json").ok().stdout), &listed); err != nil {
-		t.Fatal(err)
-	}
 	for _, p := range projects {
-		i := slices.IndexFunc(listed, func(e entry) bool { return e.Directory == p.dir })
-		if i < 0 || listed[i].State != "active" || listed[i].Status != "Claude Code is running" || listed[i].MemoryCurrent == 0 {
-			t.Errorf("%s in the list: %+v", p.dir, listed)
+		if l := first.list(p.dir); l == nil || l.State != "active" || l.Status != "Claude Code is running" || l.MemoryCurrent == 0 {
+			t.Errorf("%s in the list: %+v", p.dir, l)
 		}
 		p.write("mine", p.dir)
 		p.want(p.ctl("shell", ".", "--", "cat", "mine"), p.dir)
