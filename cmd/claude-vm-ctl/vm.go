@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
@@ -88,12 +89,15 @@ func findFile(dirs []string, what string) string {
 // locate resolves a directory that exists, which comes first, or an id, which
 // never has a slash.
 func locate(env instance.Environment, what string) (id, dir string, err error) {
+	if what == "" { // a shell's unset variable, perhaps
+		return "", "", fail(exitUsage, "claude-vm-ctl list --all", "the name of the directory is empty")
+	}
 	if id, err = env.ID(what); err == nil {
 		dir, err = instance.Resolve(what)
 		return id, dir, err
 	}
 	if isDirectory(what) {
-		return "", "", &failure{status: exitUsage, err: plain(err), hint: "name a project's directory, or its id as 'claude-vm-ctl id' prints it"}
+		return "", "", &failure{status: exitUsage, err: plain(err), hint: "mkdir -p ~/project && claude-vm-ctl run ~/project"}
 	}
 	if !strings.Contains(what, "/") {
 		if dir, err := instance.Directory(what); err == nil && (isDirectory(dir) || isRuntime(env, what)) {
@@ -158,9 +162,13 @@ func shellQuote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// notRunning is the error of verbs that need a running VM.
-func (v *vm) notRunning() error {
-	return fail(exitNoInstance, "claude-vm-ctl run"+v.here(), "no VM runs on %s", v.dir)
+// notRunning is the error of what shows Claude.
+func (v *vm) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.here()) }
+
+// noInstance is the error of all verbs that need a running VM, with the command that
+// mends it: not run, which takes the terminal, if something else is to have that.
+func (v *vm) noInstance(hint string) error {
+	return fail(exitNoInstance, hint, "no VM runs on %s", v.dir)
 }
 
 // dial connects into the running VM.
@@ -177,11 +185,15 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 func (v *vm) dialError(err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return v.notRunning()
+		return v.noInstance("claude-vm-ctl start" + v.here())
 	case errors.Is(err, guest.ErrBusy):
-		return fail(exitFailure, "leave one of the attached terminals, shells or forwards", "%s: %w", v.dir, err)
+		return fail(exitFailure, "pgrep -af claude-vm-ctl", "%s: %w", v.dir, err)
 	}
-	return fail(exitLost, "claude-vm-ctl logs"+v.here(), "%s: %w", v.dir, err)
+	var op *net.OpError
+	if errors.As(err, &op) { // its address is below /proc/self/fd
+		err = op.Err
+	}
+	return fail(exitLost, "claude-vm-ctl logs"+v.here(), "the VM on %s cannot be reached: %w", v.dir, err)
 }
 
 // directoryOf is the work directory of a VM's unit, for people.
