@@ -14,6 +14,7 @@ type pack struct{ what, apt, dnf, pacman, nix string }
 
 var (
 	qemuPackage      = pack{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
+	editorPackage    = pack{what: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
 	virtiofsdPackage = pack{what: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
 )
 

@@ -129,7 +129,7 @@ func checkManager(_ context.Context, h *host) (string, error) {
 }
 
 const (
-	installUnits = "make install, then systemctl --user daemon-reload"
+	installUnits = "make install && systemctl --user daemon-reload"
 	reloadUnits  = "systemctl --user daemon-reload"
 )
 

@@ -30,6 +30,9 @@ func (e *editVerb) register(app *kingpin.Application) string {
 }
 
 func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
+	if e.defaults && e.what != "." {
+		return 0, usage(errors.New("--defaults is for all VMs, and takes no directory"))
+	}
 	s, err := vmfile.Environment()
 	if err != nil {
 		return 0, err
@@ -43,19 +46,19 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	text, err := d.edit(out)
+	text, err := d.edit(out, e.again())
 	if err != nil || text == nil {
 		return 0, err
 	}
 	if faults := d.check(text, s); len(faults) > 0 {
 		out.faults(faults)
-		return 0, fail(exitFailure, e.again()+", or to give it up: rm "+shellQuote(d.draft()), "%s is not saved; the draft is kept", d.file)
+		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept in %s", d.file, d.draft())
 	}
 	switch err := d.save(text); {
 	case errors.Is(err, errChanged):
-		return 0, fail(exitFailure, "diff "+shellQuote(d.file)+" "+shellQuote(d.draft())+", then rm the draft and edit again", "%s is not saved, since it has changed after the draft was begun", d.file)
+		return 0, fail(exitFailure, "diff "+shellQuote(d.file)+" "+shellQuote(d.draft()), "%s is not saved, since it has changed after the draft was begun; without %s edit begins anew", d.file, d.draft())
 	case err != nil:
-		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept: %w", d.file, plain(err))
+		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept in %s: %w", d.file, d.draft(), plain(err))
 	}
 	out.note("saved %s", d.file)
 	return 0, d.apply(context.WithoutCancel(ctx), out, s)
@@ -123,7 +126,13 @@ func newDocument(config, dir string, s vmfile.Specifiers) (*document, error) {
 			return d, nil
 		}
 	}
-	return nil, fail(exitUsage, "rename it", "no .vm file can name %s, which ends in a blank or a backslash or is no text", dir)
+	return nil, fail(exitUsage, mendName(dir), "no .vm file can name %s, which ends in a blank or a backslash or is no text", dir)
+}
+
+// mendName is the hint for a directory that no file can name.
+func mendName(dir string) string {
+	name := strings.TrimRight(strings.ToValidUTF8(filepath.Base(dir), "_"), `\ `)
+	return "mv " + shellQuote(dir) + " " + shellQuote(filepath.Join(filepath.Dir(dir), name))
 }
 
 // lockEdit keeps others from editing files of the same user.
@@ -137,17 +146,18 @@ func lockEdit(dir string) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fail(exitFailure, "", "another claude-vm-ctl edit is at work in %s", dir)
+		return nil, fail(exitFailure, "pgrep -af 'claude-vm-ctl edit'", "another claude-vm-ctl edit is at work in %s", dir)
 	}
 	return func() { f.Close() }, nil
 }
 
 // edit lets the person edit the draft and gives its text; nil if nothing came of it.
-func (d *document) edit(out *output) ([]byte, error) {
+// The command again goes on with a draft.
+func (d *document) edit(out *output, again string) ([]byte, error) {
 	if err := d.begin(out); err != nil {
 		return nil, err
 	}
-	editorErr := runEditor(out, d.draft())
+	editorErr := runEditor(out, d.draft(), again)
 	text, err := os.ReadFile(d.draft())
 	switch {
 	case err != nil:
@@ -162,13 +172,13 @@ func (d *document) edit(out *output) ([]byte, error) {
 		}
 		return nil, editorErr
 	case editorErr != nil:
-		return nil, fail(exitFailure, "rm "+shellQuote(d.draft()), "%w: nothing is saved; the draft is kept", editorErr)
+		return nil, fail(exitFailure, again, "%w: nothing is saved; the draft is kept in %s", editorErr, d.draft())
 	}
 	return text, nil
 }
 
 // runEditor runs the editor that systemctl edit would.
-func runEditor(out *output, path string) error {
+func runEditor(out *output, path, again string) error {
 	var candidates [][]string
 	for _, name := range []string{"SYSTEMD_EDITOR", "EDITOR", "VISUAL"} {
 		if words := strings.Fields(os.Getenv(name)); len(words) > 0 {
@@ -192,7 +202,10 @@ func runEditor(out *output, path string) error {
 		}
 		return nil
 	}
-	return fail(exitFailure, "EDITOR=vi claude-vm-ctl edit", "no editor %s", candidates[0][0])
+	if len(candidates) > 1 {
+		return fail(exitHostUnable, editorPackage.install(), "there is no editor, nano, vim or vi")
+	}
+	return fail(exitHostUnable, "SYSTEMD_EDITOR=vi "+again, "there is no editor %s", candidates[0][0])
 }
 
 // apply makes the user manager know the file that was saved.

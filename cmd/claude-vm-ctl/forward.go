@@ -16,6 +16,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"golang.org/x/sys/unix"
 )
 
 type forwardVerb struct {
@@ -32,7 +33,7 @@ func (f *forwardVerb) register(app *kingpin.Application) string {
 
 // isPort says whether a word is meant for a port. A directory of such a name is
 // written with a slash before it.
-var isPort = regexp.MustCompile(`^[0-9.:]*[0-9][0-9.:]*(/[a-z]*)?$`)
+var isPort = regexp.MustCompile(`^(\[[0-9a-f:]*\])?[0-9.:]*[0-9][0-9.:]*(/[a-z]*)?$`)
 
 // split tells the ports from the instance, which may come before them.
 func (f *forwardVerb) split() (dir string, ports []model.Port, err error) {
@@ -46,7 +47,7 @@ func (f *forwardVerb) split() (dir string, ports []model.Port, err error) {
 	for _, word := range words {
 		p, err := vmfile.ParsePort(word)
 		if err == nil && p.Protocol != "tcp" {
-			err = fmt.Errorf("%s: only TCP can be led into a running VM", word)
+			return "", nil, fail(exitUsage, "claude-vm-ctl start --publish "+word+" "+shellQuote(dir), "%s: only TCP can be led into a running VM", word)
 		}
 		if err != nil {
 			return "", nil, usage(err)
@@ -67,7 +68,7 @@ func (f *forwardVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if !u.Running() {
-		return 0, v.notRunning()
+		return 0, v.noInstance("claude-vm-ctl start" + v.here())
 	}
 	if f.detach {
 		return 0, v.forwardDetached(ctx, out, ports)
@@ -109,11 +110,22 @@ func listen(ports []model.Port) ([]net.Listener, error) {
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", p.Address, p.Host))
 		if err != nil {
 			closeAll(listeners)
-			return nil, fail(exitFailure, fmt.Sprintf("ss -ltnp 'sport = :%d'", p.Host), "%w", err)
+			return nil, fail(exitFailure, mendListen(err, p.Host), "%w", err)
 		}
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
+}
+
+// mendListen is the hint for a port that cannot be listened on.
+func mendListen(err error, port int) string {
+	switch {
+	case errors.Is(err, unix.EACCES):
+		return fmt.Sprintf("sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", port)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return "ip address"
+	}
+	return fmt.Sprintf("ss -ltnp 'sport = :%d'", port)
 }
 
 func closeAll(listeners []net.Listener) {

@@ -94,7 +94,7 @@ func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*u
 // elsewhere is the error of a shell whose HOME or XDG_ variables, by which files
 // are found, are not the manager's.
 func elsewhere(what string) error {
-	return fail(exitFailure, "systemctl --user show-environment, and see which of HOME and XDG_* differ here", "%s", what)
+	return fail(exitFailure, "systemctl --user show-environment", "%s: HOME or one of XDG_* is not what it is there", what)
 }
 
 // dataUnits is the directory of units that is a home's, but not for people. As

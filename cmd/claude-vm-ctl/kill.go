@@ -38,14 +38,14 @@ func (k *killVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if u.Gone() {
-		return 0, v.notRunning()
+		return 0, v.noInstance("claude-vm-ctl list")
 	}
 	err = v.manager.Kill(ctx, v.unit(), signal)
 	switch {
 	case !k.given:
 		return 0, v.finish(ctx, err)
 	case errors.Is(err, manager.ErrNoProcess):
-		return 0, v.notRunning()
+		return 0, v.noInstance("claude-vm-ctl list")
 	}
 	return 0, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	path, err := exec.LookPath(args[0])
 	if err != nil {
-		return 0, &failure{status: exitHostUnable, err: err, hint: "install systemd's journalctl"}
+		return 0, fail(exitHostUnable, "PATH=$PATH:/usr/bin:/run/current-system/sw/bin claude-vm-ctl logs "+shellQuote(l.dir), "there is no journalctl in PATH=%s", os.Getenv("PATH"))
 	}
 	return 0, unix.Exec(path, args, unix.Environ())
 }

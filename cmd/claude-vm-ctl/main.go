@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -32,25 +33,31 @@ func run(ctx context.Context, args []string, out *output) int {
 	// What follows -- is Claude's or a command's. Kingpin would read on in it.
 	args, rest, cut := cutArguments(args)
 	if len(args) == 0 {
-		return out.error(usage(errors.New("no verb")))
+		return out.error(withHelp(usage(errors.New("no verb")), ""))
 	}
 	app, verbs := application(out)
+	if args[0] == "help" { // kingpin's own has another status for no such verb
+		args = slices.Concat(args[1:], []string{"--help"})
+	}
 	if cut && args[0] == completionFlag { // the shell's own completion has it
 		return 0
 	}
 	name, err := app.Parse(args) // exits itself after --help and --version
 	if err != nil {
-		return out.error(usage(err))
+		if verbs[args[0]] != nil {
+			name = args[0]
+		}
+		return out.error(withHelp(usage(err), name))
 	}
 	v := verbs[name]
 	if r, ok := v.(interface{ arguments([]string) }); ok {
 		r.arguments(rest)
 	} else if len(rest) > 0 {
-		return out.error(usage(errors.New(name + " takes nothing after --")))
+		return out.error(withHelp(usage(errors.New(name+" takes nothing after --")), name))
 	}
 	status, err := v.run(ctx, out)
 	if err != nil {
-		return out.error(err)
+		return out.error(withHelp(err, name))
 	}
 	return status
 }
@@ -86,10 +93,22 @@ func cutArguments(args []string) (before, after []string, found bool) {
 	return args, nil, false
 }
 
+// usage is the error of a wrong command line, with the hint that err has.
 func usage(err error) error {
-	return &failure{
-		status: exitUsage,
-		err:    errors.New(strings.TrimSuffix(err.Error(), ", try --help")),
-		hint:   "claude-vm-ctl --help",
+	f := &failure{status: exitUsage, err: err}
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		f.hint = h.Hint()
 	}
+	return f
+}
+
+// withHelp gives wrong usage that has no better hint the help of the verb, or,
+// without one, the program's.
+func withHelp(err error, verb string) error {
+	var f *failure
+	if errors.As(err, &f) && f.status == exitUsage && f.hint == "" {
+		f.hint = strings.Join(strings.Fields("claude-vm-ctl "+verb+" --help"), " ")
+	}
+	return err
 }

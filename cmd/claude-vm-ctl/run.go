@@ -70,12 +70,12 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 // join attaches to a VM that runs already, or is about to.
 func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
 	if changes {
-		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here()+", or stop it first",
+		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here(),
 			"a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
 	}
 	if !out.terminal() {
-		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here()+" on a terminal",
-			"a VM runs on %s already and its Claude has a terminal", v.dir)
+		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here(),
+			"a VM runs on %s already and its Claude has a terminal, which this is not", v.dir)
 	}
 	if u.ActiveState == "activating" {
 		stop := v.showProgress(out)
@@ -171,7 +171,7 @@ func newRequest(out *output, verb string, args []string) (contract.Request, erro
 	}
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {
-			return r, fail(exitUsage, "give it in a file of the directory", "argument %d of Claude is not UTF-8: %q", i+1, arg)
+			return r, fail(exitUsage, "claude-vm-ctl run . -- -p <FILE", "argument %d of Claude is not UTF-8: %q", i+1, arg)
 		}
 	}
 	for _, entry := range os.Environ() {

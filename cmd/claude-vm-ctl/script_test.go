@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,6 +31,8 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"fails": fails},
+		Condition:           condition,
 		Setup: func(e *testscript.Env) error {
 			home, runtime := filepath.Join(e.WorkDir, "home"), filepath.Join(e.WorkDir, "runtime")
 			for _, dir := range []string{home, runtime} {
@@ -40,4 +46,37 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// fails is "! exec" for one exit status, which it has first, and an empty standard
+// output.
+func fails(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: fails STATUS PROGRAM [ARGUMENTS]")
+	}
+	status := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		status = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got := strconv.Itoa(status); got != args[0] || status == 0 {
+		ts.Fatalf("status %s, want %s", got, args[0])
+	}
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("standard output: %s", out)
+	}
+}
+
+// condition knows those of the machine that a test cannot change.
+func condition(name string) (bool, error) {
+	switch name {
+	case "root":
+		return os.Getuid() == 0, nil
+	case "user-runtime":
+		_, err := os.Stat(fmt.Sprintf("/run/user/%d", os.Getuid()))
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %s", name)
 }

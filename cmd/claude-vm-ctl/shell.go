@@ -31,15 +31,15 @@ var errNoAgent = fail(exitHostUnable, `eval "$(ssh-agent)"; ssh-add`, "SSH_AUTH_
 func (s *shellVerb) arguments(args []string) { s.args = args }
 
 func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if s.forwardAgent && socket == "" {
+		return 0, errNoAgent
+	}
 	v, _, err := open(ctx, s.dir)
 	if err != nil {
 		return 0, err
 	}
 	defer v.manager.Close()
-	socket := os.Getenv("SSH_AUTH_SOCK")
-	if s.forwardAgent && socket == "" {
-		return 0, errNoAgent
-	}
 	user := contract.UserClaude
 	if s.root {
 		user = contract.UserRoot

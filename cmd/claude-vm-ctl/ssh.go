@@ -48,12 +48,12 @@ func sshInstance(host string) (string, error) {
 		name, found = strings.CutSuffix(host, sshSuffix)
 	}
 	if !found || name == "" {
-		return "", usage(fmt.Errorf("%q is neither %sNAME nor NAME%s", host, sshPrefix, sshSuffix))
+		return "", fail(exitUsage, "claude-vm-ctl ssh-config", "%q is neither %sNAME nor NAME%s", host, sshPrefix, sshSuffix)
 	}
 	if strings.Contains(name, "/") {
 		path, err := url.PathUnescape("/" + strings.TrimPrefix(name, "/"))
 		if err != nil {
-			return "", usage(err)
+			return "", fail(exitUsage, "ssh "+shellQuote(strings.ReplaceAll(host, "%", "%25")), "%q: %w", host, err)
 		}
 		return path, nil
 	}

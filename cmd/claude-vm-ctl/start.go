@@ -67,7 +67,7 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if u.Gone() {
-		return 0, v.notRunning()
+		return 0, v.noInstance("claude-vm-ctl list")
 	}
 	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
 		return 0, err

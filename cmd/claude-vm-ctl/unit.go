@@ -115,7 +115,7 @@ func findVirtiofsd(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("virtiofsd is not installed: install the package virtiofsd")
+	return "", fail(exitHostUnable, virtiofsdPackage.install(), "virtiofsd is not installed")
 }
 
 // explainResult says what systemd's finding means; empty if a helper, whose

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,7 +91,7 @@ func pressPowerButton() error {
 			}
 		}
 		if err := qmpReply(replies); err != nil {
-			return fmt.Errorf("QEMU's monitor: %s: %w", command, err)
+			return fmt.Errorf("QEMU's monitor: %s: %w", cmp.Or(command, "its greeting"), err)
 		}
 	}
 	return nil

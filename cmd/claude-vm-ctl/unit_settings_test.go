@@ -40,14 +40,14 @@ func TestApplySettings(t *testing.T) {
 				Home:   true,
 			},
 		},
-		"no variable":       {env: map[string]string{"CLAUDE_ENVIRONMENT": "A"}, err: `"A" is not NAME=VALUE`},
-		"no name":           {env: map[string]string{"CLAUDE_ENVIRONMENT": "1A=x"}, err: "is not NAME=VALUE"},
-		"no such terminal":  {env: map[string]string{"CLAUDE_TERMINAL": "maybe"}, err: "not auto, yes or no"},
-		"half a mount":      {env: map[string]string{"MOUNTS": "rw0"}, err: "a name without a path"},
-		"relative mount":    {env: map[string]string{"MOUNTS": "rw0 a"}, err: "not an absolute path"},
-		"mount on all":      {env: map[string]string{"MOUNTS": "rw0 /.."}, err: "not an absolute path"},
-		"name of the work":  {env: map[string]string{"MOUNTS": "work /a"}, err: "cannot be a name"},
-		"name with a slash": {env: map[string]string{"MOUNTS": "../x /a"}, err: "cannot be a name"},
+		"no variable":       {env: map[string]string{"CLAUDE_ENVIRONMENT": "A"}, err: `CLAUDE_ENVIRONMENT=: "A" is not NAME=VALUE`},
+		"no name":           {env: map[string]string{"CLAUDE_ENVIRONMENT": "1A=x"}, err: `CLAUDE_ENVIRONMENT=: "1A=x" is not NAME=VALUE`},
+		"no such terminal":  {env: map[string]string{"CLAUDE_TERMINAL": "maybe"}, err: "CLAUDE_TERMINAL=maybe: not auto, yes or no"},
+		"half a mount":      {env: map[string]string{"MOUNTS": "rw0"}, err: "MOUNTS=: a name without a path"},
+		"relative mount":    {env: map[string]string{"MOUNTS": "rw0 a"}, err: "MOUNTS=: a: not an absolute path of something in the guest"},
+		"mount on all":      {env: map[string]string{"MOUNTS": "rw0 /.."}, err: "MOUNTS=: /..: not an absolute path of something in the guest"},
+		"name of the work":  {env: map[string]string{"MOUNTS": "work /a"}, err: `MOUNTS=: "work" cannot be a name`},
+		"name with a slash": {env: map[string]string{"MOUNTS": "../x /a"}, err: `MOUNTS=: "../x" cannot be a name`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := contract.Begin{Request: request}
@@ -60,7 +60,7 @@ func TestApplySettings(t *testing.T) {
 			}
 			err := applySettings(&got, func(name string) string { return c.env[name] })
 			if c.err != "" {
-				if err == nil || !strings.Contains(err.Error(), c.err) {
+				if err == nil || err.Error() != c.err {
 					t.Errorf("error %v, want %q", err, c.err)
 				}
 				return
@@ -88,13 +88,13 @@ func TestReadSettings(t *testing.T) {
 		t.Errorf("an object: %s, %v", got, err)
 	}
 	for text, want := range map[string]string{
-		"":     "not a JSON object",
-		"[]":   "not a JSON object",
-		"null": "not a JSON object",
-		"{} x": "not a JSON object",
+		"":     "not a JSON object: unexpected end of JSON input",
+		"[]":   "not a JSON object: array",
+		"null": "not a JSON object: null",
+		"{} x": "not a JSON object: invalid character 'x' after top-level value",
 		`{"a":"` + strings.Repeat("x", maxSettings) + `"}`: "larger than 1 MiB",
 	} {
-		if _, err := readSettings(file(text)); err == nil || !strings.HasPrefix(err.Error(), "SettingsFile="+dir+"/settings: "+want) {
+		if _, err := readSettings(file(text)); err == nil || err.Error() != "SettingsFile="+dir+"/settings: "+want {
 			t.Errorf("%.10q: %v, want %q", text, err, want)
 		}
 	}
@@ -131,11 +131,21 @@ func TestMountSource(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"srv": "not an absolute path", root + "/none": "no such file or directory", "/dev/null": "neither a directory nor a file",
-		env.Home: "your home directory", root: "your home directory is in it", root + "/run/bus": "in your runtime directory",
+		env.Home:          "refusing to share " + env.Home + " with a VM: it is your home directory, with your keys in it",
+		root:              "refusing to share " + root + " with a VM: your home directory is in it",
+		root + "/run/bus": "refusing to share " + root + "/run/bus with a VM: it is in your runtime directory, with the user manager's sockets",
 	} {
-		if _, err := mountSource(env, path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := mountSource(env, path); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
+	}
+	_, err = workDirectory(env, root+"/link", "")
+	if want := root + "/link is a symbolic link; mend: claude-vm-ctl start " + root + "/srv"; err == nil || err.Error() != want {
+		t.Errorf("a link: %v, want %q", err, want)
+	}
+	_, err = workDirectory(env, root+"/none", "")
+	if want := root + "/none: no such file or directory"; err == nil || err.Error() != want {
+		t.Errorf("nothing: %v, want %q", err, want)
 	}
 }
 

@@ -63,7 +63,7 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	}
 	// Those of a start that was killed; they go with the runtime unit.
 	if os.Getenv("RUN_OPTIONS") != request.Once {
-		return 0, errors.New("the options of another start were left and are gone now: start again")
+		return 0, errors.New("the options of another start were left and are gone now" + mendMark + "claude-vm-ctl start " + shellQuote(path))
 	}
 	request.Settings = settings
 	request.AuthSocket = authSocket(request.AuthSocket)
@@ -126,7 +126,7 @@ func workDirectory(env instance.Environment, name, long string) (string, error) 
 		return "", err
 	}
 	if path != name && !instance.IsShort(name, path) {
-		return "", fmt.Errorf("%s is a symbolic link: start %s instead", name, instance.Unit(instance.Escape(path)))
+		return "", fmt.Errorf("%s is a symbolic link%sclaude-vm-ctl start %s", name, mendMark, shellQuote(path))
 	}
 	return path, nil
 }
@@ -215,7 +215,10 @@ func readSettings(path string) (json.RawMessage, error) {
 		return refuse(errors.New("larger than 1 MiB"))
 	}
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text, &object); err != nil {
+	var other *json.UnmarshalTypeError
+	if err := json.Unmarshal(text, &object); errors.As(err, &other) {
+		return refuse(errors.New("not a JSON object: " + other.Value))
+	} else if err != nil {
 		return refuse(fmt.Errorf("not a JSON object: %w", err))
 	}
 	if object == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
@@ -51,12 +52,15 @@ func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 // find resolves what a person calls an instance: a directory or an id, else the
 // name of a .vm file.
 func find(env instance.Environment, what string) (id, dir string, err error) {
+	if what == "" { // a shell's unset variable, perhaps
+		return "", "", fail(exitUsage, "claude-vm-ctl list --all", "the name of the directory is empty")
+	}
 	if id, err = env.ID(what); err == nil {
 		dir, err = instance.Resolve(what)
 		return id, dir, err
 	}
 	if isDirectory(what) {
-		return "", "", &failure{status: exitUsage, err: plain(err), hint: "name a project's directory, or its id as 'claude-vm-ctl id' prints it"}
+		return "", "", &failure{status: exitUsage, err: plain(err), hint: "mkdir -p ~/project && claude-vm-ctl run ~/project"}
 	}
 	if strings.Contains(what, "/") {
 		return "", "", &failure{status: exitUsage, err: plain(err), hint: "claude-vm-ctl list --all"}
@@ -151,9 +155,13 @@ func shellQuote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// notRunning is the error of verbs that need a running VM.
-func (v *vm) notRunning() error {
-	return fail(exitNoInstance, "claude-vm-ctl run"+v.here(), "no VM runs on %s", v.dir)
+// notRunning is the error of what shows Claude.
+func (v *vm) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.here()) }
+
+// noInstance is the error of all verbs that need a running VM, with the command that
+// mends it: not run, which takes the terminal, if something else is to have that.
+func (v *vm) noInstance(hint string) error {
+	return fail(exitNoInstance, hint, "no VM runs on %s", v.dir)
 }
 
 // dial connects into the running VM.
@@ -170,11 +178,15 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 func (v *vm) dialError(err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return v.notRunning()
+		return v.noInstance("claude-vm-ctl start" + v.here())
 	case errors.Is(err, guest.ErrBusy):
-		return fail(exitFailure, "leave one of the attached terminals, shells or forwards", "%s: %w", v.dir, err)
+		return fail(exitFailure, "pgrep -af claude-vm-ctl", "%s: %w", v.dir, err)
 	}
-	return fail(exitLost, "claude-vm-ctl logs"+v.here(), "%s: %w", v.dir, err)
+	var op *net.OpError
+	if errors.As(err, &op) { // its address is below /proc/self/fd
+		err = op.Err
+	}
+	return fail(exitLost, "claude-vm-ctl logs"+v.here(), "the VM on %s cannot be reached: %w", v.dir, err)
 }
 
 // directoryOf is the work directory of a VM's unit, for people.

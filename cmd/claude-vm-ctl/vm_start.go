@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,18 +151,30 @@ func (v *vm) explain(ctx context.Context, began time.Time) error {
 			reason = "result " + u.Result
 		}
 		if name == instance.SetupUnit(v.id) {
-			reason, mend, found := strings.Cut(reason, mendMark)
-			if !found {
-				mend = "claude-vm-ctl doctor"
-			}
-			if env, err := v.manager.Environment(ctx, name); err == nil && env["REFUSAL"] != "" {
-				mend = v.mend(env["REFUSAL"])
-			} else if strings.HasPrefix(reason, "Mount=") || strings.HasPrefix(reason, "SettingsFile=") {
-				mend = "claude-vm-ctl edit" + v.here()
-			}
+			env, _ := v.manager.Environment(ctx, name)
+			reason, mend := v.mendSetup(reason, env["REFUSAL"])
 			return fail(exitHostUnable, mend, "%s", reason)
 		}
 		return fail(exitStartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
 	}
 	return fail(exitStartFailed, hint, "the VM on %s was stopped while it started", v.dir)
+}
+
+// mendSetup splits what the setup unit says into a reason and what mends it; refusal
+// is that of the .vm files, if there is one.
+func (v *vm) mendSetup(text, refusal string) (reason, mend string) {
+	reason, mend, found := strings.Cut(text, mendMark)
+	key, _, _ := strings.Cut(reason, "=")
+	switch {
+	case refusal != "":
+		mend = v.mend(refusal)
+	case found:
+	case slices.Contains([]string{"Mount", "Home", "SettingsFile"}, key):
+		mend = "claude-vm-ctl edit" + v.here()
+	case reason == v.dir+": no such file or directory":
+		mend = "mkdir -p " + shellQuote(v.dir)
+	default:
+		mend = "claude-vm-ctl doctor"
+	}
+	return reason, mend
 }

@@ -20,6 +20,9 @@ type hinted struct {
 
 func (h hinted) Error() string { return h.message }
 
+// Hint is for callers elsewhere.
+func (h hinted) Hint() string { return h.hint }
+
 func choose(target *string, value string, choices ...string) error {
 	if !slices.Contains(choices, value) {
 		return fmt.Errorf("not one of %s", strings.Join(choices, ", "))
@@ -259,7 +262,7 @@ func ParsePort(word string) (vm.Port, error) {
 		}
 	}
 	if strings.HasPrefix(text, "[") {
-		return p, hinted{"QEMU's user network publishes on IPv4 addresses only", "127.0.0.1 is the default, 0.0.0.0 all"}
+		return p, hinted{"ports are published on IPv4 addresses only", "127.0.0.1 is the default, 0.0.0.0 all"}
 	}
 	parts := strings.Split(text, ":")
 	if strings.Contains(parts[0], ".") {

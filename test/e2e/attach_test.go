@@ -55,9 +55,9 @@ func TestScreen(t *testing.T) {
 		return strings.Count(fourth.screen(), "nothing yet but this") == 2
 	})
 
-	r := p.ctl("run", ".", "--", "--version")
-	if r.status != 1 || !strings.Contains(r.stderr, "cannot be changed any more") {
-		t.Errorf("run with arguments on a running VM: status %d, %s", r.status, r.stderr)
+	p.ctl("run", ".", "--", "--version").fails(1, "a VM runs on "+p.dir+" already: its options and Claude's arguments cannot be changed any more", "claude-vm-ctl attach")
+	for _, verb := range []string{"run", "attach"} {
+		p.ctl(verb).fails(1, "a VM runs on "+p.dir+" already and its Claude has a terminal, which this is not", "claude-vm-ctl attach")
 	}
 
 	// Leaving Claude ends the VM and everybody's attachment.

@@ -128,6 +128,18 @@ func (r result) ok() result {
 	return r
 }
 
+// fails wants a failure with this status and message, and the hint, if there is one.
+func (r result) fails(status int, message, hint string) {
+	r.t.Helper()
+	want := "claude-vm-ctl: error: " + message + "\n"
+	if hint != "" {
+		want += "claude-vm-ctl: hint: " + hint + "\n"
+	}
+	if r.status != status || r.stdout != "" || r.stderr != want {
+		r.t.Errorf("%s: status %d, stdout %q, stderr %q, want %d and %q", r.what, r.status, r.stdout, r.stderr, status, want)
+	}
+}
+
 // command runs a program in the work directory, with nothing on its input.
 func (p *project) command(name string, args ...string) result {
 	return p.input("", name, args...)

@@ -122,11 +122,8 @@ func TestMissing(t *testing.T) {
 		{"GUEST=" + stranger, fmt.Sprintf("the guest bundle in %s speaks version 99 of the contract, the host %d", stranger, contract.Version), "make guest install"},
 	} {
 		set(c.variable)
-		r := p.ctl("run", ".", "--", "--version")
-		if want := "claude-vm-ctl: error: " + c.message + "\nclaude-vm-ctl: hint: " + c.hint + "\n"; r.status != 121 || r.stdout != "" || r.stderr != want {
-			t.Errorf("%s: status %d, stdout %q, stderr %q, want %q", c.variable, r.status, r.stdout, r.stderr, want)
-		}
-		r = p.ctl("doctor")
+		p.ctl("run", ".", "--", "--version").fails(121, c.message, c.hint)
+		r := p.ctl("doctor")
 		if r.status != 121 || !strings.Contains(r.stdout, c.message+"\n      mend: "+c.hint+"\n") {
 			t.Errorf("doctor with %s: status %d\n%s", c.variable, r.status, r.stdout)
 		}
@@ -148,14 +145,34 @@ func TestMissing(t *testing.T) {
 		}
 	}
 	p.systemctl("daemon-reload").ok()
-	r = p.command("env", "XDG_RUNTIME_DIR=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere/bus", "claude-vm-ctl", "run", ".")
-	if r.status != 121 || !strings.Contains(r.stderr, "no systemd user manager answers") {
-		t.Errorf("without a user manager: status %d, stderr %q", r.status, r.stderr)
-	}
+	p.unfitUnit()
 	// The test host never has KVM.
 	if r := p.ctl("doctor"); r.status != 0 || !strings.Contains(r.stdout, "warn  KVM: /dev/kvm: no such file or directory") {
 		t.Errorf("doctor: status %d\n%s", r.status, r.stdout)
 	}
+}
+
+// unfitUnit puts units that no VM can run by in the place of the VM's.
+func (p *project) unfitUnit() {
+	p.t.Helper()
+	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", p.unit())
+	load := func() {
+		p.t.Helper()
+		p.systemctl("daemon-reload").ok()
+	}
+	defer load()
+	defer os.Remove(path)
+	if err := os.Symlink(os.DevNull, path); err != nil {
+		p.t.Fatal(err)
+	}
+	load()
+	p.ctl("start").fails(121, p.unit()+" is masked", "systemctl --user unmask "+p.unit())
+	if err := os.Remove(path); err != nil {
+		p.t.Fatal(err)
+	}
+	writeFile(path, "[Service]\nType=exec\n")
+	load()
+	p.ctl("start").fails(121, p.unit()+" cannot be loaded: bad-setting", "systemctl --user status "+p.unit())
 }
 
 // guestLike makes a bundle that is the installed one but for lines of its guest.env.
@@ -179,16 +196,15 @@ func (p *project) guestLike(lines string) string {
 func TestRefusedDirectories(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "refused")
-	for _, c := range []struct{ dir, message string }{
-		{"/", "it is the whole file system"},
-		{os.Getenv("HOME"), "it is your home directory"},
-		{"/home", "your home directory is in it"},
-		{"/run", "your runtime directory"},
-		{"/nowhere", "no such file or directory"},
+	const refusing, project = "refusing to share %s with a VM: ", "mkdir -p ~/project && claude-vm-ctl run ~/project"
+	for _, c := range []struct{ dir, message, hint string }{
+		{"/", refusing + "it is the whole file system", project},
+		{os.Getenv("HOME"), refusing + "it is your home directory, with your keys in it", project},
+		{"/home", refusing + "your home directory is in it", project},
+		{"/run", refusing + "your runtime directory, with the user manager's sockets, is in it", project},
+		{"/nowhere", "%s: no such file or directory", "claude-vm-ctl list --all"},
 	} {
-		if r := p.ctl("run", c.dir); r.status != 2 || !strings.Contains(r.stderr, c.message) {
-			t.Errorf("run %s: status %d, stderr %q", c.dir, r.status, r.stderr)
-		}
+		p.ctl("run", c.dir).fails(2, fmt.Sprintf(c.message, c.dir), c.hint)
 		// The unit itself refuses too.
 		id := instance.Escape(c.dir)
 		r := p.systemctl("start", instance.Unit(id))

@@ -67,6 +67,12 @@ func TestGenerate(t *testing.T) {
 	if got := q.property("Environment"); strings.Contains(got, "MEMORY=701M") {
 		t.Errorf("still in force: %s", got)
 	}
+
+	// Where the user manager looks for other files than the shell does.
+	const differ, hint = ": HOME or one of XDG_* is not what it is there", "systemctl --user show-environment"
+	q.command("env", "CLAUDE_VM_UNIT_DIRS="+alone, "claude-vm-ctl", "generate").fails(1, "the generator of the user manager reads other files than those here"+differ, hint)
+	t.Setenv("XDG_DATA_HOME", "/nowhere")
+	q.uninstalled(alone, "generate").fails(1, "the user manager does not look for units in /nowhere/systemd/user"+differ, hint)
 }
 
 // uninstalled runs claude-vm-ctl where no generator is installed, with the .vm

@@ -11,9 +11,7 @@ import (
 func TestKill(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "kill")
-	if r := p.ctl("kill"); r.status != 120 || r.stderr != "claude-vm-ctl: error: no VM runs on "+p.dir+"\nclaude-vm-ctl: hint: claude-vm-ctl run\n" {
-		t.Errorf("kill of nothing: %d, %s", r.status, r.stderr)
-	}
+	p.ctl("kill").fails(120, "no VM runs on "+p.dir, "claude-vm-ctl list")
 	p.vmFile("[Service]\nRestart=on-failure\nRestartSec=0\n")
 	p.start()
 
@@ -33,9 +31,7 @@ func TestKill(t *testing.T) {
 	p.eventually("the stop begins", func() bool { return p.property("ActiveState") == "deactivating" })
 	p.ctl("kill").ok()
 	p.stayDead()
-	if r := p.ctl("kill", "-s", "TERM"); r.status != 120 {
-		t.Errorf("a signal to nothing: %d, %s", r.status, r.stderr)
-	}
+	p.ctl("kill", "-s", "TERM").fails(120, "no VM runs on "+p.dir, "claude-vm-ctl list")
 }
 
 // stayDead checks, at once, that nothing of the instance is left or to come.

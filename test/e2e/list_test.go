@@ -73,9 +73,7 @@ func TestList(t *testing.T) {
 	p.systemctl("daemon-reload").ok()
 	const secret = "sk-ant-secret-of-the-request"
 	p.command("env", "ANTHROPIC_API_KEY="+secret, "claude-vm-ctl", "start", "list-runs").ok()
-	if r := p.ctl("start", "list-gone"); r.status != 121 {
-		t.Errorf("start of a directory that is not there: %d, %s", r.status, r.stderr)
-	}
+	p.ctl("start", "list-gone").fails(121, gone+": no such file or directory", "mkdir -p "+gone)
 	setup := instance.SetupUnit(instance.Escape(gone))
 	defer exec.Command("systemctl", "--user", "reset-failed", setup).Run()
 

@@ -103,10 +103,7 @@ func TestTerminalSetting(t *testing.T) {
 	}
 
 	p.vmFile("[Claude]\nTerminal=yes\n")
-	r := p.ctl("run", ".", "--", "--version")
-	if r.status != 2 || !strings.Contains(r.stderr, "Claude has a terminal here (Terminal=yes), and this is none\nclaude-vm-ctl: hint: claude-vm-ctl start\n") {
-		t.Errorf("run without a terminal: status %d, %s", r.status, r.stderr)
-	}
+	p.ctl("run", ".", "--", "--version").fails(2, "Claude has a terminal here (Terminal=yes), and this is none", "claude-vm-ctl start")
 	p.wantGone()
 }
 
@@ -116,19 +113,19 @@ func TestRefusedSettings(t *testing.T) {
 	p := newProject(t, "refused")
 	home := os.Getenv("HOME")
 	p.write("settings", "[]")
+	runtime := os.Getenv("XDG_RUNTIME_DIR")
+	const refused = "/web.vm:3: [Share] Mount=x: 100 %"
 	for setting, want := range map[string]string{
-		line("REFUSAL", "web.vm:3: [Share] Mount=x: 100 %"):     "web.vm:3: [Share] Mount=x: 100 %",
+		line("REFUSAL", refused):                                refused,
 		line("MOUNTS", "ro0 /nowhere"):                          "Mount=/nowhere: no such file or directory",
 		line("MOUNTS", "ro0 "+home):                             "Mount=" + home + ": refusing to share " + home + " with a VM: it is your home directory, with your keys in it",
-		line("MOUNTS", "ro0 "+os.Getenv("XDG_RUNTIME_DIR")):     "Mount=" + os.Getenv("XDG_RUNTIME_DIR") + ": refusing to share",
-		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: not a JSON object", p.dir),
+		line("MOUNTS", "ro0 "+runtime):                          "Mount=" + runtime + ": refusing to share " + runtime + " with a VM: it is in your runtime directory, with the user manager's sockets",
+		line("MOUNTS", "ro0 "+filepath.Dir(p.dir)):              "Mount=" + filepath.Dir(p.dir) + ": it overlaps the work directory, whose ReadOnly= and Hide= it would undo",
+		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: not a JSON object: array", p.dir),
 		line("CLAUDE_HOME", "none"):                             "Home=none: not ephemeral, project or user",
 	} {
 		p.dropin(instance.SetupUnit(p.id), vmFile, setting)
-		r := p.ctl("start", ".")
-		if r.status != 121 || r.stdout != "" || !strings.HasPrefix(r.stderr, "claude-vm-ctl: error: "+want) || strings.Count(r.stderr, "\n") != 2 {
-			t.Errorf("%s: status %d, %s", setting, r.status, r.stderr)
-		}
+		p.ctl("start", ".").fails(121, want, "claude-vm-ctl edit")
 	}
 	p.systemctl("reset-failed", instance.SetupUnit(p.id))
 	p.wantGone()

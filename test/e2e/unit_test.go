@@ -171,10 +171,13 @@ func TestRestarts(t *testing.T) {
 	if r := p.ctl("status", "."); r.status != 120 {
 		t.Errorf("status of a stopped VM: %d, %s", r.status, r.stdout)
 	}
-	if r := p.ctl("attach", "."); r.status != 120 || !strings.Contains(r.stderr, "no VM runs on") {
-		t.Errorf("attach to a stopped VM: %d, %s", r.status, r.stderr)
-	}
 	p.wantGone()
+	stopped := "no VM runs on " + p.dir
+	p.ctl("attach", ".").fails(120, stopped, "claude-vm-ctl run")
+	p.ctl("stop", ".").fails(120, stopped, "claude-vm-ctl list")
+	for _, args := range [][]string{{"shell"}, {"forward", "80"}, {"forward", "--detach", "80"}} {
+		p.ctl(args...).fails(120, stopped, "claude-vm-ctl start")
+	}
 }
 
 func TestTwoGuestsDiffer(t *testing.T) {

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"golang.org/x/sys/unix"
+)
+
+// This file compares the messages that the scripts in testdata cannot provoke.
+
+// told is what a person is told of an error, and its status.
+func told(err error) string {
+	f := &failure{status: exitFailure}
+	errors.As(err, &f)
+	return fmt.Sprintf("%d: %v; hint: %s", f.status, err, f.hint)
+}
+
+func TestIsPort(t *testing.T) {
+	for word, want := range map[string]bool{
+		"80": true, "8080:80": true, "127.0.0.1:80": true, "1.2.3.4:80:81": true, "80/udp": true, "80/": true, "1.2.3.4": true,
+		"[::1]:80": true, ":80": true, "80:": true,
+		"": false, ".": false, "..": false, ":": false, "./80": false, "/80": false, "web": false, "80web": false, "80/UDP": false,
+		"[web]": false, "home-me-80": false, "-80": false, "80 ": false,
+	} {
+		if got := isPort.MatchString(word); got != want {
+			t.Errorf("%q is a port: %v", word, got)
+		}
+	}
+}
+
+func TestSplitForward(t *testing.T) {
+	tcp := func(address string, host, guest int) model.Port {
+		return model.Port{Protocol: "tcp", Address: address, Host: host, Guest: guest}
+	}
+	for text, want := range map[string]struct {
+		dir   string
+		ports []model.Port
+	}{
+		"80":                        {".", []model.Port{tcp("127.0.0.1", 80, 80)}},
+		"web 80 127.0.0.2:81:82":    {"web", []model.Port{tcp("127.0.0.1", 80, 80), tcp("127.0.0.2", 81, 82)}},
+		"./80 80/tcp":               {"./80", []model.Port{tcp("127.0.0.1", 80, 80)}},
+		"0.0.0.0:1 65535":           {".", []model.Port{tcp("0.0.0.0", 1, 1), tcp("127.0.0.1", 65535, 65535)}},
+		`home-me-a\x2db 5432:15432`: {`home-me-a\x2db`, []model.Port{tcp("127.0.0.1", 5432, 15432)}},
+	} {
+		dir, ports, err := (&forwardVerb{words: strings.Fields(text)}).split()
+		if diff := cmp.Diff(want.ports, ports); dir != want.dir || err != nil || diff != "" {
+			t.Errorf("%s: %s, %v\n%s", text, dir, err, diff)
+		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	for address, want := range map[string]string{
+		"127.0.0.1": fmt.Sprintf("1: listen tcp 127.0.0.1:%d: bind: address already in use; hint: ss -ltnp 'sport = :%[1]d'", port),
+		"192.0.2.1": fmt.Sprintf("1: listen tcp 192.0.2.1:%d: bind: cannot assign requested address; hint: ip address", port), // RFC 5737
+	} {
+		listeners, err := listen([]model.Port{{Protocol: "tcp", Address: "127.0.0.1"}, {Protocol: "tcp", Address: address, Host: port}})
+		if got := told(err); got != want || listeners != nil {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got, want := mendListen(fmt.Errorf("bind: %w", unix.EACCES), 80), "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestSSHHost: what list shows as a host name is the id again.
+func TestSSHHost(t *testing.T) {
+	for _, dir := range []string{"/srv/web", "/", "/srv/a b", `/srv/it's 100% \x`, "/srv/日本", "/srv/a.claude-vm"} {
+		id := instance.Escape(dir)
+		host := sshHost(id, "/etc/a b.vm") // no name for a host
+		if got, err := sshInstance(host); got != id || err != nil || strings.ContainsAny(host, `\ '/`) {
+			t.Errorf("%s is %s, and that %s, %v", id, host, got, err)
+		}
+	}
+	for host, want := range map[string]string{
+		"claude-vm/web": "web", "web.vm.claude-vm": "web.vm", "claude-vm/srv/web": "/srv/web", "claude-vm//srv/web": "/srv/web",
+		"claude-vm/srv/a%20b%25": "/srv/a b%", "claude-vm/srv-a%20b": `srv-a\x20b`,
+	} {
+		if got, err := sshInstance(host); got != want || err != nil {
+			t.Errorf("%s is %s, %v, want %s", host, got, err, want)
+		}
+	}
+}
+
+func TestDialError(t *testing.T) {
+	v := &vm{dir: "/srv/a b"}
+	refused := &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: "/proc/self/fd/7/ssh.0.sock"}, Err: os.NewSyscallError("connect", unix.ECONNREFUSED)}
+	for want, err := range map[string]error{
+		"120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'":                                               &os.PathError{Op: "open", Path: "/run", Err: unix.ENOENT},
+		"1: /srv/a b: all 16 connections into the VM are in use; hint: pgrep -af claude-vm-ctl":                           guest.ErrBusy,
+		"123: the VM on /srv/a b cannot be reached: connect: connection refused; hint: claude-vm-ctl logs '/srv/a b'":     refused,
+		"123: the VM on /srv/a b cannot be reached: talk to the guest: ssh: no auth; hint: claude-vm-ctl logs '/srv/a b'": errors.New("talk to the guest: ssh: no auth"),
+		"123: the VM on /srv/a b cannot be reached: talk to the guest: i/o timeout; hint: claude-vm-ctl logs '/srv/a b'":  fmt.Errorf("talk to the guest: %w", os.ErrDeadlineExceeded),
+	} {
+		if got := told(v.dialError(err)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got, want := told(v.notRunning()), "120: no VM runs on /srv/a b; hint: claude-vm-ctl run '/srv/a b'"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestMendSetup: the hint of a start that the setup unit has refused.
+func TestMendSetup(t *testing.T) {
+	v := &vm{dir: "/srv/a b"}
+	for text, want := range map[string][2]string{
+		"qemu is not installed; mend: sudo apt install qemu":           {"qemu is not installed", "sudo apt install qemu"},
+		"/srv/link is a symbolic link; mend: claude-vm-ctl start /srv": {"/srv/link is a symbolic link", "claude-vm-ctl start /srv"},
+		"Mount=/x: no such file or directory":                          {"Mount=/x: no such file or directory", "claude-vm-ctl edit '/srv/a b'"},
+		"SettingsFile=/x: not a file":                                  {"SettingsFile=/x: not a file", "claude-vm-ctl edit '/srv/a b'"},
+		"Home=x: not ephemeral, project or user":                       {"Home=x: not ephemeral, project or user", "claude-vm-ctl edit '/srv/a b'"},
+		"/srv/a b: no such file or directory":                          {"/srv/a b: no such file or directory", "mkdir -p '/srv/a b'"},
+		"ask the user manager for the job: it is gone":                 {"ask the user manager for the job: it is gone", "claude-vm-ctl doctor"},
+	} {
+		if reason, mend := v.mendSetup(text, ""); reason != want[0] || mend != want[1] {
+			t.Errorf("%s: %s, %s", text, reason, mend)
+		}
+	}
+	const refusal = "/etc/claude-vm/user/defaults.conf:2: unknown key X="
+	if reason, mend := v.mendSetup(refusal, refusal); reason != refusal || mend != "claude-vm-ctl edit --defaults" {
+		t.Errorf("%s: %s", reason, mend)
+	}
+}
+
+func TestNewRequest(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	_, err = newRequest(newOutput(null, null, null), "run", []string{"-p", "caf\xe9"})
+	if got, want := told(err), `2: argument 2 of Claude is not UTF-8: "caf\xe9"; hint: claude-vm-ctl run . -- -p <FILE`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestMendName(t *testing.T) {
+	for dir, want := range map[string]string{
+		"/srv/blank ": "mv '/srv/blank ' /srv/blank", `/srv/a b\`: `mv '/srv/a b\' '/srv/a b'`, "/srv/\xffweb": "mv /srv/\xffweb /srv/_web",
+	} {
+		if got := mendName(dir); got != want {
+			t.Errorf("%q: %s, want %s", dir, got, want)
+		}
+	}
+}
+
+// TestExplainResult: what becomes the unit's status when systemd has found a failure.
+func TestExplainResult(t *testing.T) {
+	for _, c := range []struct {
+		result, code, status string
+		ready                bool
+		want                 string
+	}{
+		{result: "signal", code: "killed", status: "KILL", want: "QEMU was killed by SIGKILL"},
+		{result: "core-dump", code: "dumped", status: "SEGV", ready: true, want: "QEMU was killed by SIGSEGV"},
+		{result: "timeout", want: "the guest did not come up in time"},
+		{result: "timeout", ready: true, want: "the guest did not shut down in time and was killed"},
+		{result: "exit-code", code: "exited", status: "1", want: "QEMU exited with status 1"},
+		{result: "exit-code", code: "exited", status: "0"}, // a helper has failed
+		{result: "exit-code", code: "killed", status: "TERM"},
+		{result: "protocol"},
+	} {
+		t.Setenv("EXIT_CODE", c.code)
+		t.Setenv("EXIT_STATUS", c.status)
+		if got := explainResult(c.result, contract.Status{Ready: c.ready}); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+// TestPowerButton: what QEMU's monitor has against it is told.
+func TestPowerButton(t *testing.T) {
+	t.Chdir(t.TempDir())
+	monitor, err := net.Listen("unix", contract.QMPSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer monitor.Close()
+	for answers, want := range map[string]string{
+		`{"QMP": {}} {"return": {}} {"event": "STOP"} {"return": {}}`: "<nil>",
+		`{"QMP": {}} {"return": {}} {"error": {"desc": "not now"}}`:   "QEMU's monitor: system_powerdown: not now",
+		`{"QMP": {}}`: "QEMU's monitor: qmp_capabilities: EOF",
+		`nonsense`:    "QEMU's monitor: its greeting: invalid character 'o' in literal null (expecting 'u')",
+	} {
+		go func() {
+			if c, err := monitor.Accept(); err == nil {
+				c.Write([]byte(answers))
+				c.(*net.UnixConn).CloseWrite()
+				c.Read(make([]byte, 1000))
+				c.Read(make([]byte, 1000))
+				c.Close()
+			}
+		}()
+		if got := fmt.Sprint(pressPowerButton()); got != want {
+			t.Errorf("%s: %s, want %s", answers, got, want)
+		}
+	}
+}
+
+func TestFindVirtiofsd(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	_, err := findVirtiofsd("no-virtiofsd")
+	if got, want := told(err), "121: virtiofsd is not installed; hint: "+virtiofsdPackage.install(); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	path := filepath.Join(dir, "virtiofsd")
+	if err := os.WriteFile(path, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := findVirtiofsd("virtiofsd"); got != path || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+}
