@@ -102,17 +102,22 @@ func TestSSHHost(t *testing.T) {
 
 func TestDialError(t *testing.T) {
 	v := &vm{dir: "/srv/a b"}
-	refused := &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: "/proc/self/fd/7/ssh.0.sock"}, Err: os.NewSyscallError("connect", unix.ECONNREFUSED)}
+	dial := func(err error) error {
+		return &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: "/proc/self/fd/7/ssh.0.sock"}, Err: os.NewSyscallError("connect", err)}
+	}
 	for want, err := range map[string]error{
 		"120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'":                                               &os.PathError{Op: "open", Path: "/run", Err: unix.ENOENT},
 		"1: /srv/a b: all 16 connections into the VM are in use; hint: pgrep -af claude-vm-ctl":                           guest.ErrBusy,
-		"123: the VM on /srv/a b cannot be reached: connect: connection refused; hint: claude-vm-ctl logs '/srv/a b'":     refused,
+		"123: the VM on /srv/a b cannot be reached: connect: permission denied; hint: claude-vm-ctl logs '/srv/a b'":      dial(unix.EACCES),
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: ssh: no auth; hint: claude-vm-ctl logs '/srv/a b'": errors.New("talk to the guest: ssh: no auth"),
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: i/o timeout; hint: claude-vm-ctl logs '/srv/a b'":  fmt.Errorf("talk to the guest: %w", os.ErrDeadlineExceeded),
 	} {
 		if got := told(v.dialError(err)); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+	if got, want := told(v.dialError(dial(unix.ECONNREFUSED))), "120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 	if got, want := told(v.notRunning()), "120: no VM runs on /srv/a b; hint: claude-vm-ctl run '/srv/a b'"; got != want {
 		t.Errorf("%s, want %s", got, want)

@@ -13,6 +13,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"golang.org/x/sys/unix"
 )
 
 // vm is one instance and what is needed to act on it.
@@ -177,7 +178,7 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 
 func (v *vm) dialError(err error) error {
 	switch {
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED): // QEMU has ended just now
 		return v.noInstance("claude-vm-ctl start" + v.here())
 	case errors.Is(err, guest.ErrBusy):
 		return fail(exitFailure, "pgrep -af claude-vm-ctl", "%s: %w", v.dir, err)

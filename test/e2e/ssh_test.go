@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -87,6 +88,14 @@ func TestSSH(t *testing.T) {
 	p.command("env", "GIT_SSH_COMMAND=ssh -F "+config, "git", "clone", "-q", byID+":/tmp/repository", "clone").ok()
 	p.want(p.command("git", "-C", "clone", "log", "--format=%s"), "from the guest")
 
+	// Ports, as editors ask for them: a shell that is told what to do, and SOCKS.
+	socks, local := freePort(t), freePort(t)
+	p.background("ssh", "-T", "-F", config, "-D", fmt.Sprint(socks), "-L", fmt.Sprintf("%d:localhost:7007", local), byID, "exec python3 -c '"+serveEcho+"'")
+	p.eventually("-L leads into the guest", func() bool { return answers(local, "local") })
+	if got := throughSOCKS(t, socks, 7007, "socks"); got != "socks" {
+		t.Errorf("-D: %q", got)
+	}
+
 	// A terminal, with its size.
 	e := p.terminal("ssh", 101, 31, "ssh -F "+config+" "+byID)
 	e.shows(":/work$")
@@ -137,6 +146,38 @@ func answers(port int, word string) bool {
 	buf := make([]byte, 100)
 	n, _ := c.Read(buf)
 	return string(buf[:n]) == word+"\n"
+}
+
+// throughSOCKS asks a port of the guest for an echo through a SOCKS5 server,
+// RFC 1928, of the host.
+func throughSOCKS(t *testing.T, socks, port int, word string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", socks))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	const host = "localhost"
+	talk := []struct {
+		say  string
+		hear int
+	}{
+		{"\x05\x01\x00", 2},
+		{"\x05\x01\x00\x03" + string(rune(len(host))) + host + string([]byte{byte(port >> 8), byte(port)}), 10},
+		{word + "\n", len(word)},
+	}
+	var heard []byte
+	for _, turn := range talk {
+		heard = make([]byte, turn.hear)
+		if _, err := io.WriteString(c, turn.say); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, heard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return string(heard)
 }
 
 // serveEcho answers on a port of the guest's loopback with what it is told.
