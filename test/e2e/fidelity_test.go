@@ -146,14 +146,16 @@ func (p *project) wantStreams() {
 func TestSuspend(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "suspend")
+	// By these names other tests' are not meant.
+	run, attach := "claude-vm-ctl run "+p.dir, "claude-vm-ctl attach "+p.dir
 	p.ctl("start", ".").ok()
-	e := p.terminal("claude", 100, 30, "claude-vm-ctl run .")
+	e := p.terminal("claude", 100, 30, run)
 	e.shows(ready)
 	for _, signal := range []string{"SIGSTOP", "SIGCONT"} {
 		for _, unit := range []string{p.unit(), instance.ShareUnit(p.id)} {
 			p.systemctl("kill", "--signal="+signal, unit).ok()
 		}
-		p.command("pkill", "--signal="+signal, "--full", "^claude-vm-ctl run .$").ok()
+		p.command("pkill", "--signal="+signal, "--full", "^"+run+"$").ok()
 		time.Sleep(3 * time.Second)
 	}
 	e.keys("-l", "still here")
@@ -176,12 +178,12 @@ func TestSuspend(t *testing.T) {
 	// The window is closed: Claude goes on. A signal is no crash.
 	e.close()
 	p.eventually("the program in the window ends", func() bool {
-		return p.command("pgrep", "--full", "^claude-vm-ctl run .$").status == 1
+		return p.command("pgrep", "--full", "^"+run+"$").status == 1
 	})
 	for _, signal := range []string{"TERM", "HUP"} {
-		e := p.terminal(signal, 100, 30, "claude-vm-ctl attach .")
+		e := p.terminal(signal, 100, 30, attach)
 		e.shows("still here")
-		p.command("pkill", "-"+signal, "--full", "^claude-vm-ctl attach .$").ok()
+		p.command("pkill", "-"+signal, "--full", "^"+attach+"$").ok()
 		e.shows("status=0")
 		e.shows("Come back with")
 	}
