@@ -25,14 +25,22 @@ func pair(t *testing.T) (a, b *net.TCPConn) {
 	return c.(*net.TCPConn), d.(*net.TCPConn)
 }
 
-func TestHalfClose(t *testing.T) {
+// joined gives the outer ends of two connections that are joined, and when that is
+// over.
+func joined(t *testing.T) (near, far *net.TCPConn, done chan struct{}) {
+	t.Helper()
 	near, a := pair(t)
 	far, b := pair(t)
-	done := make(chan struct{})
+	done = make(chan struct{})
 	go func() {
 		Join(a, b)
 		close(done)
 	}()
+	return near, far, done
+}
+
+func TestHalfClose(t *testing.T) {
+	near, far, done := joined(t)
 	io.WriteString(near, "question")
 	near.CloseWrite()
 	if got, err := io.ReadAll(far); err != nil || string(got) != "question" {
@@ -48,13 +56,7 @@ func TestHalfClose(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	near, a := pair(t)
-	far, b := pair(t)
-	done := make(chan struct{})
-	go func() {
-		Join(a, b)
-		close(done)
-	}()
+	near, far, done := joined(t)
 	far.SetLinger(0)
 	far.Close() // a reset: what near sends has no taker
 	for {

@@ -23,7 +23,7 @@ func (p *project) startSSHD() []string {
 	socket, public := p.agent()
 	p.ctl("start", "--publish", fmt.Sprintf("%d:2222", port), ".").ok()
 	if p.root("command -v sshd").status != 0 {
-		p.t.Skip("the guest has no sshd: scripts/bench builds one that has")
+		p.t.Fatal("the guest has no sshd; scripts/bench builds one that has")
 	}
 	p.guest("mkdir -p ~/.ssh && cat >~/.ssh/authorized_keys <<'END'\n" + p.command("cat", public).ok().stdout + "END\n")
 	p.root("rm -f /run/nologin; mkdir -p /run/sshd; ssh-keygen -q -A; /usr/sbin/sshd -p 2222 -o StrictModes=no -o PerSourcePenalties=no").ok()
