@@ -21,17 +21,19 @@ import (
 // version is set by the linker.
 var version = "devel"
 
-const help = `usage: claude-vm-generator DIRECTORY [EARLY LATE]
-       claude-vm-generator --dry-run
+const help = `usage: claude-vm-generator [--root=PATH] DIRECTORY [EARLY LATE]
+       claude-vm-generator [--root=PATH] --dry-run
        claude-vm-generator --check FILE...
 
 Turn .vm files into drop-ins and links of claude-vm's units. systemd's user
 manager calls it with the directories, of which only the first is written to.
 
-  --dry-run   print what would be written
-  --check     check files and their drop-ins only; the exit status is 1 if one
-              is wrong
-  --version   print the version
+  --dry-run    print what would be written
+  --root=PATH  read the files below PATH, which is / of another machine; HOME=
+               and USER= say whose
+  --check      check files and their drop-ins only; the exit status is 1 if one
+               is wrong
+  --version    print the version
 
   claude-vm-generator --check ~/.config/claude-vm/web.vm
 
@@ -50,6 +52,14 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	flags.SetOutput(io.Discard)
 	dryRun := flags.Bool("dry-run", false, "")
 	check := flags.Bool("check", false, "")
+	var root vmfile.Root
+	flags.Func("root", "", func(path string) error {
+		if path == "" { // a shell's unset variable, perhaps: not this machine
+			return errors.New("it is empty")
+		}
+		root = vmfile.Root(path)
+		return nil
+	})
 	showVersion := flags.Bool("version", false, "")
 	err := flags.Parse(args)
 	args = flags.Args()
@@ -64,6 +74,8 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		return 0
 	case *check && *dryRun:
 		return report.usage("--check and --dry-run exclude each other")
+	case *check && root != "":
+		return report.usage("--check and --root exclude each other")
 	case *check && len(args) == 0:
 		return report.usage("--check needs a file")
 	case *dryRun && len(args) > 0:
@@ -72,16 +84,14 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		return report.usage(fmt.Sprintf("one to three directories, not %d", len(args)))
 	case !*check && slices.ContainsFunc(args, func(dir string) bool { return dir == "" || dir[0] == '-' }):
 		return report.usage("options come first, and no directory is without a name")
-	case *check, *dryRun:
-		return show(*check, args, stdout, report)
+	case *check:
+		return checkFiles(args, report)
+	case *dryRun:
+		return show(root, stdout, report)
 	}
 	// Without a home the files are not found, and no VM may start as if there were none.
 	err = unittree.Replace(args[0], func() (unittree.Tree, error) {
-		specifiers, err := vmfile.Environment()
-		if err != nil {
-			return nil, err
-		}
-		return generate(specifiers, report), nil
+		return generate(root, report)
 	})
 	if err != nil {
 		return report.failure(err)
@@ -89,27 +99,36 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	return 0
 }
 
-// show checks files, or prints the tree.
-func show(check bool, files []string, stdout io.Writer, report reporter) int {
+func checkFiles(files []string, report reporter) int {
 	specifiers, err := vmfile.Environment()
 	if err != nil {
 		return report.failure(err)
 	}
-	if check {
-		return report.files(vmfile.Check(files, specifiers))
+	return report.files(vmfile.Check(files, specifiers))
+}
+
+// show prints the tree.
+func show(root vmfile.Root, stdout io.Writer, report reporter) int {
+	tree, err := generate(root, report)
+	if err == nil {
+		err = tree.Print(stdout)
 	}
-	if err := generate(specifiers, report).Print(stdout); err != nil {
+	if err != nil {
 		return report.failure(err)
 	}
 	return 0
 }
 
 // generate makes the tree; what is wrong with the files is told on the way.
-func generate(specifiers vmfile.Specifiers, report reporter) unittree.Tree {
-	set := vmfile.Load(vmfile.SearchPath(specifiers), specifiers)
+func generate(root vmfile.Root, report reporter) (unittree.Tree, error) {
+	specifiers, err := root.Environment()
+	if err != nil {
+		return nil, err
+	}
+	set := root.Load(vmfile.SearchPath(specifiers), specifiers)
 	tree, errs := unittree.Build(set, specifiers.Instances())
 	report.files(append(set.Errors, errs...))
-	return tree
+	return tree, nil
 }
 
 // reporter tells what is wrong on standard error. The user manager's generators
@@ -162,5 +181,9 @@ func (r reporter) failure(err error) int {
 		err = fmt.Errorf("%s: %w", p.Path, p.Err)
 	}
 	r.line(priorityError, "claude-vm-generator: error: ", err.Error())
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		r.line(priorityNotice, "claude-vm-generator: ", "hint: "+h.Hint())
+	}
 	return 1
 }

@@ -156,31 +156,34 @@ func (e Environment) Check(path string) error { return e.Checker()(path) }
 
 // Checker gives Check for many paths.
 func (e Environment) Checker() func(path string) error {
-	home, runtime := e.Home, e.RuntimeDir
-	if p, err := filepath.EvalSymlinks(home); err == nil {
-		home = p
+	if p, err := filepath.EvalSymlinks(e.Home); err == nil {
+		e.Home = p
 	}
-	if p, err := filepath.EvalSymlinks(runtime); err == nil {
-		runtime = p
+	if p, err := filepath.EvalSymlinks(e.RuntimeDir); err == nil {
+		e.RuntimeDir = p
 	}
-	return func(path string) error {
-		refuse := func(why string) error { return fmt.Errorf("refusing to share %s with a VM: %s", path, why) }
-		switch {
-		case strings.ContainsAny(path, "\n\x00"):
-			return refuse("its name has a line break, which a unit cannot carry")
-		case path == "/":
-			return refuse("it is the whole file system")
-		case path == home:
-			return refuse("it is your home directory, with your keys in it")
-		case within(home, path):
-			return refuse("your home directory is in it")
-		case within(runtime, path):
-			return refuse("your runtime directory, with the user manager's sockets, is in it")
-		case path == runtime || within(path, runtime):
-			return refuse("it is in your runtime directory, with the user manager's sockets")
-		}
-		return nil
+	return e.CheckName
+}
+
+// CheckName is Check without a look at the file system: e is free of symbolic
+// links, too.
+func (e Environment) CheckName(path string) error {
+	refuse := func(why string) error { return fmt.Errorf("refusing to share %s with a VM: %s", path, why) }
+	switch {
+	case strings.ContainsAny(path, "\n\x00"):
+		return refuse("its name has a line break, which a unit cannot carry")
+	case path == "/":
+		return refuse("it is the whole file system")
+	case path == e.Home:
+		return refuse("it is your home directory, with your keys in it")
+	case within(e.Home, path):
+		return refuse("your home directory is in it")
+	case within(e.RuntimeDir, path):
+		return refuse("your runtime directory, with the user manager's sockets, is in it")
+	case path == e.RuntimeDir || within(path, e.RuntimeDir):
+		return refuse("it is in your runtime directory, with the user manager's sockets")
 	}
+	return nil
 }
 
 // Overlap says whether one of two directories is, or is in, the other.

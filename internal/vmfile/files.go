@@ -25,7 +25,11 @@ func SearchPath(s Specifiers) []string {
 	if dirs := os.Getenv("CLAUDE_VM_UNIT_DIRS"); dirs != "" {
 		return strings.Split(dirs, ":")
 	}
-	return []string{s['t'] + "/claude-vm", s['E'] + "/claude-vm", "/etc/claude-vm/user", "/usr/share/claude-vm/user"}
+	dirs := []string{s['t'] + "/claude-vm", s['E'] + "/claude-vm", "/etc/claude-vm/user", "/usr/share/claude-vm/user"}
+	if s['t'] == "" {
+		return dirs[1:]
+	}
+	return dirs
 }
 
 // Find gives the file of this name that counts; empty if there is none.
@@ -40,9 +44,9 @@ func (l *loader) scan(dirs []string) []string {
 	l.first = map[string]string{}
 	var names []string
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
+		entries, err := os.ReadDir(l.root.path(dir))
 		if errors.Is(err, fs.ErrNotExist) {
-			if _, linkErr := os.Lstat(dir); linkErr != nil { // else a link to what is not there
+			if _, linkErr := os.Lstat(l.root.path(dir)); linkErr != nil { // else a link to what is not there
 				err = nil
 			}
 		}
@@ -99,7 +103,7 @@ func (l *loader) dropins(name, common string) ([]string, []*unitfile.Error) {
 	var errs []*unitfile.Error
 	byName := map[string]string{}
 	for _, dir := range slices.Concat(l.dirs[name+".d"], l.dirs[common]) {
-		entries, err := os.ReadDir(dir)
+		entries, err := os.ReadDir(l.root.path(dir))
 		if err != nil {
 			errs = append(errs, unreadable(dir, err))
 			continue

@@ -103,6 +103,7 @@ var resourceKeys = []string{
 type reading struct {
 	vm         *vm.VM
 	defaults   bool // of all instances: no WorkDirectory=, no [Install]
+	root       Root
 	specifiers Specifiers
 	check      func(dir string) error
 	// where has the last line of each key, for what is found out at the end.

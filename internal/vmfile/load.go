@@ -32,7 +32,12 @@ func Load(dirs []string, s Specifiers) Set { return LoadWith(dirs, s, "", nil) }
 
 // LoadWith is Load as it would be if a file had this text.
 func LoadWith(dirs []string, s Specifiers, file string, text []byte) Set {
-	l := loader{specifiers: s, check: s.Instances().Checker(), dirs: map[string][]string{}, file: file, text: text}
+	l := loader{specifiers: s, check: s.Instances().Checker(), file: file, text: text}
+	return l.load(dirs)
+}
+
+func (l *loader) load(dirs []string) Set {
+	l.dirs = map[string][]string{}
 	names := l.scan(dirs)
 	var set Set
 	set.Defaults = vm.Default()
@@ -66,6 +71,7 @@ func LoadWith(dirs []string, s Specifiers, file string, text []byte) Set {
 
 // loader collects faults on its way through the files.
 type loader struct {
+	root       Root
 	specifiers Specifiers
 	check      func(dir string) error // whether a VM may have it
 	first      map[string]string      // the file of a name that counts
@@ -114,12 +120,12 @@ func (l *loader) add(d *description) {
 // read makes v what a file and its drop-ins say. It changes nothing of l, for
 // several are read at once.
 func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
-	r := &reading{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, where: map[string]unitfile.Error{}}
+	r := &reading{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root, where: map[string]unitfile.Error{}}
 	dropins, errs := l.dropins(path.Base(file), common)
 	for i, name := range append([]string{file}, dropins...) {
 		text, err := l.text, error(nil)
 		if name != l.file {
-			text, err = readFile(name)
+			text, err = readFile(l.root.path(name))
 		}
 		if err == nil && len(text) == 0 { // masked, as in systemd
 			if i == 0 {
@@ -159,7 +165,7 @@ func (r *reading) finish(file string) []*unitfile.Error {
 	if err == nil && !r.defaults {
 		// The VM is that on what a link leads to, and would start without what is
 		// said here.
-		if real := physical(r.vm.WorkDirectory); real != r.vm.WorkDirectory {
+		if real := r.root.physical(r.vm.WorkDirectory); real != r.vm.WorkDirectory {
 			err = hinted{fmt.Sprintf("WorkDirectory=%s: a symbolic link is in it", r.vm.WorkDirectory), "write " + real}
 			r.vm.WorkDirectory = real
 		}

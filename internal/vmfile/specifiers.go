@@ -1,6 +1,7 @@
 package vmfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -35,24 +36,30 @@ func Environment() (Specifiers, error) {
 		name, _, _ = lookup(uid) // or %u is refused
 	}
 	home = physical(path.Clean(home)) // what is below it names VMs
-	directory := func(variable, standard string) string {
-		if dir := os.Getenv(variable); path.IsAbs(dir) {
-			return path.Clean(dir)
-		}
-		return standard
-	}
+	return specifiers(home, name, uid, directory("XDG_RUNTIME_DIR", "/run/user/"+uid)), nil
+}
+
+// specifiers has directories of the home unless the environment names others.
+func specifiers(home, name, uid, runtime string) Specifiers {
 	return Specifiers{
-		'h': home, 'u': name, 'U': uid,
-		't': directory("XDG_RUNTIME_DIR", "/run/user/"+uid),
+		'h': home, 'u': name, 'U': uid, 't': runtime,
 		'E': directory("XDG_CONFIG_HOME", home+"/.config"),
 		'S': directory("XDG_STATE_HOME", home+"/.local/state"),
 		'C': directory("XDG_CACHE_HOME", home+"/.cache"),
-	}, nil
+	}
+}
+
+func directory(variable, standard string) string {
+	if dir := os.Getenv(variable); path.IsAbs(dir) {
+		return path.Clean(dir)
+	}
+	return standard
 }
 
 // Instances is what names and rules of instances depend on.
 func (s Specifiers) Instances() instance.Environment {
-	return instance.Environment{Home: s['h'], RuntimeDir: s['t'], StateDir: s['S'] + "/claude-vm"}
+	// One that is not known is a directory in there, whichever.
+	return instance.Environment{Home: s['h'], RuntimeDir: cmp.Or(s['t'], "/run/user/"), StateDir: s['S'] + "/claude-vm"}
 }
 
 // lookup asks for a user's name and home, first in /etc/passwd, then all of the
@@ -93,6 +100,8 @@ func (s Specifiers) expand(value, name string) (string, error) {
 			return "", errors.New("%N has no place here: these settings are for all VMs")
 		case i < len(value) && s[value[i]] != "":
 			b.WriteString(s[value[i]])
+		case i < len(value) && (value[i] == 't' || value[i] == 'U'): // only of another machine
+			return "", hinted{fmt.Sprintf("unknown specifier %%%c", value[i]), "with --root it is known from XDG_RUNTIME_DIR=/run/user/UID only"}
 		default:
 			rest := []rune(value[i-1:])
 			return "", hinted{fmt.Sprintf("unknown specifier %s", string(rest[:min(2, len(rest))])), "a percent sign is written %%"}
