@@ -32,8 +32,8 @@ func TestLogin(t *testing.T) {
 	p.wantGone()
 }
 
-// TestGenerate: claude-vm-ctl generate writes what the generator does, byte for
-// byte. Where that is installed it has only to reload. Not parallel, since the
+// TestGenerate: claude-vm-ctl generate, and what the Home Manager module runs, write
+// what the generator does, byte for byte. Where that is installed it has only to reload. Not parallel, since the
 // others' files would be in between.
 func TestGenerate(t *testing.T) {
 	p := newProject(t, "generate")
@@ -46,10 +46,19 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("written although the generator is installed: %v", err)
 	}
 	p.uninstalled("", "generate").ok()
+	// As the Home Manager module does in a build.
+	built := filepath.Join(t.TempDir(), "units")
+	files := filepath.Join(os.Getenv("HOME"), ".config/claude-vm")
+	p.command("/mnt/nix/generate", "claude-vm-generator", files, files, built).ok()
 	const text = `cd "$1"; find . -name "*claude-vm*" -type d -o -path "*claude-vm*" -printf "%p %l\n" -type f -exec cat {} + | LC_ALL=C sort`
-	ours, theirs := p.command("sh", "-c", text, "sh", data).ok().stdout, p.command("sh", "-c", text, "sh", runtime).ok().stdout
-	if ours != theirs || !strings.Contains(ours, "default.target.wants") || !strings.Contains(ours, "MEMORY=700M") {
-		t.Errorf("generate has written\n%s\nthe generator\n%s", ours, theirs)
+	theirs := p.command("sh", "-c", text, "sh", runtime).ok().stdout
+	if !strings.Contains(theirs, "default.target.wants") || !strings.Contains(theirs, "MEMORY=700M") {
+		t.Errorf("the generator has written\n%s", theirs)
+	}
+	for route, dir := range map[string]string{"claude-vm-ctl generate": data, "nix/generate": built} {
+		if ours := p.command("sh", "-c", text, "sh", dir).ok().stdout; ours != theirs {
+			t.Errorf("%s has written\n%s\nthe generator\n%s", route, ours, theirs)
+		}
 	}
 
 	// What is in force there without a generator: a file that that does not see.

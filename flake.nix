@@ -1,0 +1,113 @@
+{
+  description = "Claude Code in a throw-away NixOS microVM, owned by systemd's user manager";
+
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+    microvm = {
+      url = "github:microvm-nix/microvm.nix";
+      inputs.nixpkgs.follows = "nixpkgs";
+      # For graphics, which the guest has none of.
+      inputs.spectrum.follows = "";
+    };
+    # For the checks alone: the module is given the Home Manager of whoever imports it.
+    home-manager = {
+      url = "github:nix-community/home-manager";
+      inputs.nixpkgs.follows = "nixpkgs";
+    };
+  };
+
+  outputs =
+    {
+      self,
+      nixpkgs,
+      microvm,
+      home-manager,
+    }:
+    let
+      inherit (nixpkgs) lib;
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      forAllSystems = f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
+      version = self.shortRev or self.dirtyShortRev or "devel";
+      mkGuest = import ./nix/mk-guest.nix { inherit nixpkgs microvm version; };
+      packagesFor =
+        pkgs:
+        pkgs.callPackage ./nix/packages.nix {
+          inherit version;
+          guest = mkGuest { inherit (pkgs.stdenv.hostPlatform) system; };
+        };
+    in
+    {
+      lib = {
+        inherit mkGuest;
+        # docs/nix-options.md
+        optionsDocument = import ./nix/checks/document.nix {
+          inherit self home-manager;
+          pkgs = nixpkgs.legacyPackages.x86_64-linux;
+        };
+      };
+
+      packages = forAllSystems (
+        pkgs:
+        let
+          packages = packagesFor pkgs;
+        in
+        {
+          inherit (packages)
+            claude-vm
+            guest
+            vm
+            claude-run
+            ;
+          default = packages.claude-vm;
+        }
+      );
+
+      apps = forAllSystems (
+        pkgs:
+        let
+          inherit (self.packages.${pkgs.stdenv.hostPlatform.system}) claude-vm;
+        in
+        {
+          default = self.apps.${pkgs.stdenv.hostPlatform.system}.claude-run;
+          claude-run = {
+            type = "app";
+            program = "${claude-vm}/bin/claude-run";
+            meta.description = "Run Claude Code on WORK_DIR=, by default the current directory";
+          };
+          claude-vm-ctl = {
+            type = "app";
+            program = "${claude-vm}/bin/claude-vm-ctl";
+            meta.description = "Start, enter and look at VMs of Claude Code";
+          };
+        }
+      );
+
+      overlays.default = _: prev: {
+        inherit (packagesFor prev) claude-vm;
+        claude-vm-guest = mkGuest { inherit (prev.stdenv.hostPlatform) system; };
+      };
+
+      nixosModules = {
+        default = import ./nix/nixos.nix self;
+        guest = ./nix/guest.nix;
+      };
+      homeModules.default = import ./nix/home-manager.nix self;
+      # As home-manager called it before 2025.
+      homeManagerModules = self.homeModules;
+
+      nixosConfigurations.guest = (mkGuest { }).nixos;
+
+      devShells = forAllSystems (pkgs: {
+        default = pkgs.callPackage ./nix/shell.nix { };
+      });
+
+      formatter = forAllSystems (pkgs: pkgs.nixfmt-tree or pkgs.nixfmt-rfc-style);
+
+      checks = forAllSystems (
+        pkgs: import ./nix/checks { inherit self pkgs home-manager; }
+      );
+    };
+}

@@ -1,0 +1,156 @@
+# checks of the flake. Those of the two VM tests boot a machine with a VM in it.
+{
+  self,
+  pkgs,
+  home-manager,
+}:
+let
+  inherit (pkgs) lib;
+  inherit (pkgs.stdenv.hostPlatform) system;
+  packages = self.packages.${system};
+
+  # What vms.nix says, as both modules take it.
+  example = import ./vms.nix;
+
+  # Evaluates programs.claude-vm in a home, as of alice.
+  homeWith =
+    module:
+    (home-manager.lib.homeManagerConfiguration {
+      inherit pkgs;
+      modules = [
+        self.homeModules.default
+        {
+          home = {
+            username = "alice";
+            homeDirectory = "/home/alice";
+            stateVersion = lib.trivial.release;
+          };
+          programs.claude-vm.enable = true;
+        }
+        module
+      ];
+    }).config;
+
+  nixosWith =
+    module:
+    (import "${pkgs.path}/nixos/lib/eval-config.nix" {
+      inherit system;
+      modules = [
+        self.nixosModules.default
+        {
+          boot.isContainer = true;
+          system.stateVersion = lib.trivial.release;
+          programs.claude-vm.enable = true;
+        }
+        module
+      ];
+    }).config;
+
+  home = homeWith { programs.claude-vm = example; };
+  machine = nixosWith {
+    programs.claude-vm = example // {
+      users = [ "alice" ];
+      linger = [ "alice" ];
+    };
+    users.users.alice.isNormalUser = true;
+  };
+
+  same =
+    name: expected: got:
+    pkgs.runCommandLocal name { } ''
+      diff -r --no-dereference ${expected} ${got}
+      touch $out
+    '';
+in
+{
+  inherit (packages) claude-vm guest;
+
+  format =
+    pkgs.runCommandLocal "format"
+      {
+        nativeBuildInputs = [
+          pkgs.nixfmt
+          pkgs.statix
+          pkgs.deadnix
+        ];
+        src = lib.fileset.toSource {
+          root = ../..;
+          fileset = lib.fileset.unions [
+            ../../flake.nix
+            (lib.fileset.fileFilter (file: file.hasExt "nix") ../.)
+          ];
+        };
+      }
+      ''
+        find $src -name '*.nix' -exec nixfmt --check {} +
+        statix check $src
+        deadnix --fail $src
+        touch $out
+      '';
+
+  # The files and units in a home, which CI makes again without Nix.
+  home-manager-files = same "home-manager-files" ./expected/files (
+    pkgs.runCommandLocal "files" { } ''
+      cp -rL ${home.home-files}/.config/claude-vm $out
+    ''
+  );
+  home-manager-units = same "home-manager-units" ./expected/units (
+    pkgs.runCommandLocal "units" { } ''
+      cp -rH --no-dereference ${home.xdg.configFile.claude-vm-units.source} $out
+    ''
+  );
+
+  nixos-module = pkgs.runCommandLocal "nixos-module" { } ''
+    diff -r ${./expected/files} ${machine.environment.etc."claude-vm/user".source}
+    generators=${machine.environment.etc."systemd/user-generators".source}
+    [ $generators/claude-vm-generator -ef ${packages.claude-vm}/bin/claude-vm-generator ]
+    [ ${machine.environment.etc."systemd/user".source}/claude-vm@.service -ef ${packages.claude-vm}/lib/systemd/user/claude-vm@.service ]
+    ${lib.optionalString (
+      !(
+        machine.users.users.alice.linger
+        && lib.elem "kvm" machine.users.users.alice.extraGroups
+        && machine.security.unprivilegedUsernsClone
+      )
+    ) "echo 'alice may not do all' >&2; exit 1"}
+    touch $out
+  '';
+
+  # A fault in a file is one of the build, with its line.
+  guard =
+    let
+      faulty = homeWith {
+        programs.claude-vm.vms.web.VM = {
+          WorkDirectory = "%h/web";
+          Memroy = "8G";
+        };
+      };
+      failed = pkgs.testers.testBuildFailure faulty.xdg.configFile.claude-vm-units.source;
+    in
+    pkgs.runCommandLocal "guard" { } ''
+      grep -F '/home/alice/.config/claude-vm/web.vm:2: unknown key Memroy= in [VM]' ${failed}/testBuildFailure.log
+      grep -F 'did you mean Memory=?' ${failed}/testBuildFailure.log
+      touch $out
+    '';
+
+  # The Debian guest has them from the same place.
+  guest-units =
+    let
+      units = self.packages.${system}.guest.nixos.config.environment.etc."systemd/system".source;
+    in
+    pkgs.runCommandLocal "guest-units" { } ''
+      cd ${../../guest/overlay/usr/lib/systemd/system}
+      for unit in *; do
+        diff $unit ${units}/$unit
+      done
+      [ "$(readlink ${units}/default.target)" = claude-vm.target ]
+      touch $out
+    '';
+
+  options-document = pkgs.runCommandLocal "options-document" { } ''
+    diff ${../../docs/nix-options.md} ${pkgs.writeText "nix-options.md" (import ./document.nix { inherit self pkgs home-manager; })}
+    touch $out
+  '';
+
+  vm-nixos = pkgs.testers.runNixOSTest (import ./vm-nixos.nix self);
+  vm-home-manager = pkgs.testers.runNixOSTest (import ./vm-home-manager.nix { inherit self home-manager; });
+}

@@ -1,0 +1,79 @@
+# docs/nix-options.md: all options of the three modules. An option without a
+# description is an error.
+{
+  self,
+  pkgs,
+  home-manager,
+}:
+let
+  inherit (pkgs) lib;
+  inherit (pkgs.stdenv.hostPlatform) system;
+
+  # Their options alone, whatever else the configuration of a machine has.
+  optionsOf =
+    modules: path:
+    let
+      inherit
+        (lib.evalModules {
+          modules = modules ++ [ { _module.check = false; } ];
+          specialArgs = {
+            inherit pkgs;
+            lib = import "${home-manager}/modules/lib/stdlib-extended.nix" lib;
+            modulesPath = "${pkgs.path}/nixos/modules";
+          };
+        })
+        options
+        ;
+    in
+    lib.filter (option: option.visible && !option.internal) (
+      lib.optionAttrSetToDocList (lib.setAttrByPath path (lib.getAttrFromPath path options))
+    );
+
+  text =
+    value:
+    if value._type or "" == "literalExpression" || value._type or "" == "literalMD" then
+      value.text
+    else
+      lib.generators.toPretty { } value;
+  # {file}`x` and the like are Nix's, as are links to options.
+  plain =
+    markdown:
+    lib.concatStrings (
+      map (part: if lib.isList part then "`" else part) (
+        builtins.split "[{](file|command|env|manpage|option|var)[}]`" (lib.trim markdown)
+      )
+    );
+  code = value: if lib.hasInfix "\n" (text value) then "\n\n```nix\n${lib.trim (text value)}\n```" else " `${text value}`";
+
+  section =
+    option:
+    lib.concatStringsSep "\n\n" (
+      [
+        "### `${option.name}`"
+        (plain (option.description or (throw "no description: ${option.name}")))
+        "Type: ${option.type}"
+      ]
+      ++ lib.optional (option ? default) "Default:${code option.default}"
+      ++ lib.optional (option ? example) "Example:${code option.example}"
+    );
+  chapter =
+    title: options:
+    "## ${title}\n\n" + lib.concatMapStringsSep "\n\n" section options + "\n";
+
+  shared = optionsOf [ (import ../options.nix self) ] [ "programs" "claude-vm" ];
+  withoutShared = lib.filter (option: !lib.elem option.name (map (o: o.name) shared));
+in
+''
+  # Options of the Nix modules
+
+  Made from the modules by `nix eval --raw .#lib.optionsDocument`.
+
+  ${chapter "NixOS and Home Manager" shared}
+  ${chapter "NixOS only" (withoutShared (optionsOf [ self.nixosModules.default ] [ "programs" "claude-vm" ]))}
+  ${chapter "Home Manager only" (
+    withoutShared (optionsOf [ self.homeModules.default ] [ "programs" "claude-vm" ])
+  )}
+  ${chapter "The guest, modules of lib.mkGuest" (
+    optionsOf [ self.nixosModules.guest ] [ "claude-vm" "guest" ]
+  )}
+''

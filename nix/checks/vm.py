@@ -1,0 +1,30 @@
+def alice(command):
+    return f"su - alice -c 'export XDG_RUNTIME_DIR=/run/user/1000; {command}'"
+
+
+machine.wait_for_unit("user@1000.service")
+machine.succeed(alice("mkdir web; echo from the host > web/file"))
+
+# What is said in the configuration is in force, and nothing is at fault.
+environment = machine.succeed(
+    alice("systemctl --user show -P Environment claude-vm@$(claude-vm-ctl id web)")
+)
+assert "MEMORY=1536M" in environment, environment
+machine.succeed(alice("claude-vm-ctl generate --dry-run >&2"))
+
+# It starts, has the directory, and its guest's journal is the host's.
+machine.succeed(alice("ANTHROPIC_API_KEY=x claude-vm-ctl start web"), timeout=1500)
+shell = machine.succeed(alice("claude-vm-ctl shell web -- cat file"))
+assert shell == "from the host\n", shell
+machine.succeed(alice("claude-vm-ctl shell web -- \"echo from the guest > made\""))
+assert machine.succeed("cat /home/alice/web/made") == "from the guest\n"
+assert machine.succeed("stat -c %U /home/alice/web/made") == "alice\n"
+journal = machine.succeed(
+    alice("journalctl --user -u claude-vm@$(claude-vm-ctl id web)")
+)
+assert "Started Agent of claude-vm" in journal, journal
+
+# It goes without a trace.
+machine.succeed(alice("claude-vm-ctl stop web"), timeout=300)
+machine.fail("pgrep -u alice qemu")
+machine.fail("pgrep -u alice virtiofsd")

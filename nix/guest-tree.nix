@@ -1,0 +1,14 @@
+# guest/overlay and the agent as a package: the same files as in the Debian guest,
+# where systemd.packages and environment.etc find them.
+{
+  runCommandLocal,
+  agent,
+}:
+runCommandLocal "claude-vm-guest-tree-${agent.version}" { inherit (agent) meta; } ''
+  cp -rT --no-preserve=mode ${../guest/overlay}/usr $out
+  cp -r --no-preserve=mode ${../guest/overlay}/etc $out
+  # That is systemd.defaultUnit here.
+  rm -r $out/etc/systemd/system
+  chmod +x $out/lib/claude-vm/*
+  install ${agent}/bin/agent -t $out/lib/claude-vm
+''

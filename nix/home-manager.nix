@@ -1,0 +1,73 @@
+# programs.claude-vm for Home Manager.
+self:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.programs.claude-vm;
+  inherit (config) home xdg;
+
+  units = pkgs.callPackage ./units.nix {
+    inherit (cfg.package) programs;
+    inherit (cfg) files;
+    place = "${xdg.configHome}/claude-vm";
+    environment = {
+      HOME = home.homeDirectory;
+      USER = home.username;
+      XDG_CONFIG_HOME = xdg.configHome;
+      XDG_STATE_HOME = xdg.stateHome;
+      XDG_CACHE_HOME = xdg.cacheHome;
+    }
+    # Without it %U and %t are unknown, and faults.
+    // lib.optionalAttrs (home.uid or null != null) {
+      XDG_RUNTIME_DIR = "/run/user/${toString home.uid}";
+    };
+  };
+in
+{
+  imports = [ (import ./options.nix self) ];
+
+  options.programs.claude-vm = {
+    enableBashIntegration = lib.hm.shell.mkBashIntegrationOption { inherit config; };
+    enableZshIntegration = lib.hm.shell.mkZshIntegrationOption { inherit config; };
+    enableFishIntegration = lib.hm.shell.mkFishIntegrationOption { inherit config; };
+  };
+
+  config = lib.mkIf cfg.enable {
+    assertions = [ (lib.hm.assertions.assertPlatform "programs.claude-vm" pkgs lib.platforms.linux) ];
+
+    home.packages = [ cfg.finalPackage ];
+    systemd.user.packages = [ cfg.finalPackage ];
+
+    xdg.configFile = lib.mkIf (cfg.settings != { } || cfg.vms != { }) {
+      # Linked one by one, beside files that are not Home Manager's.
+      claude-vm = {
+        source = cfg.files;
+        recursive = true;
+      };
+      # Above what a generator that is installed as well writes, and beside what
+      # claude-vm-ctl generate does: all three are the same.
+      claude-vm-units = {
+        target = "systemd/user";
+        source = units;
+        recursive = true;
+      };
+    };
+
+    programs = {
+      bash.initExtra = lib.mkIf cfg.enableBashIntegration ''
+        source ${cfg.finalPackage}/share/bash-completion/completions/claude-vm-ctl
+      '';
+      zsh.initContent = lib.mkIf cfg.enableZshIntegration ''
+        fpath+=(${cfg.finalPackage}/share/zsh/site-functions)
+        autoload -Uz _claude-vm-ctl && compdef _claude-vm-ctl claude-vm-ctl
+      '';
+      fish.interactiveShellInit = lib.mkIf cfg.enableFishIntegration ''
+        source ${cfg.finalPackage}/share/fish/vendor_completions.d/claude-vm-ctl.fish
+      '';
+    };
+  };
+}
