@@ -21,14 +21,18 @@ const (
 	keyPower = 116 // KEY_POWER
 )
 
-// watchPowerButton powers the guest off when the host presses the ACPI power
-// button. systemd-logind would do so too, but needs udev and D-Bus for it, which
+// isPowerButton says whether an input device of this name has the button: ACPI's, or
+// one of a device tree, as QEMU has it for aarch64.
+func isPowerButton(name string) bool { return name == "Power Button" || name == "gpio-keys" }
+
+// watchPowerButton powers the guest off when the host presses the power button.
+// systemd-logind would do so too, but needs udev and D-Bus for it, which
 // cost more than a second of start-up where there is no hardware virtualisation.
 func watchPowerButton() {
 	names, _ := filepath.Glob("/sys/class/input/event*/device/name")
 	for _, file := range names {
 		text, err := os.ReadFile(file)
-		if err != nil || strings.TrimSpace(string(text)) != "Power Button" {
+		if err != nil || !isPowerButton(strings.TrimSpace(string(text))) {
 			continue
 		}
 		event := filepath.Base(filepath.Dir(filepath.Dir(file)))

@@ -37,15 +37,7 @@ func command(userName string, argv []string, extra map[string]string) (*exec.Cmd
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = workDir
-	cmd.Env = []string{
-		"HOME=" + u.HomeDir, "USER=" + userName, "LOGNAME=" + userName, "SHELL=/bin/bash",
-		"LANG=C.UTF-8", "PATH=" + os.Getenv("PATH"), "TERM=xterm-256color",
-		// What the host protects in the work directory is a mount of its own.
-		"GIT_DISCOVERY_ACROSS_FILESYSTEM=1",
-	}
-	for k, v := range extra { // exec keeps the last of two equal names
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
+	cmd.Env = environment(u, readVariables(environmentFile), extra)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:     true,
 		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
@@ -56,7 +48,7 @@ func command(userName string, argv []string, extra map[string]string) (*exec.Cmd
 // describedTerminal gives a terminal's name, or, when the guest has no description
 // of it as terminfo(5), that of the one which most others are like.
 func describedTerminal(name string) string {
-	for _, dir := range []string{"/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"} {
+	for _, dir := range []string{"/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/run/current-system/sw/share/terminfo"} {
 		if name == "" || strings.Contains(name, "/") {
 			break
 		}

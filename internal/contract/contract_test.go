@@ -50,6 +50,30 @@ func TestUnitHasPorts(t *testing.T) {
 	}
 }
 
+// TestCommandLine holds the words of the kernel's command line to what each builder
+// of a guest can read, guest.env can carry, and is the same everywhere.
+func TestCommandLine(t *testing.T) {
+	text, err := os.ReadFile("../../guest/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := 0
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		for _, word := range strings.Fields(line) {
+			words++
+			if !regexp.MustCompile(`^[A-Za-z0-9_.,=-]+$`).MatchString(word) || strings.HasPrefix(word, "console=") {
+				t.Errorf("guest/cmdline has %q", word)
+			}
+		}
+	}
+	if words == 0 {
+		t.Error("guest/cmdline has no words")
+	}
+}
+
 // TestUnitsHaveShare holds the units against the contract's share.
 func TestUnitsHaveShare(t *testing.T) {
 	for file, texts := range map[string][]string{
