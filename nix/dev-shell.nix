@@ -15,7 +15,7 @@ shell.overrideAttrs (old: {
         # One line each; others cannot be said there.
         case $line in
         *$'\n'*) echo "not a line: ''${line%%=*}" >&2 ;;
-        *) printf '%s\n' "$line" ;;
+        *) printf '%s="%s"\n' "''${line%%=*}" "''${line#*=}" ;;
         esac
         ;;
       esac

@@ -251,6 +251,7 @@ in
         psmisc
         python3
         ripgrep
+        rsync
         unzip
         vim
         zip
@@ -273,24 +274,26 @@ in
       defaultLocale = "C.UTF-8";
       supportedLocales = [ "C.UTF-8/UTF-8" ];
     };
-    services.nscd.enable = false;
-    system.nssModules = lib.mkForce [ ];
-    security.sudo.enable = false;
-    programs.nano.enable = false;
-    programs.command-not-found.enable = false;
-    systemd.coredump.enable = false;
+    boot.bcache.enable = false;
+    console.enable = false;
     fonts.fontconfig.enable = false;
+    programs.nano.enable = false;
+    security.sudo.enable = false;
+    services = {
+      lvm.enable = false;
+      nscd.enable = false;
+      # The agent keeps the clock.
+      timesyncd.enable = false;
+    };
+    system.nssModules = lib.mkForce [ ];
+    systemd.coredump.enable = false;
+    systemd.oomd.enable = false;
     nix = {
       enable = cfg.writableStore;
       settings.experimental-features = [
         "nix-command"
         "flakes"
       ];
-    };
-    # Else the tree of nixpkgs is in the guest.
-    nixpkgs.flake = {
-      setNixPath = lib.mkDefault cfg.writableStore;
-      setFlakeRegistry = lib.mkDefault cfg.writableStore;
     };
     # Nothing outlives the guest.
     system.stateVersion = lib.mkDefault lib.trivial.release;

@@ -14,7 +14,7 @@ let
   # No option of its own for each key: claude-vm.vm(5) has them, and the generator,
   # which runs while this is built, knows better what is wrong with a value.
   sections = format.type // {
-    description = "sections of a .vm file: attribute sets of keys, whose values are strings, numbers, booleans, or lists of them for a key that is repeated";
+    description = "sections of a .vm file, attribute sets of keys; a key that is repeated is a list";
   };
 in
 {
@@ -42,10 +42,10 @@ in
 
     finalPackage = lib.mkOption {
       type = lib.types.package;
+      internal = true;
       readOnly = true;
       default =
         if cfg.guest == null then cfg.package else cfg.package.override { inherit (cfg) guest; };
-      defaultText = lib.literalMD "the package with the guest";
       description = "The package that is installed.";
     };
 
