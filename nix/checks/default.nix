@@ -33,17 +33,14 @@ let
 
   nixosWith =
     module:
-    (import "${pkgs.path}/nixos/lib/eval-config.nix" {
-      inherit system;
-      modules = [
+    (pkgs.nixos {
+      imports = [
         self.nixosModules.default
-        {
-          boot.isContainer = true;
-          system.stateVersion = lib.trivial.release;
-          programs.claude-vm.enable = true;
-        }
         module
       ];
+      boot.isContainer = true;
+      system.stateVersion = lib.trivial.release;
+      programs.claude-vm.enable = true;
     }).config;
 
   home = homeWith { programs.claude-vm = example; };

@@ -19,7 +19,7 @@ let
           specialArgs = {
             inherit pkgs;
             lib = import "${home-manager}/modules/lib/stdlib-extended.nix" lib;
-            modulesPath = "${pkgs.path}/nixos/modules";
+            modulesPath = toString (pkgs.path + "/nixos/modules");
           };
         })
         options
