@@ -9,7 +9,9 @@ UNITDIR ?= $(PREFIX)/$(if $(filter $(HOME)/%,$(PREFIX)),share,lib)/systemd/user
 GUESTDIR ?= $(PREFIX)/share/claude-vm/guest
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
-QEMU ?= qemu-system-x86_64
+# Of the guest; that of the Debian guest is x86_64.
+ARCH ?= $(shell uname -m)
+QEMU ?= qemu-system-$(ARCH)
 VIRTIOFSD ?= virtiofsd
 
 # What is built once and used by every checkout.
@@ -46,7 +48,7 @@ build/guest: build/agent/usr/lib/claude-vm/agent
 		ln -sfnT "$$dir" build/guest
 
 install: build ## Install programs, units, completions, man pages and, if it has been built, the guest
-	@scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
+	@ARCH='$(ARCH)' scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
 	@install -Dm644 completion/claude-vm-ctl.bash '$(DESTDIR)$(DATADIR)/bash-completion/completions/claude-vm-ctl'
 	@install -Dm644 completion/_claude-vm-ctl -t '$(DESTDIR)$(DATADIR)/zsh/site-functions'
 	@install -Dm644 completion/claude-vm-ctl.fish -t '$(DESTDIR)$(DATADIR)/fish/vendor_completions.d'
@@ -69,7 +71,7 @@ uninstall: ## Remove what make install has put there, given the same variables
 	@scripts/uninstall '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(DATADIR)' '$(MANDIR)'
 
 vm: build guest ## Make everything that vm.run needs
-	@scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'
+	@ARCH='$(ARCH)' scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'
 
 vm.run: vm ## Run Claude Code on the current directory, or WORK_DIR=, with ARGS=
 	@scripts/vm-run "$${WORK_DIR:-$$PWD}" $(ARGS)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -13,10 +14,19 @@ import (
 type pack struct{ what, apt, dnf, pacman, nix string }
 
 var (
-	qemuPackage      = pack{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
 	editorPackage    = pack{what: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
 	virtiofsdPackage = pack{what: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
 )
+
+var qemuProgram, qemuPackage = qemuOn(runtime.GOARCH)
+
+// qemuOn is what runs guests of an architecture, which has Go's name.
+func qemuOn(arch string) (program string, p pack) {
+	if arch == "arm64" {
+		return "qemu-system-aarch64", pack{what: "QEMU", apt: "qemu-system-arm", dnf: "qemu-system-aarch64", pacman: "qemu-system-aarch64", nix: "qemu_kvm"}
+	}
+	return "qemu-system-x86_64", pack{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
+}
 
 // install is the command, or for NixOS the option, that installs it here.
 func (p pack) install() string { return p.installOn(family(osRelease())) }

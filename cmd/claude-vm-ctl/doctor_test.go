@@ -36,8 +36,17 @@ func TestFamily(t *testing.T) {
 		"nixos":  "environment.systemPackages = [ pkgs.qemu_kvm ];",
 		"":       "install QEMU: it is called qemu-system-x86, qemu-system-x86 or qemu-base elsewhere",
 	} {
-		if got := qemuPackage.installOn(family); got != want {
-			t.Errorf("on %s: %s, want %s", family, got, want)
+		if _, p := qemuOn("amd64"); p.installOn(family) != want {
+			t.Errorf("on %s: %s, want %s", family, p.installOn(family), want)
+		}
+	}
+	for family, want := range map[string]string{
+		"debian": "sudo apt install qemu-system-arm",
+		"fedora": "sudo dnf install qemu-system-aarch64",
+		"arch":   "sudo pacman -S qemu-system-aarch64",
+	} {
+		if program, p := qemuOn("arm64"); p.installOn(family) != want || program != "qemu-system-aarch64" {
+			t.Errorf("%s on %s: %s, want %s", program, family, p.installOn(family), want)
 		}
 	}
 }

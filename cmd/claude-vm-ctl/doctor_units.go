@@ -98,7 +98,7 @@ func (h *host) readSettings(ctx context.Context) {
 	if env["QEMU"] == "" {
 		env = fileEnvironment(filepath.Join(unitsBeside(), instance.SetupUnit("")))
 	}
-	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], "qemu-system-x86_64"), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
+	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], qemuProgram), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
 	h.guest = env["GUEST"]
 }
 
