@@ -15,10 +15,6 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 // TestScripts has a checkout in the current directory, in which the programs are
 // those of the script.
 func TestScripts(t *testing.T) {
-	checkout, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -26,8 +22,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ARCH", "")
+			// Not links to them: what is read here go test takes for what the result depends on.
 			for _, name := range []string{"scripts", "units"} {
-				if err := os.Symlink(filepath.Join(checkout, name), filepath.Join(e.WorkDir, name)); err != nil {
+				if err := os.CopyFS(filepath.Join(e.WorkDir, name), os.DirFS(filepath.Join("..", name))); err != nil {
 					return err
 				}
 			}
