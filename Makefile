@@ -11,6 +11,12 @@ DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 # Of the guest; that of the Debian guest is x86_64.
 ARCH ?= $(shell uname -m)
+# The guest: of NixOS where there is nix, else of Debian. With none it is somebody
+# else's matter.
+GUEST ?= $(if $(shell command -v nix),nix,debian)
+ifeq ($(filter nix debian none,$(GUEST)),)
+$(error GUEST=$(GUEST) is not nix, debian or none)
+endif
 QEMU ?= qemu-system-$(ARCH)
 VIRTIOFSD ?= virtiofsd
 
@@ -38,21 +44,33 @@ build/agent/usr/lib/claude-vm/agent: $(SOURCES)
 	@echo 'Building the guest agent' >&2
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./guest/agent
 
-guest: build/guest ## Build the Debian guest bundle, once
+guest: build/guest ## Build the guest bundle, once, of GUEST=nix or debian
 
-# The link names the bundle in the cache; its key is made of the content, so the
+# The link names the bundle in a cache; its key is made of the content, so the
 # builder is always asked.
-.PHONY: build/guest
-build/guest: build/agent/usr/lib/claude-vm/agent
+.PHONY: build/guest guest-debian guest-nix guest-none
+build/guest: guest-$(GUEST)
+
+guest-debian: build/agent/usr/lib/claude-vm/agent
 	@dir=$$(guest/debian/build --overlay guest/overlay --overlay build/agent "$$CLAUDE_VM_CACHE") && \
 		ln -sfnT "$$dir" build/guest
+
+# These links keep what has been built from being collected.
+NIX_BUILD = mkdir -p build && nix --extra-experimental-features 'nix-command flakes' build --out-link
+guest-nix:
+	@$(NIX_BUILD) build/nix-guest .#guest
+	@ln -sfnT nix-guest build/guest
+
+guest-none:
 
 install: build ## Install programs, units, completions, man pages and, if it has been built, the guest
 	@ARCH='$(ARCH)' scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
 	@install -Dm644 completion/claude-vm-ctl.bash '$(DESTDIR)$(DATADIR)/bash-completion/completions/claude-vm-ctl'
 	@install -Dm644 completion/_claude-vm-ctl -t '$(DESTDIR)$(DATADIR)/zsh/site-functions'
 	@install -Dm644 completion/claude-vm-ctl.fish -t '$(DESTDIR)$(DATADIR)/fish/vendor_completions.d'
-	@if [ -e build/guest/guest.env ]; then \
+	@if [ '$(GUEST)' = none ]; then \
+		:; \
+	elif [ -e build/guest/guest.env ]; then \
 		install -pDm644 -t '$(DESTDIR)$(GUESTDIR)' build/guest/*; \
 	else \
 		echo 'install: the guest has not been built: make guest, then make install again' >&2; \
@@ -70,11 +88,17 @@ install: build ## Install programs, units, completions, man pages and, if it has
 uninstall: ## Remove what make install has put there, given the same variables
 	@scripts/uninstall '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(DATADIR)' '$(MANDIR)'
 
-vm: build guest ## Make everything that vm.run needs
+.PHONY: vm-debian vm-nix
+vm: vm-$(GUEST) ## Make everything that vm.run needs
+
+vm-nix:
+	@$(NIX_BUILD) build/nix .#claude-vm
+
+vm-debian: build guest
 	@ARCH='$(ARCH)' scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'
 
 vm.run: vm ## Run Claude Code on the current directory, or WORK_DIR=, with ARGS=
-	@scripts/vm-run "$${WORK_DIR:-$$PWD}" $(ARGS)
+	@GUEST='$(GUEST)' scripts/vm-run "$${WORK_DIR:-$$PWD}" $(ARGS)
 
 test: ## Run all tests
 	@scripts/test
@@ -82,7 +106,7 @@ test: ## Run all tests
 lint: ## Check format and style
 	@scripts/lint
 
-bench: vm ## Measure
+bench: vm-debian ## Measure
 	@scripts/bench
 
 clean: ## Remove what was built here; the cache stays

@@ -4,13 +4,12 @@
   lib,
   stdenvNoCC,
   scdoc,
+  # QEMU as NixOS tests have it: no GUI, one architecture, and, other than an override
+  # of ours, in the binary cache.
   qemu_test,
   virtiofsd,
   programs,
   guest,
-  # The one for NixOS tests: no GUI, one architecture, and, other than an override
-  # of ours, in the binary cache.
-  qemu ? qemu_test,
 }:
 let
   inherit (lib) fileset;
@@ -29,12 +28,19 @@ stdenvNoCC.mkDerivation {
       ../scripts/claude-run
       ../scripts/install
       ../units
+      # For make to see that the programs are newer.
+      ../cmd
+      ../go.mod
+      ../go.sum
+      ../guest/agent
+      ../guest/initrd
+      ../internal
+      ../templates
     ];
   };
 
   nativeBuildInputs = [ scdoc ];
 
-  # Newer than all that they are made from, so that make builds nothing.
   buildPhase = ''
     runHook preBuild
     install -Dt build ${programs}/bin/*
@@ -46,7 +52,7 @@ stdenvNoCC.mkDerivation {
     "GUEST=none"
     "GUESTDIR=${guest}"
     "ARCH=${qemuArch}"
-    "QEMU=${qemu}/bin/qemu-system-${qemuArch}"
+    "QEMU=${qemu_test}/bin/qemu-system-${qemuArch}"
     "VIRTIOFSD=${virtiofsd}/bin/virtiofsd"
   ];
 
