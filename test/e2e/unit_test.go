@@ -35,6 +35,7 @@ func TestSystemctl(t *testing.T) {
 		t.Errorf("status --json: %s", got)
 	}
 	p.guestCannotShout()
+	p.guestSetsVariables()
 	p.systemctl("stop", p.unit()).ok()
 	if got := p.property("ActiveState"); got != "inactive" {
 		t.Errorf("after the stop, ActiveState=%s", got)
@@ -45,7 +46,8 @@ func TestSystemctl(t *testing.T) {
 		"systemd[1]: Reached target",    // journal
 		"power button pressed",          // a clean power-off
 		"work.mount: Deactivated succe", //
-		"reboot: Power down",            // to its end
+		`/etc/environment:3: not NAME=VALUE: "wrong"`,
+		"reboot: Power down", // to its end
 	} {
 		if !strings.Contains(journal, want) {
 			t.Errorf("no %q in the journal", want)
@@ -73,6 +75,16 @@ func (p *project) guestCannotShout() {
 	info, err := os.Stat(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id, "status"))
 	if err != nil || info.Size() > 1<<20 {
 		p.t.Errorf("the status file: %v, %v", info, err)
+	}
+}
+
+// guestSetsVariables: what a guest's builder says in /etc/environment reaches its
+// commands, and a line that is wrong keeps none from running.
+func (p *project) guestSetsVariables() {
+	p.t.Helper()
+	p.root(`printf 'ALL="of them"\nPATH=/opt/tool\nwrong\n' >/etc/environment`).ok()
+	if got := p.guest(`echo "$ALL in $HOME, $PATH"`); !strings.HasPrefix(got, "of them in /home/claude, /opt/tool:/home/claude/.local/bin:") {
+		p.t.Errorf("the environment: %s", got)
 	}
 }
 
