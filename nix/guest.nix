@@ -171,7 +171,11 @@ in
     boot.initrd = {
       # The same as in the Debian guest, for the same reasons, and what its kernel has
       # built in: the agent looks for its ports once.
-      kernelModules = wordsOf ../guest/initrd/modules ++ [ "virtio_console" ];
+      kernelModules =
+        wordsOf ../guest/initrd/modules
+        ++ [ "virtio_console" ]
+        # Where there is no ACPI, the power button is a key.
+        ++ lib.optional isAarch64 "gpio_keys";
       includeDefaultModules = false;
     };
     networking.usePredictableInterfaceNames = false;

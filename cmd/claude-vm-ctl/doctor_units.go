@@ -25,6 +25,7 @@ type host struct {
 	err        error            // then why
 	files      vmfile.Set
 	tree       unittree.Tree // that they make
+	built      bool          // and that is there, written by somebody else
 	faults     []*unitfile.Error
 	filesErr   error
 	user       string
@@ -78,6 +79,7 @@ func readFiles() *host {
 		h.files = vmfile.Load(vmfile.SearchPath(s), s)
 		h.tree, h.faults = unittree.Build(h.files, s.Instances())
 		h.faults = append(h.files.Errors, h.faults...)
+		h.built = isBuilt(h.tree, s)
 	}
 	return h
 }
@@ -208,6 +210,11 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	path, found := findGenerator()
 	if !found {
 		switch {
+		case h.built && len(written) > 0:
+			generate.error = fmt.Errorf("what claude-vm-ctl generate has written before Home Manager did is left: %s", written[0])
+			return "", generate
+		case h.built:
+			return "not installed; Home Manager has written what the .vm files say", nil
 		case len(written) != len(h.tree) || !h.tree.IsIn(dir):
 			generate.error = fmt.Errorf("not installed, and what is in %s is not what the .vm files say", dir)
 			return "", generate

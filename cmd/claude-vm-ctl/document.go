@@ -37,7 +37,11 @@ func openDocument(config, file, name, dir, template string) (*document, error) {
 	case err == nil && target == os.DevNull:
 		return nil, fail(exitFailure, "rm "+shellQuote(d.file), "%s is masked", d.file)
 	case err == nil && unix.Access(filepath.Dir(target), unix.W_OK) != nil:
-		return nil, fail(exitFailure, "", "%s leads to %s, which cannot be written", d.file, target)
+		hint := ""
+		if strings.HasPrefix(target, "/nix/store/") {
+			hint = "change programs.claude-vm where Home Manager has it, then: home-manager switch"
+		}
+		return nil, fail(exitFailure, hint, "%s leads to %s, which cannot be written", d.file, target)
 	}
 	return d, nil
 }

@@ -80,6 +80,12 @@ func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*u
 	if !slices.Contains(path, dir) {
 		return nil, elsewhere("the user manager does not look for units in " + dir)
 	}
+	if tree, errs := build(s); isBuilt(tree, s) {
+		if err := unittree.Clear(dir); err != nil {
+			return nil, err
+		}
+		return errs, m.Reload(ctx)
+	}
 	var errs []*unitfile.Error
 	err = unittree.Replace(dir, func() (t unittree.Tree, _ error) {
 		t, errs = build(s)
@@ -89,6 +95,12 @@ func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*u
 		return nil, err
 	}
 	return errs, m.Reload(ctx)
+}
+
+// isBuilt says whether somebody else, as Home Manager, has put all of a tree where
+// people have units.
+func isBuilt(t unittree.Tree, s vmfile.Specifiers) bool {
+	return len(t) > 0 && t.IsIn(filepath.Join(s['E'], "systemd/user"))
 }
 
 // elsewhere is the error of a shell whose HOME or XDG_ variables, by which files

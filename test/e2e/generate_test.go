@@ -61,6 +61,22 @@ func TestGenerate(t *testing.T) {
 		}
 	}
 
+	// Where such a build has been installed there is nothing left to write.
+	config := filepath.Join(os.Getenv("HOME"), ".config/systemd/user")
+	p.command("sh", "-c", `mkdir -p "$2" && cp -rT "$1" "$2"`, "sh", built, config).ok()
+	t.Cleanup(func() { os.RemoveAll(config) })
+	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nwarn  generator: what claude-vm-ctl generate has written before Home Manager did is left: "+data) {
+		t.Errorf("doctor before generate: %s", said)
+	}
+	p.uninstalled("", "generate").ok()
+	if left := p.command("find", data, "-mindepth", "1").stdout; left != "" {
+		t.Errorf("left by generate: %s", left)
+	}
+	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nok    generator: not installed; Home Manager has written what the .vm files say\n") {
+		t.Errorf("doctor: %s", said)
+	}
+	os.RemoveAll(config)
+
 	// What is in force there without a generator: a file that that does not see.
 	q := newProject(t, "alone")
 	alone := filepath.Join(filepath.Dir(q.dir), "files")
