@@ -1,6 +1,6 @@
-# What a shell of nix develop sets, as /etc/environment: what its builder would see,
-# but for what belongs to building.
-{ lib, shell }:
+# What a shell of nix develop sets, as /etc/environment: what its builder sees, but for
+# what belongs to building.
+{ shell }:
 shell.overrideAttrs (old: {
   name = "${old.name or shell.name}-environment";
   # Not the shell's own, which may refuse to be built.
@@ -8,16 +8,17 @@ shell.overrideAttrs (old: {
   shellHook = "";
   buildPhase = ''
     env -0 | sort -z | while IFS= read -rd "" line; do
-      case ''${line%%=*} in
-      HOME | PWD | OLDPWD | SHLVL | _ | TERM | TZ | SHELL | TMP* | TEMP* | NIX_BUILD* | NIX_LOG_FD | NIX_ENFORCE* | NIX_SSL_CERT_FILE | SSL_CERT_FILE | SOURCE_DATE_EPOCH) ;;
-      builder | buildPhase | phases | name | out | outputs | shellHook | system | stdenv | *Inputs | *Path) ;;
-      *)
-        # One line each; others cannot be said there.
-        case $line in
-        *$'\n'*) echo "not a line: ''${line%%=*}" >&2 ;;
-        *) printf '%s="%s"\n' "''${line%%=*}" "''${line#*=}" ;;
-        esac
-        ;;
+      name=''${line%%=*} value=''${line#*=}
+      case $name in
+      HOME | PWD | OLDPWD | SHLVL | _ | TERM | TZ | SHELL | TMP* | TEMP* | XDG_DATA_DIRS | *SSL_CERT_FILE) continue ;;
+      NIX_BUILD* | NIX_LOG_FD | NIX_ENFORCE* | NIX_STORE | SOURCE_DATE_EPOCH | CONFIG_SHELL | HOST_PATH | GZIP_NO_TIMESTAMPS) continue ;;
+      builder | buildPhase | phases | name | out | outputs | shell | shellHook | system | stdenv | patches) continue ;;
+      *Inputs | *Flags | *Path | deps* | do*Check | preferLocalBuild | strictDeps | __structuredAttrs) continue ;;
+      esac
+      case $value in
+      "") ;;
+      *$'\n'*) echo "left out, for it has several lines: $name" >&2 ;;
+      *) printf '%s="%s"\n' "$name" "$value" ;;
       esac
     done >$out
   '';

@@ -1,5 +1,21 @@
 # The NixOS guest. microvm.nix makes the kernel, the initrd and the disk with the
-# store; claude-vm@.service runs QEMU in place of its runner.
+# store; claude-vm@.service runs QEMU in place of its runner. What that would say
+# otherwise, and why:
+#
+#   -M microvm, virtio-*-device    q35 and PCI: microvm hangs without KVM, has no ACPI
+#                                  power button that works and cannot hot-plug
+#   -enable-kvm -cpu host,…        accel=kvm:tcg and max, which with KVM is host: a VM
+#                                  is slow, not impossible, without KVM
+#   -device i8042                  none: its Ctrl-Alt-Del is the power button here
+#   -append earlyprintk= reboot=t  the first says all twice, the second is for a
+#                                  machine that cannot be reset; console= and panic=-1
+#                                  are here and in guest/cmdline
+#   -drive if=none,aio=io_uring    -blockdev, of which that is the old form; io_uring is
+#                                  no system call that the unit permits, and the disk is
+#                                  in the host's page cache
+#   -nographic                     -display none: the serial console is a chardev already
+#   -sandbox on                    the same and stricter
+#   -m -smp -name -qmp             the unit's, by its variables
 {
   config,
   lib,
@@ -225,7 +241,7 @@ in
       hostname.mode = "0644";
       hosts.mode = "0644";
       environment = lib.mkIf (cfg.devShell != null) {
-        source = pkgs.callPackage ./dev-shell.nix { shell = cfg.devShell; };
+        source = import ./dev-shell.nix { shell = cfg.devShell; };
       };
     };
 
