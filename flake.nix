@@ -31,7 +31,7 @@
       ];
       forAllSystems = f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
       version = self.shortRev or self.dirtyShortRev or "devel";
-      mkGuest = import ./nix/mk-guest.nix { inherit nixpkgs microvm version; };
+      mkGuest = import ./nix/guest/mk-guest.nix { inherit nixpkgs microvm version; };
       packagesFor =
         pkgs:
         pkgs.callPackage ./nix/packages.nix {
@@ -92,7 +92,7 @@
 
       nixosModules = {
         default = import ./nix/nixos.nix self;
-        guest = ./nix/guest.nix;
+        guest = ./nix/guest;
       };
       homeModules.default = import ./nix/home-manager.nix self;
       # As home-manager called it before 2025.
@@ -106,8 +106,6 @@
 
       formatter = forAllSystems (pkgs: pkgs.nixfmt-tree or pkgs.nixfmt-rfc-style);
 
-      checks = forAllSystems (
-        pkgs: import ./nix/checks { inherit self pkgs home-manager; }
-      );
+      checks = forAllSystems (pkgs: import ./nix/checks { inherit self pkgs home-manager; });
     };
 }

@@ -37,7 +37,9 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    assertions = [ (lib.hm.assertions.assertPlatform "programs.claude-vm" pkgs lib.platforms.linux) ];
+    assertions = [
+      (lib.hm.assertions.assertPlatform "programs.claude-vm" pkgs lib.platforms.linux)
+    ];
 
     home.packages = [ cfg.finalPackage ];
     systemd.user.packages = [ cfg.finalPackage ];

@@ -30,7 +30,9 @@ in
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "alice" ];
-      description = "Users who may use KVM, which makes VMs fast. They become members of the group `kvm`.";
+      description = ''
+        Users who may use KVM, which makes VMs fast. They become members of the group `kvm`.
+      '';
     };
 
     linger = lib.mkOption {
@@ -48,7 +50,7 @@ in
     assertions = [
       {
         assertion = config.security.allowUserNamespaces;
-        message = "programs.claude-vm: virtiofsd needs user namespaces; set security.allowUserNamespaces = true";
+        message = "programs.claude-vm needs security.allowUserNamespaces, for virtiofsd";
       }
     ];
 

@@ -14,7 +14,7 @@ let
   # No option of its own for each key: claude-vm.vm(5) has them, and the generator,
   # which runs while this is built, knows better what is wrong with a value.
   sections = format.type // {
-    description = "sections of a .vm file, attribute sets of keys; a key that is repeated is a list";
+    description = "sections of keys, of which one that is repeated is a list";
   };
 in
 {
@@ -37,7 +37,9 @@ in
           extraPackages = [ pkgs.nodejs ];
         }
       '';
-      description = "The guest that VMs run, as `lib.mkGuest` builds it. By default that of the package.";
+      description = ''
+        The guest that VMs run, as `lib.mkGuest` builds it. By default that of the package.
+      '';
     };
 
     finalPackage = lib.mkOption {

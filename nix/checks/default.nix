@@ -101,7 +101,8 @@ in
     diff -r ${./expected/files} ${machine.environment.etc."claude-vm/user".source}
     generators=${machine.environment.etc."systemd/user-generators".source}
     [ $generators/claude-vm-generator -ef ${packages.claude-vm}/bin/claude-vm-generator ]
-    [ ${machine.environment.etc."systemd/user".source}/claude-vm@.service -ef ${packages.claude-vm}/lib/systemd/user/claude-vm@.service ]
+    units=${machine.environment.etc."systemd/user".source}
+    [ $units/claude-vm@.service -ef ${packages.claude-vm}/lib/systemd/user/claude-vm@.service ]
     ${lib.optionalString (
       !(
         machine.users.users.alice.linger
@@ -124,8 +125,9 @@ in
       failed = pkgs.testers.testBuildFailure faulty.xdg.configFile.claude-vm-units.source;
     in
     pkgs.runCommandLocal "guard" { } ''
-      grep -F '/home/alice/.config/claude-vm/web.vm:2: unknown key Memroy= in [VM]' ${failed}/testBuildFailure.log
-      grep -F 'did you mean Memory=?' ${failed}/testBuildFailure.log
+      cd ${failed}
+      grep -F '/home/alice/.config/claude-vm/web.vm:2: unknown key Memroy= in [VM]' testBuildFailure.log
+      grep -F 'did you mean Memory=?' testBuildFailure.log
       touch $out
     '';
 
@@ -143,11 +145,12 @@ in
       touch $out
     '';
 
-  options-document = pkgs.runCommandLocal "options-document" { } ''
-    diff ${../../docs/nix-options.md} ${pkgs.writeText "nix-options.md" (import ./document.nix { inherit self pkgs home-manager; })}
-    touch $out
-  '';
+  options-document = same "options-document" ../../docs/nix-options.md (
+    pkgs.writeText "nix-options.md" self.lib.optionsDocument
+  );
 
   vm-nixos = pkgs.testers.runNixOSTest (import ./vm-nixos.nix self);
-  vm-home-manager = pkgs.testers.runNixOSTest (import ./vm-home-manager.nix { inherit self home-manager; });
+  vm-home-manager = pkgs.testers.runNixOSTest (
+    import ./vm-home-manager.nix { inherit self home-manager; }
+  );
 }

@@ -7,7 +7,6 @@
 }:
 let
   inherit (pkgs) lib;
-  inherit (pkgs.stdenv.hostPlatform) system;
 
   # Their options alone, whatever else the configuration of a machine has.
   optionsOf =
@@ -43,7 +42,12 @@ let
         builtins.split "[{](file|command|env|manpage|option|var)[}]`" (lib.trim markdown)
       )
     );
-  code = value: if lib.hasInfix "\n" (text value) then "\n\n```nix\n${lib.trim (text value)}\n```" else " `${text value}`";
+  code =
+    value:
+    if lib.hasInfix "\n" (text value) then
+      "\n\n```nix\n${lib.trim (text value)}\n```"
+    else
+      " `${text value}`";
 
   section =
     option:
@@ -61,7 +65,13 @@ let
     "## ${title}\n\n" + lib.concatMapStringsSep "\n\n" section options + "\n";
 
   shared = optionsOf [ (import ../options.nix self) ] [ "programs" "claude-vm" ];
-  withoutShared = lib.filter (option: !lib.elem option.name (map (o: o.name) shared));
+  # What a module has beside them.
+  own =
+    module:
+    lib.filter (option: !lib.elem option.name (map (o: o.name) shared)) (
+      optionsOf [ module ] [ "programs" "claude-vm" ]
+    );
+  guest = optionsOf [ self.nixosModules.guest ] [ "claude-vm" "guest" ];
 in
 ''
   # Options of the Nix modules
@@ -69,11 +79,7 @@ in
   Made from the modules by `nix eval --raw .#lib.optionsDocument`.
 
   ${chapter "NixOS and Home Manager" shared}
-  ${chapter "NixOS only" (withoutShared (optionsOf [ self.nixosModules.default ] [ "programs" "claude-vm" ]))}
-  ${chapter "Home Manager only" (
-    withoutShared (optionsOf [ self.homeModules.default ] [ "programs" "claude-vm" ])
-  )}
-  ${chapter "The guest, modules of lib.mkGuest" (
-    optionsOf [ self.nixosModules.guest ] [ "claude-vm" "guest" ]
-  )}
+  ${chapter "NixOS only" (own self.nixosModules.default)}
+  ${chapter "Home Manager only" (own self.homeModules.default)}
+  ${chapter "The guest, modules of lib.mkGuest" guest}
 ''

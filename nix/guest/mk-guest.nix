@@ -16,14 +16,14 @@ let
   nixos = nixpkgs.lib.nixosSystem {
     modules = [
       microvm.nixosModules.microvm
-      ./guest.nix
+      ./.
       (
         { pkgs, ... }:
         {
           nixpkgs.hostPlatform = system;
           claude-vm.guest = {
-            package = pkgs.callPackage ./guest-tree.nix {
-              inherit (pkgs.callPackage ./programs.nix { inherit version; }) agent;
+            package = pkgs.callPackage ./tree.nix {
+              inherit (pkgs.callPackage ../programs.nix { inherit version; }) agent;
             };
             inherit extraPackages;
           };

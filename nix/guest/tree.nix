@@ -5,8 +5,8 @@
   agent,
 }:
 runCommandLocal "claude-vm-guest-tree-${agent.version}" { inherit (agent) meta; } ''
-  cp -rT --no-preserve=mode ${../guest/overlay}/usr $out
-  cp -r --no-preserve=mode ${../guest/overlay}/etc $out
+  cp -rT --no-preserve=mode ${../../guest/overlay}/usr $out
+  cp -r --no-preserve=mode ${../../guest/overlay}/etc $out
   # That is systemd.defaultUnit here.
   rm -r $out/etc/systemd/system
   chmod +x $out/lib/claude-vm/*
