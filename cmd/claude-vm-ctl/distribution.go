@@ -53,6 +53,27 @@ func onNixOS(option, command string) string {
 	return command
 }
 
+// mendUnits is what puts the units there that belong to this program.
+func mendUnits() string {
+	self, err := os.Executable()
+	if err != nil {
+		self = ""
+	}
+	return mendUnitsOf(self)
+}
+
+// mendUnitsOf is what puts a program's units there: the Makefile, but a configuration
+// for one in Nix's store.
+func mendUnitsOf(program string) string {
+	if inStore(program) {
+		return "programs.claude-vm.enable = true; by NixOS or Home Manager"
+	}
+	return "make install && systemctl --user daemon-reload"
+}
+
+// inStore says whether Nix has built what is at a path, which nobody changes there.
+func inStore(path string) bool { return strings.HasPrefix(path, "/nix/store/") }
+
 // osRelease is the text of os-release(5).
 func osRelease() string {
 	text, err := os.ReadFile("/etc/os-release")

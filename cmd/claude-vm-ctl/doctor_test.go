@@ -221,3 +221,15 @@ func TestSilentBus(t *testing.T) {
 		}
 	}
 }
+
+func TestMendsOfNix(t *testing.T) {
+	for path, want := range map[string][2]string{
+		"/nix/store/x-claude-vm/bin/x": {"programs.claude-vm.enable = true; by NixOS or Home Manager", "nix flake update, then build the guest and claude-vm from the same inputs"},
+		"/usr/local/x":                 {"make install && systemctl --user daemon-reload", "make guest install"},
+		"":                             {"make install && systemctl --user daemon-reload", "make guest install"},
+	} {
+		if got := [2]string{mendUnitsOf(path), mendGuest(path)}; got != want {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}

@@ -130,10 +130,7 @@ func checkManager(_ context.Context, h *host) (string, error) {
 	return "systemd " + v, err
 }
 
-const (
-	installUnits = "make install && systemctl --user daemon-reload"
-	reloadUnits  = "systemctl --user daemon-reload"
-)
+const reloadUnits = "systemctl --user daemon-reload"
 
 // checkUnits wants all units there, of one version, with their program.
 func checkUnits(ctx context.Context, h *host) (string, error) {
@@ -150,7 +147,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		}
 		if u.LoadState == "not-found" || u.LoadState == "loaded" && u.Fragment == "" { // slices need no file
 			unknown++
-			err = &trouble{error: fmt.Errorf("the user manager does not know %s", template), mend: installUnits}
+			err = &trouble{error: fmt.Errorf("the user manager does not know %s", template), mend: mendUnits()}
 		} else {
 			err = h.checkUnit(ctx, u, template)
 		}
@@ -179,14 +176,14 @@ func (h *host) checkUnit(ctx context.Context, u manager.Unit, template string) e
 			return err
 		}
 		if missing(program) {
-			return &trouble{error: fmt.Errorf("%s calls %s, which is not there", template, program), mend: installUnits}
+			return &trouble{error: fmt.Errorf("%s calls %s, which is not there", template, program), mend: mendUnits()}
 		}
 	}
 	if u.Stale {
 		return &trouble{error: fmt.Errorf("%s has changed since it was read", template), mend: reloadUnits, warn: true}
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
-		mend := installUnits
+		mend := mendUnits()
 		if _, err := os.Readlink(u.Fragment); err == nil {
 			mend = "claude-vm-ctl uninstall: the next start links others"
 		}
@@ -228,7 +225,7 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	case err != nil:
 		return "", err
 	case theirs != version:
-		return "", &trouble{error: fmt.Errorf("%s is of version %s, claude-vm-ctl of %s", path, theirs, version), mend: installUnits, warn: true}
+		return "", &trouble{error: fmt.Errorf("%s is of version %s, claude-vm-ctl of %s", path, theirs, version), mend: mendUnits(), warn: true}
 	case len(written) > 0:
 		generate.error = fmt.Errorf("what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
 		return "", generate

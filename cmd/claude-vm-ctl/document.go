@@ -38,7 +38,7 @@ func openDocument(config, file, name, dir, template string) (*document, error) {
 		return nil, fail(exitFailure, "rm "+shellQuote(d.file), "%s is masked", d.file)
 	case err == nil && unix.Access(filepath.Dir(target), unix.W_OK) != nil:
 		hint := ""
-		if strings.HasPrefix(target, "/nix/store/") {
+		if inStore(target) {
 			hint = "change programs.claude-vm where Home Manager has it, then: home-manager switch"
 		}
 		return nil, fail(exitFailure, hint, "%s leads to %s, which cannot be written", d.file, target)

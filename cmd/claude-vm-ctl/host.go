@@ -62,10 +62,21 @@ func findShare(program string) (string, error) {
 
 const makeGuest = "make guest install"
 
+// mendGuest builds the bundle in a directory, or where a link leads, anew.
+func mendGuest(dir string) string {
+	if path, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = path
+	}
+	if inStore(dir) {
+		return "nix flake update, then build the guest and claude-vm from the same inputs"
+	}
+	return makeGuest
+}
+
 // checkGuest says whether the bundle in a directory is whole and fits.
 func checkGuest(dir string) error {
 	unfit := func(err error) error {
-		return &trouble{error: fmt.Errorf("the guest bundle is not whole: %w", plain(err)), mend: makeGuest}
+		return &trouble{error: fmt.Errorf("the guest bundle is not whole: %w", plain(err)), mend: mendGuest(dir)}
 	}
 	for _, name := range []string{"kernel", "initrd", "root.erofs", "guest.env"} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -87,7 +98,7 @@ func checkGuest(dir string) error {
 	if text := env["GUEST_CONTRACT"]; text != "" && text != strconv.Itoa(contract.Version) {
 		return &trouble{
 			error: fmt.Errorf("the guest bundle in %s speaks version %s of the contract, the host %d", dir, text, contract.Version),
-			mend:  makeGuest,
+			mend:  mendGuest(dir),
 		}
 	}
 	return nil

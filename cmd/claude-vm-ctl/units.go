@@ -38,7 +38,7 @@ func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error
 		return v.checkFit(ctx, out, u)
 	case "not-found":
 		if beside == "" {
-			return fail(exitHostUnable, "make install", "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.Unit(""))
+			return fail(exitHostUnable, mendUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.Unit(""))
 		}
 	case "masked":
 		return fail(exitHostUnable, "systemctl --user unmask "+shellQuote(u.Name), "%s is masked", u.Name)
@@ -136,7 +136,7 @@ func (v *vm) checkFit(ctx context.Context, out *output, u manager.Unit) error {
 		return err
 	}
 	if missing(program) {
-		return fail(exitHostUnable, "make install", "%s calls %s, which is not there", instance.SetupUnit(""), program)
+		return fail(exitHostUnable, mendUnits(), "%s calls %s, which is not there", instance.SetupUnit(""), program)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
 		out.note("warning: the units in %s are of version %s, this is %s; see claude-vm-ctl doctor", filepath.Dir(u.Fragment), theirs, version)
