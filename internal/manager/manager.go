@@ -17,6 +17,9 @@ import (
 // ErrNoManager is wrapped by Dial's error when there is no user manager.
 var ErrNoManager = errors.New("no systemd user manager answers")
 
+// ErrLost says that the connection has ended: with a logout, for example.
+var ErrLost = errors.New("the connection to the user manager was lost")
+
 // Manager is a connection to the user manager.
 type Manager struct {
 	units *systemd.Conn
@@ -128,25 +131,35 @@ func (m *Manager) Unref(ctx context.Context, name string) error {
 
 // Start starts a unit and waits for the job; the result is "done" or why not.
 func (m *Manager) Start(ctx context.Context, name string) (string, error) {
-	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
+	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
 }
 
 // Stop stops a unit and waits for the job. A unit that is not loaded is stopped.
 func (m *Manager) Stop(ctx context.Context, name string) (string, error) {
-	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
+	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
 }
 
-func job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
+func (m *Manager) job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
 	done := make(chan string, 1)
 	if _, err := call(done); err != nil {
-		return "", err
+		return "", m.orLost(err)
 	}
 	select {
 	case result := <-done:
 		return result, nil
+	case <-m.calls.Context().Done():
+		return "", ErrLost
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
+}
+
+// orLost is the error of a call, or ErrLost in its place.
+func (m *Manager) orLost(err error) error {
+	if m.calls.Context().Err() != nil {
+		return ErrLost
+	}
+	return err
 }
 
 // Reload makes the manager read unit files anew.
@@ -156,7 +169,7 @@ func (m *Manager) Reload(ctx context.Context) error { return m.units.ReloadConte
 func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	p, err := m.units.GetAllPropertiesContext(ctx, name)
 	if err != nil {
-		return Unit{}, err
+		return Unit{}, m.orLost(err)
 	}
 	u := Unit{Name: name}
 	u.set(p)
@@ -227,7 +240,7 @@ func (m *Manager) Environment(ctx context.Context, name string) (map[string]stri
 // returns true or ctx is done.
 func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) error {
 	if err := m.subscribe(); err != nil {
-		return err
+		return m.orLost(err)
 	}
 	changes := make(chan *systemd.PropertiesUpdate, 64)
 	failed := make(chan error, 1)
@@ -241,14 +254,14 @@ func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) e
 		if see(u) {
 			return nil
 		}
-		if err := next(ctx, func(n string) bool { return n == name }, changes, failed); err != nil {
+		if err := m.next(ctx, func(n string) bool { return n == name }, changes, failed); err != nil {
 			return err
 		}
 	}
 }
 
 // next waits for a change of a unit that match is true of.
-func next(ctx context.Context, match func(name string) bool, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
+func (m *Manager) next(ctx context.Context, match func(name string) bool, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
 	for {
 		select {
 		case c := <-changes:
@@ -257,6 +270,8 @@ func next(ctx context.Context, match func(name string) bool, changes <-chan *sys
 			}
 		case <-failed:
 			return nil // the channel was full: something has changed
+		case <-m.calls.Context().Done():
+			return ErrLost
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
