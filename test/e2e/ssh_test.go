@@ -90,7 +90,7 @@ func TestSSH(t *testing.T) {
 
 	// Ports, as editors ask for them: a shell that is told what to do, and SOCKS.
 	socks, local := freePort(t), freePort(t)
-	p.background("ssh", "-T", "-F", config, "-D", fmt.Sprint(socks), "-L", fmt.Sprintf("%d:localhost:7007", local), byID, "exec python3 -c '"+serveEcho+"'")
+	p.begin("", "ssh", "-T", "-F", config, "-D", fmt.Sprint(socks), "-L", fmt.Sprintf("%d:localhost:7007", local), byID, "exec python3 -c '"+serveEcho+"'")
 	p.eventually("-L leads into the guest", func() bool { return answers(local, "local") })
 	if got := throughSOCKS(t, socks, 7007, "socks"); got != "socks" {
 		t.Errorf("-D: %q", got)
@@ -188,18 +188,6 @@ class Echo(socketserver.StreamRequestHandler):
 socketserver.ThreadingTCPServer(("127.0.0.1", 7007), Echo).serve_forever()
 `
 
-// background starts a command that runs until it is told to end.
-func (p *project) background(name string, args ...string) *exec.Cmd {
-	p.t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Dir = p.dir
-	if err := cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	return cmd
-}
-
 // TestBusy has many at once in one VM, which they leave as they found it.
 func TestBusy(t *testing.T) {
 	t.Parallel()
@@ -219,9 +207,9 @@ func TestBusy(t *testing.T) {
 	guestProcesses()
 	filesBefore, before := files(), guestProcesses()
 
-	p.background("claude-vm-ctl", "shell", ".", "--", "python3", "-c", serveEcho)
+	p.begin("", "claude-vm-ctl", "shell", ".", "--", "python3", "-c", serveEcho)
 	a, b, c := freePort(t), freePort(t), freePort(t)
-	forward := p.background("claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a), fmt.Sprintf("127.0.0.1:%d:7007", b))
+	forward := p.begin("", "claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a), fmt.Sprintf("127.0.0.1:%d:7007", b))
 	p.eventually("two ports answer", func() bool { return answers(a, "one") && answers(b, "two") })
 	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).ok()
 	p.eventually("a third one does", func() bool { return answers(c, "three") })
