@@ -107,7 +107,7 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 	}
 	n := &once{settings: settings, token: rand.Text()}
 	if n.tree, err = unittree.Once(v.id, settings, base, n.token); err != nil {
-		return nil, &failure{status: exitUsage, err: err}
+		return nil, fail(exitUsage, "claude-vm-ctl edit"+v.here(), "%w", err)
 	}
 	return n, nil
 }

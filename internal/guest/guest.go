@@ -131,15 +131,15 @@ func (c *Client) Begin(b contract.Begin) error {
 	}
 	defer ch.Close()
 	go ssh.DiscardRequests(requests)
-	if err := json.NewEncoder(ch).Encode(b); err != nil {
-		return err
-	}
-	if err := ch.CloseWrite(); err != nil {
-		return err
+	if err = json.NewEncoder(ch).Encode(b); err == nil {
+		err = ch.CloseWrite()
 	}
 	var answer contract.Begun
-	if err := json.NewDecoder(ch).Decode(&answer); err != nil {
-		return fmt.Errorf("the guest's answer: %w", err)
+	if err == nil {
+		err = json.NewDecoder(ch).Decode(&answer)
+	}
+	if err != nil {
+		return fmt.Errorf("talk to the guest: %w", err)
 	}
 	if answer.Error != "" {
 		return errors.New("in the guest: " + answer.Error)
