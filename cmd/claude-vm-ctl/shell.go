@@ -81,7 +81,11 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 				session.Setenv(name, value)
 			}
 		}
-		return session.Run(line)
+		err := session.Run(line)
+		if errors.Is(err, guest.ErrRefused) {
+			err = fail(exitNoInstance, "claude-vm-ctl start"+v.here(), "the VM on %s is still starting", v.dir)
+		}
+		return err
 	}
 	status, err := 0, error(nil)
 	if out.terminal() {
