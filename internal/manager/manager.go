@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type Manager struct {
 	// calls is the connection below units that go-systemd uses for calls;
 	// RefUnit, which it lacks, counts for as long as this one lives.
 	calls *dbus.Conn
+	conns []*dbus.Conn // both of units
 	// The manager refuses a second subscription.
 	subscribe func() error
 }
@@ -97,8 +99,9 @@ func dial(ctx context.Context, connect func() (*dbus.Conn, error)) (*Manager, er
 	m := &Manager{}
 	units, err := systemd.NewConnection(func() (*dbus.Conn, error) {
 		c, err := connect()
-		if err == nil && m.calls == nil {
-			m.calls = c
+		if err == nil {
+			m.conns = append(m.conns, c)
+			m.calls = m.conns[0]
 		}
 		return c, err
 	})
@@ -108,6 +111,7 @@ func dial(ctx context.Context, connect func() (*dbus.Conn, error)) (*Manager, er
 	m.units = units
 	m.subscribe = sync.OnceValue(units.Subscribe)
 	if _, err := m.units.SystemStateContext(ctx); err != nil {
+		err = m.orLost(err)
 		m.Close()
 		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
 	}
@@ -156,7 +160,7 @@ func (m *Manager) job(ctx context.Context, call func(chan<- string) (int, error)
 
 // orLost is the error of a call, or ErrLost in its place.
 func (m *Manager) orLost(err error) error {
-	if m.calls.Context().Err() != nil {
+	if slices.ContainsFunc(m.conns, func(c *dbus.Conn) bool { return c.Context().Err() != nil }) {
 		return ErrLost
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -130,6 +131,12 @@ func TestStartFails(t *testing.T) {
 	p.ctl("stop").ok()
 	start.wait().fails(122, "the VM on "+p.dir+" was stopped while it started", logs)
 
+	t.Log("QEMU is told to quit")
+	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-S")
+	start = p.starting("claude-vm-ctl", "start")
+	p.eventually("QEMU's monitor answers", func() bool { return p.monitor("quit") != "" })
+	start.wait().fails(122, failed+"QEMU ended; its last words are in the journal", logs)
+
 	t.Log("QEMU says no")
 	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-nonsense")
 	p.ctl("start").fails(122, failed+"QEMU exited with status 1", logs)
@@ -147,6 +154,25 @@ func TestStartFails(t *testing.T) {
 	p.systemctl("daemon-reload").ok()
 	p.systemctl("reset-failed", p.unit())
 	p.wantGone()
+}
+
+// TestGuestFails: a guest that does not begin, and one that cannot.
+func TestGuestFails(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "guest")
+	p.dropin(p.unit(), "90-test.conf", "ExecStartPost=", "ExecStartPost="+lasts)
+	start := p.starting("claude-vm-ctl", "start")
+	still := failure("the VM on "+p.dir+" is still starting", "claude-vm-ctl start")
+	p.eventually("a shell is refused", func() bool {
+		r := p.ctl("shell", ".", "--", "true")
+		return r.status == 120 && r.stderr == still
+	})
+	p.ctl("kill").ok()
+	start.wait().fails(122, "the VM on "+p.dir+" was stopped while it started", "claude-vm-ctl logs")
+
+	p.dropin(p.unit(), "90-test.conf")
+	p.ctl("start", "--mount", "/srv:/etc/passwd", ".").fails(122, "the VM on "+p.dir+" did not start: in the guest: mount /etc/passwd: invalid argument", "claude-vm-ctl logs")
+	p.wantGone2()
 }
 
 // TestInterrupts: what Ctrl-C leaves behind, and a manager that is gone.
@@ -193,6 +219,8 @@ func TestInterrupts(t *testing.T) {
 	p.command("env", bus, "claude-vm-ctl", "stop").fails(121, lost, "systemctl --user status")
 	p.ctl("kill").ok()
 
+	p.withoutJournal()
+
 	t.Log("of what only looks")
 	for last, args := range map[string][]string{
 		"ListUnitsByPatterns": {"list"}, "Subscribe": {"list", "--watch", "--json"}, "GetAll": {"status"},
@@ -200,7 +228,35 @@ func TestInterrupts(t *testing.T) {
 		bus, _ := p.bus(last)
 		p.command("env", append([]string{bus, "claude-vm-ctl"}, args...)...).fails(121, lost, "systemctl --user status")
 	}
+	bus, _ = p.bus("SystemState")
+	p.command("env", bus, "claude-vm-ctl", "list").fails(121, "no systemd user manager answers: "+lost,
+		"log in as yourself (ssh, machinectl shell), not by su or sudo; then 'systemctl --user status' answers")
 	p.wantGone()
+}
+
+// withoutJournal: status tells what it knows, and what it lacks.
+func (p *project) withoutJournal() {
+	p.t.Helper()
+	ctl, err := exec.LookPath("claude-vm-ctl")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	status := func(path string) result {
+		r := p.command("env", "PATH="+path, ctl, "status")
+		if !strings.Contains(r.stdout, "        VM: inactive") || strings.Contains(r.stdout, "\n\n") {
+			p.t.Errorf("with PATH=%s: %s", path, r.stdout)
+		}
+		r.stdout = ""
+		return r
+	}
+	status("/nowhere").fails(121, "there is no journalctl in PATH=/nowhere", "PATH=$PATH:/usr/bin:/run/current-system/sw/bin claude-vm-ctl status")
+	journalctl := filepath.Join(p.t.TempDir(), "journalctl")
+	if err := os.WriteFile(journalctl, []byte("#!/bin/sh\necho no journal >&2\nexit 3\n"), 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	r := status(filepath.Dir(journalctl))
+	r.stderr, _ = strings.CutPrefix(r.stderr, "no journal\n") // its own words
+	r.fails(1, "journalctl: exit status 3", "claude-vm-ctl logs")
 }
 
 // TestSomebodyElse: a start that comes while another is under way.
