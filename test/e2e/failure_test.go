@@ -250,9 +250,11 @@ func (p *project) lostAndSilent(port string) (lost, silent *begun) {
 	}
 	p.t.Cleanup(func() { l.Close() })
 	silent = p.begin("", "claude-vm-ctl", "shell", ".")
-	if _, err := l.Accept(); err != nil {
+	conn, err := l.Accept()
+	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.t.Cleanup(func() { conn.Close() })
 	if err := os.Rename(port+".real", port); err != nil {
 		p.t.Fatal(err)
 	}
