@@ -89,7 +89,7 @@ func journalOfAll(id string) []string {
 // empty if there is none.
 func lastWords(ctx context.Context, unit string, since time.Time) string {
 	args := append(journalOf(unit), "--quiet", "--output=cat", "--lines=20",
-		fmt.Sprintf("--since=@%d", since.Unix()), "_SYSTEMD_USER_UNIT="+unit)
+		fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000), "_SYSTEMD_USER_UNIT="+unit)
 	text, err := exec.CommandContext(ctx, "journalctl", args...).Output()
 	if err != nil {
 		return ""

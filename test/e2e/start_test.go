@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"golang.org/x/sys/unix"
@@ -110,15 +111,19 @@ func TestStartFails(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "start")
 	logs, failed := "claude-vm-ctl logs", "the VM on "+p.dir+" did not start: "
-	p.withoutQEMU()
 
-	t.Log("without a word")
+	t.Log("QEMU says no")
+	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-nonsense")
+	p.ctl("start").fails(122, failed+"QEMU exited with status 1", logs)
+
+	t.Log("without a word, where the one before had some")
+	p.withoutQEMU()
 	start := p.starting("claude-vm-ctl", "start")
 	p.killMain(p.unit())
 	start.wait().fails(122, failed+"result signal", logs)
 
 	t.Log("with a last word")
-	word := fmt.Sprint("the last word of ", os.Getpid())
+	word := fmt.Sprint("the last word at ", time.Now().UnixNano())
 	p.withoutQEMU("ExecStart=", `ExecStart=sh -c "echo `+word+`; exec sleep infinity"`)
 	start = p.starting("claude-vm-ctl", "start")
 	p.eventually("the word is in the journal", func() bool { return strings.Contains(p.journal(), word+"\n") })
@@ -134,12 +139,8 @@ func TestStartFails(t *testing.T) {
 	t.Log("QEMU is told to quit")
 	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-S")
 	start = p.starting("claude-vm-ctl", "start")
-	p.eventually("QEMU's monitor answers", func() bool { return p.monitor("quit") != "" })
+	p.eventually("QEMU's monitor answers", func() bool { return strings.Contains(p.monitor("quit"), `"return"`) })
 	start.wait().fails(122, failed+"QEMU ended; its last words are in the journal", logs)
-
-	t.Log("QEMU says no")
-	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-nonsense")
-	p.ctl("start").fails(122, failed+"QEMU exited with status 1", logs)
 
 	t.Log("systemd says no")
 	mask := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.SetupUnit(p.id))
