@@ -107,10 +107,7 @@ func TestBusy(t *testing.T) {
 func (p *project) noneLeft() {
 	p.t.Helper()
 	for i := range contract.SSHPorts {
-		lock, err := os.OpenFile(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id, contract.SSHLock(i)), os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		lock := p.portLock(i)
 		defer lock.Close()
 		unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // or somebody has it
 	}
@@ -118,6 +115,16 @@ func (p *project) noneLeft() {
 	port := freePort(p.t)
 	unit := instance.PortUnit(p.id, port)
 	p.ctl("forward", "--detach", fmt.Sprint(port)).fails(1, unit+" did not start: result failed", "journalctl --user -n 20 -u "+unit)
+}
+
+// portLock opens what whoever uses the i-th connection has locked.
+func (p *project) portLock(i int) *os.File {
+	p.t.Helper()
+	lock, err := os.OpenFile(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id, contract.SSHLock(i)), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return lock
 }
 
 // TestEight has as many VMs at once as two people might.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
 )
 
 // killMain kills the main process of a unit the hard way.
@@ -236,19 +237,24 @@ func TestReconnects(t *testing.T) {
 // though the VM is well.
 func (p *project) lostAndSilent(port string) (lost, silent *begun) {
 	p.t.Helper()
-	err := os.Rename(port, port+".real")
-	if err != nil {
+	if err := os.Rename(port, port+".real"); err != nil {
 		p.t.Fatal(err)
 	}
 	end := p.bridge(port, port+".real", "")
 	lost = p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
 	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
 	end()
+	p.eventually("the port is free", func() bool {
+		lock := p.portLock(0)
+		defer lock.Close()
+		return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+	})
 	l, err := net.Listen("unix", port)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { l.Close() })
+	defer l.Close()
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // it is QEMU's by then
 	silent = p.begin("", "claude-vm-ctl", "shell", ".")
 	conn, err := l.Accept()
 	if err != nil {
