@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
 func TestFamily(t *testing.T) {
@@ -72,6 +74,61 @@ func TestMemorySize(t *testing.T) {
 	}
 }
 
+// finds is what doctor tells of a check in one line.
+func finds(fact string, err error) string {
+	f := newFinding("", fact, err)
+	return fmt.Sprintf("%s: %s; mend: %s", f.State, f.Fact+f.Reason, f.Mend)
+}
+
+// TestMachine: what a machine lacks, as far as a test can choose.
+func TestMachine(t *testing.T) {
+	total, err := memoryInfo("MemTotal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	huge := &host{}
+	huge.files.Defaults.Memory = 1 << 20
+	huge.files.VMs = []model.VM{{WorkDirectory: "/srv/a", Memory: 1 << 30}, {WorkDirectory: "/srv/b", Memory: 1 << 30}}
+	small := &host{}
+	small.files.Defaults.Memory = total
+	for want, check := range map[string]func() (string, error){
+		"warn: cannot be told, since this user has no name; mend: ": func() (string, error) { return checkLinger(t.Context(), &host{}) },
+		"warn: off: VMs end when you log out; mend: " + onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
+			return checkLinger(t.Context(), &host{user: "no/body"})
+		},
+		"fail: /no/where: no such file or directory; mend: ": func() (string, error) {
+			return checkRuntime(t.Context(), &host{runtimeDir: "/no/where"})
+		},
+		"warn: only 0 MiB and 0 files free in /proc; mend: du -a --inodes -h /proc | sort -h | tail": func() (string, error) {
+			return checkRuntime(t.Context(), &host{runtimeDir: "/proc"})
+		},
+		fmt.Sprintf("warn: %s; VMs that run or have a file take up to 2097152.0 GiB, another one 1024.0 GiB; mend: claude-vm-ctl edit --defaults, and set Memory=", gib(total)): func() (string, error) {
+			return checkMemory(t.Context(), huge)
+		},
+		fmt.Sprintf("ok: %s; VMs that run or have a file take up to 0.0 GiB, another one %[1]s; mend: ", gib(total)): func() (string, error) {
+			return checkMemory(t.Context(), small)
+		},
+		"fail: the files cannot be read; mend: ": func() (string, error) {
+			return checkMemory(t.Context(), &host{filesErr: errors.New("the files cannot be read")})
+		},
+		"fail: no Nonsense in /proc/meminfo; mend: ": func() (string, error) {
+			_, err := memoryInfo("Nonsense")
+			return "", err
+		},
+		"fail: the units, which say where it is, are not to be found; mend: ": func() (string, error) { return checkBundle(t.Context(), &host{}) },
+	} {
+		if got := finds(check()); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	switch got := finds(checkClock(t.Context(), nil)); got {
+	case "ok: synchronised; mend: ":
+	case "warn: not synchronised, and guests take it over; mend: " + onNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"):
+	default:
+		t.Error(got)
+	}
+}
+
 // program makes one that is a shell script.
 func program(t *testing.T, script string) string {
 	t.Helper()
@@ -84,20 +141,17 @@ func program(t *testing.T, script string) string {
 
 func TestCheckVersion(t *testing.T) {
 	for _, c := range []struct{ script, want string }{
-		{"echo 'virtiofsd 1.13.2'", "1.13.2, PROGRAM"},
-		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "PROGRAM is version 7.0.0, older than 7.1"},
-		{"echo none", `PROGRAM does not say its version, but "none"`},
-		{"exit 3", "PROGRAM --version: exit status 3"},
+		{"echo 'virtiofsd 1.13.2'", "ok: 1.13.2, PROGRAM; mend: "},
+		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.1; mend: a newer distribution, or QEMU from its sources"},
+		{"echo none", `warn: PROGRAM does not say its version, but "none"; mend: ` + qemuPackage.install()},
+		{"exit 3", "fail: PROGRAM --version: exit status 3; mend: " + qemuPackage.install()},
 	} {
 		path := program(t, c.script)
 		least := "1.13"
 		if strings.Contains(c.script, "QEMU") {
 			least = "7.1"
 		}
-		got, err := checkVersion(context.Background(), path, least, qemuPackage)
-		if err != nil {
-			got = err.Error()
-		}
+		got := finds(checkVersion(context.Background(), path, least, qemuPackage))
 		if want := strings.ReplaceAll(c.want, "PROGRAM", path); got != want {
 			t.Errorf("%s: %s, want %s", c.script, got, want)
 		}
@@ -120,11 +174,11 @@ func TestHang(t *testing.T) {
 func TestCheckGuest(t *testing.T) {
 	whole := map[string]string{"kernel": "k", "initrd": "i", "root.erofs": "r", "guest.env": fmt.Sprintf("GUEST_APPEND=\"a b\"\nGUEST_CONTRACT=%d\n", contract.Version)}
 	for _, c := range []struct{ name, text, want string }{
-		{"", "", ""},
-		{"kernel", "", "the guest bundle is not whole: DIR/kernel is empty"},
-		{"guest.env", "GUEST_FORMAT=1\n", "the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env"},
-		{"guest.env", "GUEST_APPEND=a\n", ""},
-		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version)},
+		{"", "", "ok: ; mend: "},
+		{"kernel", "", "fail: the guest bundle is not whole: DIR/kernel is empty; mend: make guest install"},
+		{"guest.env", "GUEST_FORMAT=1\n", "fail: the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env; mend: make guest install"},
+		{"guest.env", "GUEST_APPEND=a\n", "ok: ; mend: "},
+		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "fail: the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version) + "; mend: make guest install"},
 	} {
 		dir := t.TempDir()
 		for name, text := range whole {
@@ -135,10 +189,7 @@ func TestCheckGuest(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got := ""
-		if err := checkGuest(dir); err != nil {
-			got = err.Error()
-		}
+		got := finds("", checkGuest(dir))
 		if want := strings.ReplaceAll(c.want, "DIR", dir); got != want {
 			t.Errorf("with %s %q: %s, want %s", c.name, c.text, got, want)
 		}
@@ -159,18 +210,14 @@ func TestBundleAge(t *testing.T) {
 	os.WriteFile(env, []byte("GUEST_VERSION=\"debian-13 claude-2\"\nGUEST_APPEND=a\n"), 0o644)
 	old := time.Now().Add(-maxAge - 24*time.Hour)
 	for built, want := range map[time.Time]string{
-		time.Unix(1, 0): "debian-13 claude-2 in " + dir,
-		time.Now():      "debian-13 claude-2 in " + dir + ", built " + time.Now().Format(time.DateOnly),
-		old:             "debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and Claude Code in it is no newer",
+		time.Unix(1, 0): "ok: debian-13 claude-2 in " + dir + "; mend: ",
+		time.Now():      "ok: debian-13 claude-2 in " + dir + ", built " + time.Now().Format(time.DateOnly) + "; mend: ",
+		old:             "warn: debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and Claude Code in it is no newer; mend: guest/debian/update-claude && make guest install",
 	} {
 		if err := os.Chtimes(env, built, built); err != nil {
 			t.Fatal(err)
 		}
-		got, err := checkBundle(context.Background(), &host{guest: dir})
-		if err != nil {
-			got = err.Error()
-		}
-		if got != want {
+		if got := finds(checkBundle(context.Background(), &host{guest: dir})); got != want {
 			t.Errorf("built %v: %s, want %s", built, got, want)
 		}
 	}

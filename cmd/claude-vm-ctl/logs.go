@@ -54,11 +54,20 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 	if l.boot {
 		args = append(args, "--boot")
 	}
-	path, err := exec.LookPath(args[0])
+	path, err := findJournalctl("claude-vm-ctl logs " + shellQuote(l.dir))
 	if err != nil {
-		return 0, fail(exitHostUnable, "PATH=$PATH:/usr/bin:/run/current-system/sw/bin claude-vm-ctl logs "+shellQuote(l.dir), "there is no journalctl in PATH=%s", os.Getenv("PATH"))
+		return 0, err
 	}
 	return 0, unix.Exec(path, args, unix.Environ())
+}
+
+// findJournalctl finds it for the command again.
+func findJournalctl(again string) (string, error) {
+	path, err := exec.LookPath("journalctl")
+	if err != nil {
+		return "", fail(exitHostUnable, "PATH=$PATH:/usr/bin:/run/current-system/sw/bin "+again, "there is no journalctl in PATH=%s", os.Getenv("PATH"))
+	}
+	return path, nil
 }
 
 // journalOf selects units' messages. journalctl would take brackets and stars
@@ -80,7 +89,7 @@ func journalOfAll(id string) []string {
 // empty if there is none.
 func lastWords(ctx context.Context, unit string, since time.Time) string {
 	args := append(journalOf(unit), "--quiet", "--output=cat", "--lines=20",
-		fmt.Sprintf("--since=@%d", since.Unix()), "_SYSTEMD_USER_UNIT="+unit)
+		fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000), "_SYSTEMD_USER_UNIT="+unit)
 	text, err := exec.CommandContext(ctx, "journalctl", args...).Output()
 	if err != nil {
 		return ""

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string, out *output) int {
 	}
 	status, err := v.run(ctx, out)
 	if err != nil {
-		return out.error(withHelp(err, name))
+		return out.error(explained(withHelp(err, name)))
 	}
 	return status
 }
@@ -101,6 +102,19 @@ func usage(err error) error {
 		f.hint = h.Hint()
 	}
 	return f
+}
+
+// explained gives what can happen to every verb that waits a status of its own.
+func explained(err error) error {
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+	case errors.Is(err, context.Canceled):
+		return fail(exitInterrupted, "", "interrupted")
+	case errors.Is(err, manager.ErrLost):
+		return fail(exitHostUnable, "systemctl --user status", "%w", err)
+	}
+	return err
 }
 
 // withHelp gives wrong usage that has no better hint the help of the verb, or,

@@ -158,6 +158,14 @@ func TestNewRequest(t *testing.T) {
 	}
 }
 
+func TestAndMore(t *testing.T) {
+	for n, want := range []string{"", ", and 1 more runs", ", and 2 more run"} {
+		if got := andMore(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestMendName(t *testing.T) {
 	for dir, want := range map[string]string{
 		"/srv/blank ": "mv '/srv/blank ' /srv/blank", `/srv/a b\`: `mv '/srv/a b\' '/srv/a b'`, "/srv/\xffweb": "mv /srv/\xffweb /srv/_web",

@@ -100,12 +100,14 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 	if fault != nil {
 		return nil, &failure{status: exitUsage, err: fault, hint: fault.Hint}
 	}
-	if settings.ForwardAgent && !base.ForwardAgent && os.Getenv("SSH_AUTH_SOCK") == "" {
-		return nil, errNoAgent
+	if settings.ForwardAgent && !base.ForwardAgent {
+		if _, err := agentSocket(); err != nil {
+			return nil, err
+		}
 	}
 	n := &once{settings: settings, token: rand.Text()}
 	if n.tree, err = unittree.Once(v.id, settings, base, n.token); err != nil {
-		return nil, &failure{status: exitUsage, err: err}
+		return nil, fail(exitUsage, "claude-vm-ctl edit"+v.here(), "%w", err)
 	}
 	return n, nil
 }

@@ -26,6 +26,7 @@ const (
 	exitHostUnable  = 121 // the machine lacks something; see doctor
 	exitStartFailed = 122 // the VM did not start
 	exitLost        = 123 // the connection into the VM, or the VM itself, was lost
+	exitInterrupted = 130 // as a shell says it of Ctrl-C
 )
 
 // failure is an error with an exit status and a hint.

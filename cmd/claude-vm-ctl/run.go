@@ -86,7 +86,7 @@ func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool
 		stop()
 		switch {
 		case ctx.Err() != nil:
-			return 0, fail(128+2, "", "interrupted; the VM goes on starting")
+			return 0, fail(exitInterrupted, "", "interrupted; the VM goes on starting")
 		case err != nil:
 			return 0, err
 		case !u.Running():
@@ -142,7 +142,7 @@ func (v *vm) awaitEnd(ctx context.Context, out *output) error {
 
 // lost says why the connection ended before Claude did.
 func (v *vm) lost(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the VM still runs"))
 	defer cancel()
 	var last manager.Unit
 	err := v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
@@ -151,7 +151,7 @@ func (v *vm) lost(ctx context.Context) error {
 	})
 	hint := "claude-vm-ctl logs" + v.here()
 	if err != nil {
-		return fail(exitLost, hint, "the connection into the VM on %s was lost", v.dir)
+		return fail(exitLost, hint, "the connection into the VM on %s was lost, and why cannot be told: %w", v.dir, err)
 	}
 	reason := oneLine(last.StatusText)
 	if last.Result == "success" && last.ActiveState == "inactive" {

@@ -74,6 +74,8 @@ func condition(name string) (bool, error) {
 	switch name {
 	case "root":
 		return os.Getuid() == 0, nil
+	case "user-namespaces": // and a limit on them
+		return exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_user_namespaces").Run() == nil, nil
 	case "user-runtime":
 		_, err := os.Stat(fmt.Sprintf("/run/user/%d", os.Getuid()))
 		return err == nil, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"strings"
 
@@ -26,14 +27,29 @@ func (s *shellVerb) register(app *kingpin.Application) string {
 	return cmd.FullCommand()
 }
 
-var errNoAgent = fail(exitHostUnable, `eval "$(ssh-agent)"; ssh-add`, "SSH_AUTH_SOCK is not set: there is no SSH agent to forward")
+// agentSocket is that of the person's SSH agent, which must answer.
+func agentSocket() (string, error) {
+	const mend = `eval "$(ssh-agent)"; ssh-add`
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if socket == "" {
+		return "", fail(exitHostUnable, mend, "SSH_AUTH_SOCK is not set: there is no SSH agent to forward")
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return "", fail(exitHostUnable, mend, "there is no SSH agent to forward: %w", err)
+	}
+	return socket, conn.Close()
+}
 
 func (s *shellVerb) arguments(args []string) { s.args = args }
 
 func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
-	socket := os.Getenv("SSH_AUTH_SOCK")
-	if s.forwardAgent && socket == "" {
-		return 0, errNoAgent
+	var socket string
+	if s.forwardAgent {
+		var err error
+		if socket, err = agentSocket(); err != nil {
+			return 0, err
+		}
 	}
 	v, _, err := open(ctx, s.dir)
 	if err != nil {
@@ -65,7 +81,11 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 				session.Setenv(name, value)
 			}
 		}
-		return session.Run(line)
+		err := session.Run(line)
+		if errors.Is(err, guest.ErrRefused) {
+			err = fail(exitNoInstance, "claude-vm-ctl start"+v.here(), "the VM on %s is still starting", v.dir)
+		}
+		return err
 	}
 	status, err := 0, error(nil)
 	if out.terminal() {

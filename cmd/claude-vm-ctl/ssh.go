@@ -121,7 +121,7 @@ func (s *sshProxyVerb) run(ctx context.Context, out *output) (int, error) {
 	if v.id, v.dir, err = search(v.env, name); err != nil {
 		return 0, err
 	}
-	dialing, cancel := context.WithTimeout(ctx, guest.DialTimeout)
+	dialing, cancel := guest.WithTimeout(ctx)
 	defer cancel()
 	conn, err := guest.DialRaw(dialing, v.env.RuntimeDirectory(v.id))
 	if err != nil {

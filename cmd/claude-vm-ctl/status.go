@@ -144,10 +144,16 @@ func (r report) print(w io.Writer) error {
 
 // lastLines shows the end of the journal as systemctl status does.
 func (v *vm) lastLines(ctx context.Context, out *output, lines int) error {
-	args := append(journalOfAll(v.id), "--quiet", "--no-pager", "--output=short", "--lines="+strconv.Itoa(lines))
-	text, err := exec.CommandContext(ctx, "journalctl", args...).Output()
+	path, err := findJournalctl("claude-vm-ctl status" + v.here())
 	if err != nil {
-		return fmt.Errorf("journalctl: %w", err)
+		return err
+	}
+	args := append(journalOfAll(v.id), "--quiet", "--no-pager", "--output=short", "--lines="+strconv.Itoa(lines))
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stderr = out.stderr // it says what is wrong
+	text, err := cmd.Output()
+	if err != nil {
+		return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "journalctl: %w", err)
 	}
 	if len(text) > 0 {
 		_, err = fmt.Fprintf(out.stdout, "\n%s", text)

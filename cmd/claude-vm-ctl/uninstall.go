@@ -61,8 +61,11 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 func andMore(n int) string {
-	if n == 0 {
+	switch n {
+	case 0:
 		return ""
+	case 1:
+		return ", and 1 more runs"
 	}
 	return fmt.Sprintf(", and %d more run", n)
 }

@@ -23,7 +23,7 @@ func unitSSHAgent(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	dialing, cancel := context.WithTimeout(ctx, guest.DialTimeout)
+	dialing, cancel := guest.WithTimeout(ctx)
 	defer cancel()
 	client, err := guest.Dial(dialing, env.RuntimeDirectory(id), contract.UserClaude)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {

@@ -167,7 +167,7 @@ func (v *vm) noInstance(hint string) error {
 
 // dial connects into the running VM.
 func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, guest.DialTimeout)
+	ctx, cancel := guest.WithTimeout(ctx)
 	defer cancel()
 	c, err := guest.Dial(ctx, v.env.RuntimeDirectory(v.id), user)
 	if err != nil {

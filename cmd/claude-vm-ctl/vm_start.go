@@ -47,12 +47,12 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 	stop()
 	if err != nil {
 		if ctx.Err() != nil { // interrupted: leave nothing half-started
-			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+			stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), time.Minute, errors.New("it does not end"))
 			defer cancel()
 			if _, err := v.manager.Stop(stopping, v.unit()); err != nil {
 				return fail(exitFailure, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
 			}
-			return fail(128+2, "", "interrupted")
+			return context.Cause(ctx)
 		}
 		return fail(exitStartFailed, "claude-vm-ctl doctor", "start %s: %w", v.unit(), err)
 	}
@@ -75,7 +75,7 @@ func (v *vm) offer(ctx context.Context) (*instance.Offer, error) {
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, err
+			return nil, context.Cause(ctx)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,7 +118,7 @@ func handshake(ctx context.Context, conn net.Conn, user string) (*ssh.Client, er
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("talk to the guest: %w", err)
+		return nil, fmt.Errorf("talk to the guest: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	return ssh.NewClient(c, channels, requests), nil
 }
@@ -130,15 +131,15 @@ func (c *Client) Begin(b contract.Begin) error {
 	}
 	defer ch.Close()
 	go ssh.DiscardRequests(requests)
-	if err := json.NewEncoder(ch).Encode(b); err != nil {
-		return err
-	}
-	if err := ch.CloseWrite(); err != nil {
-		return err
+	if err = json.NewEncoder(ch).Encode(b); err == nil {
+		err = ch.CloseWrite()
 	}
 	var answer contract.Begun
-	if err := json.NewDecoder(ch).Decode(&answer); err != nil {
-		return fmt.Errorf("the guest's answer: %w", err)
+	if err == nil {
+		err = json.NewDecoder(ch).Decode(&answer)
+	}
+	if err != nil {
+		return fmt.Errorf("talk to the guest: %w", err)
 	}
 	if answer.Error != "" {
 		return errors.New("in the guest: " + answer.Error)
@@ -263,8 +264,13 @@ func (s *Session) Copy(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	return s.Wait()
 }
 
-// DialTimeout bounds Dial to a guest that is known to be up.
-const DialTimeout = 20 * time.Second
+// dialTimeout is longer than a guest under load needs.
+const dialTimeout = 20 * time.Second
+
+// WithTimeout bounds Dial to a guest that is known to be up.
+func WithTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no word in %v", dialTimeout))
+}
 
 // Show copies a terminal's output to w and waits for the session's end.
 func (s *Session) Show(w io.Writer) (int, error) {

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"golang.org/x/sys/unix"
 )
 
 func TestEscape(t *testing.T) {
@@ -28,6 +30,14 @@ func TestEscape(t *testing.T) {
 		}
 		if got, err := Unescape(want); got != path || err != nil {
 			t.Errorf("Unescape(%s) = %q, %v, want %q", want, got, err, path)
+		}
+	}
+}
+
+func TestUnescapeFails(t *testing.T) {
+	for _, id := range []string{`a\`, `a\x2`, `a\y2d`, `\xzz`, "-a", `\x61`, ""} {
+		if got, err := Unescape(id); err == nil || err.Error() != fmt.Sprintf("%q is not an escaped path", id) {
+			t.Errorf("Unescape(%s) = %q, %v", id, got, err)
 		}
 	}
 }
@@ -68,21 +78,22 @@ func environment(t *testing.T) Environment {
 func TestCheck(t *testing.T) {
 	e := environment(t)
 	root := filepath.Dir(filepath.Dir(e.Home))
+	const sockets = ", with the user manager's sockets"
 	for path, want := range map[string]string{
-		"/":                                "whole file system",
-		root:                               "home directory is in it",
-		e.Home:                             "is your home directory",
-		filepath.Dir(e.Home):               "home directory is in it",
-		filepath.Join(root, "run"):         "runtime directory",
-		e.RuntimeDir:                       "runtime directory",
-		filepath.Join(e.RuntimeDir, "x"):   "runtime directory",
-		filepath.Join(root, "a\nb"):        "line break",
+		"/":                                "it is the whole file system",
+		root:                               "your home directory is in it",
+		e.Home:                             "it is your home directory, with your keys in it",
+		filepath.Dir(e.Home):               "your home directory is in it",
+		filepath.Join(root, "run"):         "your runtime directory" + sockets + ", is in it",
+		e.RuntimeDir:                       "it is in your runtime directory" + sockets,
+		filepath.Join(e.RuntimeDir, "x"):   "it is in your runtime directory" + sockets,
+		filepath.Join(root, "a\nb"):        "its name has a line break, which a unit cannot carry",
 		filepath.Join(root, "srv/project"): "",
 		filepath.Join(e.Home, "project"):   "",
 		e.Home + "2":                       "",
 	} {
 		err := e.Check(path)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if want == "" && err != nil || want != "" && (err == nil || err.Error() != "refusing to share "+path+" with a VM: "+want) {
 			t.Errorf("Check(%q) = %v, want %q", path, err, want)
 		}
 	}
@@ -219,6 +230,28 @@ func TestKeptRequest(t *testing.T) {
 	if len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
+}
+
+// TestReadRequest: what is no request is read by nobody.
+func TestReadRequest(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, contract.RequestFile)
+	fails := func(want string) {
+		t.Helper()
+		if _, err := ReadRequest(dir); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		os.Remove(path)
+	}
+	fails("open " + path + ": no such file or directory")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(path + ": not a file")
+	if err := os.Symlink("/etc/passwd", path); err != nil {
+		t.Fatal(err)
+	}
+	fails("open " + path + ": too many levels of symbolic links")
 }
 
 func TestUnitID(t *testing.T) {

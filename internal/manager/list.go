@@ -16,7 +16,7 @@ import (
 func (m *Manager) List(ctx context.Context, patterns ...string) ([]Unit, error) {
 	found, err := m.units.ListUnitsByPatternsContext(ctx, nil, patterns)
 	if err != nil {
-		return nil, err
+		return nil, m.orLost(err)
 	}
 	units := make([]Unit, len(found))
 	for i, f := range found {
@@ -119,7 +119,7 @@ func (u *Unit) set(p map[string]any) {
 // match is true of, until ctx is done.
 func (m *Manager) Changes(ctx context.Context, match func(name string) bool) (<-chan struct{}, error) {
 	if err := m.subscribe(); err != nil {
-		return nil, err
+		return nil, m.orLost(err)
 	}
 	updates := make(chan *systemd.PropertiesUpdate, 64)
 	failed := make(chan error, 1)
@@ -128,7 +128,7 @@ func (m *Manager) Changes(ctx context.Context, match func(name string) bool) (<-
 	go func() {
 		defer m.units.SetPropertiesSubscriber(nil, nil)
 		for {
-			if err := next(ctx, match, updates, failed); err != nil {
+			if err := m.next(ctx, match, updates, failed); err != nil {
 				return
 			}
 			select {

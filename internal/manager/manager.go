@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,12 +18,16 @@ import (
 // ErrNoManager is wrapped by Dial's error when there is no user manager.
 var ErrNoManager = errors.New("no systemd user manager answers")
 
+// ErrLost says that the connection has ended: with a logout, for example.
+var ErrLost = errors.New("the connection to the user manager was lost")
+
 // Manager is a connection to the user manager.
 type Manager struct {
 	units *systemd.Conn
 	// calls is the connection below units that go-systemd uses for calls;
 	// RefUnit, which it lacks, counts for as long as this one lives.
 	calls *dbus.Conn
+	conns []*dbus.Conn // both of units
 	// The manager refuses a second subscription.
 	subscribe func() error
 }
@@ -94,8 +99,9 @@ func dial(ctx context.Context, connect func() (*dbus.Conn, error)) (*Manager, er
 	m := &Manager{}
 	units, err := systemd.NewConnection(func() (*dbus.Conn, error) {
 		c, err := connect()
-		if err == nil && m.calls == nil {
-			m.calls = c
+		if err == nil {
+			m.conns = append(m.conns, c)
+			m.calls = m.conns[0]
 		}
 		return c, err
 	})
@@ -105,6 +111,7 @@ func dial(ctx context.Context, connect func() (*dbus.Conn, error)) (*Manager, er
 	m.units = units
 	m.subscribe = sync.OnceValue(units.Subscribe)
 	if _, err := m.units.SystemStateContext(ctx); err != nil {
+		err = m.orLost(err)
 		m.Close()
 		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
 	}
@@ -128,25 +135,35 @@ func (m *Manager) Unref(ctx context.Context, name string) error {
 
 // Start starts a unit and waits for the job; the result is "done" or why not.
 func (m *Manager) Start(ctx context.Context, name string) (string, error) {
-	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
+	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
 }
 
 // Stop stops a unit and waits for the job. A unit that is not loaded is stopped.
 func (m *Manager) Stop(ctx context.Context, name string) (string, error) {
-	return job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
+	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
 }
 
-func job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
+func (m *Manager) job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
 	done := make(chan string, 1)
 	if _, err := call(done); err != nil {
-		return "", err
+		return "", m.orLost(err)
 	}
 	select {
 	case result := <-done:
 		return result, nil
+	case <-m.calls.Context().Done():
+		return "", ErrLost
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
+}
+
+// orLost is the error of a call, or ErrLost in its place.
+func (m *Manager) orLost(err error) error {
+	if slices.ContainsFunc(m.conns, func(c *dbus.Conn) bool { return c.Context().Err() != nil }) {
+		return ErrLost
+	}
+	return err
 }
 
 // Reload makes the manager read unit files anew.
@@ -156,7 +173,7 @@ func (m *Manager) Reload(ctx context.Context) error { return m.units.ReloadConte
 func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	p, err := m.units.GetAllPropertiesContext(ctx, name)
 	if err != nil {
-		return Unit{}, err
+		return Unit{}, m.orLost(err)
 	}
 	u := Unit{Name: name}
 	u.set(p)
@@ -227,7 +244,7 @@ func (m *Manager) Environment(ctx context.Context, name string) (map[string]stri
 // returns true or ctx is done.
 func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) error {
 	if err := m.subscribe(); err != nil {
-		return err
+		return m.orLost(err)
 	}
 	changes := make(chan *systemd.PropertiesUpdate, 64)
 	failed := make(chan error, 1)
@@ -241,14 +258,14 @@ func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) e
 		if see(u) {
 			return nil
 		}
-		if err := next(ctx, func(n string) bool { return n == name }, changes, failed); err != nil {
+		if err := m.next(ctx, func(n string) bool { return n == name }, changes, failed); err != nil {
 			return err
 		}
 	}
 }
 
 // next waits for a change of a unit that match is true of.
-func next(ctx context.Context, match func(name string) bool, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
+func (m *Manager) next(ctx context.Context, match func(name string) bool, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
 	for {
 		select {
 		case c := <-changes:
@@ -257,6 +274,8 @@ func next(ctx context.Context, match func(name string) bool, changes <-chan *sys
 			}
 		case <-failed:
 			return nil // the channel was full: something has changed
+		case <-m.calls.Context().Done():
+			return ErrLost
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -39,7 +39,7 @@ func (m *Manager) StartTransient(ctx context.Context, t Transient) (string, erro
 		property("NoNewPrivileges", true),
 		property("MemoryDenyWriteExecute", true),
 	}
-	result, err := job(ctx, func(ch chan<- string) (int, error) {
+	result, err := m.job(ctx, func(ch chan<- string) (int, error) {
 		return m.units.StartTransientUnitContext(ctx, t.Name, "fail", properties, ch)
 	})
 	var e dbus.Error

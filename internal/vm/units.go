@@ -52,7 +52,11 @@ func (b Base) Lines(v VM) ([units][]string, error) {
 		return out, err
 	}
 	if b.vm.Guest != "" && v.Guest == "" {
-		return out, fmt.Errorf("Guest=%s of defaults.conf cannot be undone: name another", b.vm.Guest)
+		file := "defaults.conf"
+		if b.vm.Name != "" {
+			file = b.vm.Name + ".vm"
+		}
+		return out, fmt.Errorf("Guest=%s of %s cannot be undone: name another", b.vm.Guest, file)
 	}
 	for i, w := range v.variables() {
 		if w.value == b.variables[i].value {

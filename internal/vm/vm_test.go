@@ -116,20 +116,20 @@ func TestLongLists(t *testing.T) {
 	} {
 		v := Default()
 		change(&v)
-		if got, err := v.Validate(); err == nil || got != key {
+		if got, err := v.Validate(); err == nil || got != key || err.Error() != key+"= is longer than 128 KiB" {
 			t.Errorf("%s=: %q, %v", key, got, err)
 		}
 	}
 	v := Default()
 	v.QEMUArguments = []string{strings.Repeat("x", 128<<10)}
-	if key, err := v.Validate(); err == nil || key != "QEMUArguments" {
+	if key, err := v.Validate(); err == nil || key != "QEMUArguments" || err.Error() != "QEMUArguments= is longer than the 128 KiB of a process's variable" {
 		t.Errorf("QEMUArguments=: %q, %v", key, err)
 	}
 	v = Default()
 	for port := 20000; port < 24000; port++ {
 		v.Ports = append(v.Ports, Port{Protocol: "tcp", Address: "127.0.0.1", Host: port, Guest: port})
 	}
-	if key, err := v.Validate(); err == nil || key != "PublishPort" {
+	if key, err := v.Validate(); err == nil || key != "PublishPort" || err.Error() != "PublishPort= is longer than the 128 KiB of a process's variable" {
 		t.Errorf("PublishPort=: %q, %v", key, err)
 	}
 }

@@ -86,6 +86,7 @@ func TestApplyRefuses(t *testing.T) {
 		{"--set", "Service.X", `a\`, `--set: X=a\ is no line of a unit`, ""},
 		{"--set", "Service.", "a", "--set: =a is no line of a unit", ""},
 		{"--set", "Service.A\nB", "a", "--set: A\nB=a is no line of a unit", ""},
+		{"--set", "Memory", "\xff", `--set: Memory="\xff" is not a text`, ""},
 		{"--set", "Environment", `"A`, `--set: Environment="A: a quote is not closed`, ""},
 		{"--publish", "PublishPort", "3000", "--publish: PublishPort=127.0.0.1:3000:3000/tcp: with Mode=none there is no network to publish it from", ""},
 	} {

@@ -70,11 +70,11 @@ func lookup(uid string) (name, home string, err error) {
 	}
 	out, err := exec.Command("getent", "passwd", uid).Output()
 	if err != nil {
-		return "", "", err
+		return "", "", fmt.Errorf("getent passwd %s: %w", uid, err)
 	}
 	fields := strings.Split(strings.TrimSpace(string(out)), ":")
 	if len(fields) < 6 || !path.IsAbs(fields[5]) {
-		return "", "", errors.New("getent has no answer")
+		return "", "", fmt.Errorf("getent passwd %s gives none", uid)
 	}
 	return fields[0], fields[5], nil
 }

@@ -94,8 +94,17 @@ func TestLookupFails(t *testing.T) {
 		}
 		uid--
 	}
-	if name, home, err := lookup(fmt.Sprint(uid)); err == nil {
-		t.Errorf("lookup() = %s, %s", name, home)
+	if name, home, err := lookup(fmt.Sprint(uid)); err == nil || err.Error() != fmt.Sprintf("getent passwd %d: exit status 2", uid) {
+		t.Errorf("lookup() = %s, %s, %v", name, home, err)
+	}
+	// A user of the databases may have no home there.
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "getent"), []byte("#!/bin/sh\necho me:x:1:1::none:/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	if name, home, err := lookup(fmt.Sprint(uid)); err == nil || err.Error() != fmt.Sprintf("getent passwd %d gives none", uid) {
+		t.Errorf("lookup() = %s, %s, %v", name, home, err)
 	}
 }
 

@@ -4,8 +4,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 // TestDoctor: everything is there, and is said.
@@ -45,4 +49,51 @@ func TestDoctor(t *testing.T) {
 	if len(facts) > 0 {
 		t.Errorf("not checked: %v", facts)
 	}
+	p.unfitUnits()
+}
+
+// finds wants doctor to tell this of a check.
+func (p *project) finds(status int, finding, mend string) {
+	p.t.Helper()
+	if r := p.ctl("doctor"); r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      mend: "+mend+"\n") {
+		p.t.Errorf("doctor: status %d, want %d and %s; mend: %s\n%s", r.status, status, finding, mend, r.stdout)
+	}
+}
+
+// unfitUnits: what may be wrong with the units that doctor looks at, those of no
+// directory.
+func (p *project) unfitUnits() {
+	p.t.Helper()
+	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user")
+	path, dropin := filepath.Join(dir, instance.AgentUnit("-")), filepath.Join(dir, instance.SetupUnit("-")+".d")
+	defer func() {
+		os.Remove(path)
+		os.RemoveAll(dropin)
+		p.systemctl("reset-failed", instance.SetupUnit("-"))
+		p.systemctl("daemon-reload").ok()
+	}()
+	if err := os.Symlink(os.DevNull, path); err != nil {
+		p.t.Fatal(err)
+	}
+	p.systemctl("daemon-reload").ok()
+	const template = "claude-vm-ssh-agent@.service"
+	p.finds(121, "fail  units: "+template+" is masked", "systemctl --user unmask "+template)
+	if err := os.Remove(path); err != nil {
+		p.t.Fatal(err)
+	}
+	for text, c := range map[string][2]string{
+		"Type=exec":                        {" cannot be loaded: bad-setting", "systemctl --user status " + instance.AgentUnit("-")},
+		"ExecStart=/nowhere/claude-vm-ctl": {" calls /nowhere/claude-vm-ctl, which is not there", "make install && systemctl --user daemon-reload"},
+	} {
+		writeFile(path, "[Service]\n"+text+"\n")
+		p.systemctl("daemon-reload").ok()
+		p.finds(121, "fail  units: "+template+c[0], c[1])
+	}
+	if err := os.Remove(path); err != nil {
+		p.t.Fatal(err)
+	}
+	p.systemctl("daemon-reload").ok()
+	p.systemctl("start", instance.SetupUnit("-")) // and fails: it stays loaded
+	writeFile(filepath.Join(dropin, "50-test.conf"), "[Service]\n")
+	p.finds(0, "warn  units: "+instance.SetupUnit("")+" has changed since it was read", "systemctl --user daemon-reload")
 }

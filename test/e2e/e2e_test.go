@@ -128,13 +128,19 @@ func (r result) ok() result {
 	return r
 }
 
+// failure is what is told of one.
+func failure(message, hint string) string {
+	text := "claude-vm-ctl: error: " + message + "\n"
+	if hint != "" {
+		text += "claude-vm-ctl: hint: " + hint + "\n"
+	}
+	return text
+}
+
 // fails wants a failure with this status and message, and the hint, if there is one.
 func (r result) fails(status int, message, hint string) {
 	r.t.Helper()
-	want := "claude-vm-ctl: error: " + message + "\n"
-	if hint != "" {
-		want += "claude-vm-ctl: hint: " + hint + "\n"
-	}
+	want := failure(message, hint)
 	if r.status != status || r.stdout != "" || r.stderr != want {
 		r.t.Errorf("%s: status %d, stdout %q, stderr %q, want %d and %q", r.what, r.status, r.stdout, r.stderr, status, want)
 	}
@@ -147,19 +153,42 @@ func (p *project) command(name string, args ...string) result {
 
 func (p *project) input(stdin, name string, args ...string) result {
 	p.t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Dir = p.dir
-	cmd.Stdin = strings.NewReader(stdin)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	done := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-	defer done.Stop()
-	err := cmd.Run()
-	if cmd.ProcessState == nil {
+	return p.begin(stdin, name, args...).wait()
+}
+
+// begun is a command that may still run.
+type begun struct {
+	*exec.Cmd
+	t              testing.TB
+	stdout, stderr bytes.Buffer
+}
+
+// begin is input for somebody who has something to do meanwhile.
+func (p *project) begin(stdin, name string, args ...string) *begun {
+	p.t.Helper()
+	b := &begun{Cmd: exec.Command(name, args...), t: p.t}
+	b.Dir = p.dir
+	b.Stdin = strings.NewReader(stdin)
+	b.Stdout, b.Stderr = &b.stdout, &b.stderr
+	if err := b.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	what := name + " " + strings.Join(args, " ")
-	return result{p.t, what, stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	p.t.Cleanup(func() { b.Process.Kill(); b.Wait() })
+	return b
+}
+
+// wait gives how it has ended.
+func (b *begun) wait() result {
+	late := time.AfterFunc(patience, func() { b.Process.Kill() })
+	defer late.Stop()
+	b.Wait()
+	return result{b.t, strings.Join(b.Args, " "), b.stdout.String(), b.stderr.String(), b.ProcessState.ExitCode()}
+}
+
+// interrupt is Ctrl-C, and then wait.
+func (b *begun) interrupt() result {
+	b.Process.Signal(os.Interrupt)
+	return b.wait()
 }
 
 func (p *project) ctl(args ...string) result {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
 )
 
 // killMain kills the main process of a unit the hard way.
@@ -39,8 +41,8 @@ func TestKills(t *testing.T) {
 
 	t.Log("virtiofsd: the VM stops and says why")
 	p.killMain(instance.ShareUnit(p.id))
-	e.shows("status=123")
-	e.shows("ended: virtiofsd, which shares the directory, died")
+	const logs = "claude-vm-ctl logs"
+	e.fails(123, "the VM on "+p.dir+" ended: virtiofsd, which shares the directory, died", logs)
 	if got := p.property("StatusText"); got != "virtiofsd, which shares the directory, died" {
 		t.Errorf("StatusText=%s", got)
 	}
@@ -53,8 +55,7 @@ func TestKills(t *testing.T) {
 	e = p.terminal("c", 120, 28, "stty -g >../before; claude-vm-ctl run .; s=$?; stty -g >../after; (exit $s)")
 	e.shows(ready)
 	p.killMain(p.unit())
-	e.shows("status=123")
-	e.shows("ended: QEMU was killed by SIGKILL")
+	e.fails(123, "the VM on "+p.dir+" ended: QEMU was killed by SIGKILL", logs)
 	p.eventually("the terminal's modes are reset", func() bool {
 		return e.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on} #{mouse_any_flag} #{keypad_cursor_flag}") == "1 0 0 0\n"
 	})
@@ -68,7 +69,7 @@ func TestKills(t *testing.T) {
 
 	t.Log("a crash of the guest's kernel is a failure")
 	p.start()
-	p.root("echo c > /proc/sysrq-trigger")
+	p.root("echo c > /proc/sysrq-trigger").fails(123, "the VM on "+p.dir+" ended: the guest ended without a word: its kernel crashed, or QEMU was told to quit", logs)
 	p.eventually("the unit fails", func() bool { return p.property("ActiveState") == "failed" })
 	p.wantGone2()
 
@@ -87,7 +88,7 @@ func TestInterruptedStart(t *testing.T) {
 	e := p.terminal("a", 120, 28, "claude-vm-ctl run .")
 	e.shows("Booting the guest")
 	e.keys("C-c")
-	e.shows("status=130")
+	e.fails(130, "interrupted", "")
 	if got := p.property("ActiveState"); got != "inactive" {
 		t.Errorf("ActiveState=%s", got)
 	}
@@ -115,18 +116,15 @@ func TestMissing(t *testing.T) {
 		p.systemctl("daemon-reload").ok()
 	}
 	stranger := p.guestLike("GUEST_CONTRACT=99")
-	for _, c := range []struct{ variable, message, hint string }{
-		{"QEMU=qemu-none", "qemu-none is not installed", "sudo apt install qemu-system-x86"},
-		{"VIRTIOFSD=virtiofsd-none", "virtiofsd is not installed", "sudo apt install virtiofsd"},
-		{"GUEST=/nowhere", "the guest bundle is not whole: /nowhere/kernel: no such file or directory", "make guest install"},
-		{"GUEST=" + stranger, fmt.Sprintf("the guest bundle in %s speaks version 99 of the contract, the host %d", stranger, contract.Version), "make guest install"},
+	for _, c := range []struct{ variable, check, message, hint string }{
+		{"QEMU=qemu-none", "QEMU", "qemu-none is not installed", "sudo apt install qemu-system-x86"},
+		{"VIRTIOFSD=virtiofsd-none", "virtiofsd", "virtiofsd is not installed", "sudo apt install virtiofsd"},
+		{"GUEST=/nowhere", "guest bundle", "the guest bundle is not whole: /nowhere/kernel: no such file or directory", "make guest install"},
+		{"GUEST=" + stranger, "guest bundle", fmt.Sprintf("the guest bundle in %s speaks version 99 of the contract, the host %d", stranger, contract.Version), "make guest install"},
 	} {
 		set(c.variable)
 		p.ctl("run", ".", "--", "--version").fails(121, c.message, c.hint)
-		r := p.ctl("doctor")
-		if r.status != 121 || !strings.Contains(r.stdout, c.message+"\n      mend: "+c.hint+"\n") {
-			t.Errorf("doctor with %s: status %d\n%s", c.variable, r.status, r.stdout)
-		}
+		p.finds(121, "fail  "+c.check+": "+c.message, c.hint)
 	}
 	// A program that hangs holds up no other check.
 	hangs := filepath.Join(filepath.Dir(p.dir), "hangs")
@@ -147,9 +145,8 @@ func TestMissing(t *testing.T) {
 	p.systemctl("daemon-reload").ok()
 	p.unfitUnit()
 	// The test host never has KVM.
-	if r := p.ctl("doctor"); r.status != 0 || !strings.Contains(r.stdout, "warn  KVM: /dev/kvm: no such file or directory") {
-		t.Errorf("doctor: status %d\n%s", r.status, r.stdout)
-	}
+	p.finds(0, "warn  KVM: /dev/kvm: no such file or directory: the VM is emulated, several times slower",
+		"enable virtualisation in the firmware, or nested virtualisation for a VM; modprobe kvm_intel or kvm_amd")
 }
 
 // unfitUnit puts units that no VM can run by in the place of the VM's.
@@ -222,6 +219,7 @@ func TestReconnects(t *testing.T) {
 	p := newProject(t, "reconnects")
 	p.start()
 	runtime := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id)
+	lost, silent := p.lostAndSilent(filepath.Join(runtime, contract.SSHSocket(0)))
 	for i := range 1000 {
 		if i%20 == 0 {
 			p.killInMidStream()
@@ -230,6 +228,43 @@ func TestReconnects(t *testing.T) {
 			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
+	lost.wait().fails(123, "the connection into the VM on "+p.dir+" was lost, and why cannot be told: the VM still runs", "claude-vm-ctl logs")
+	silent.wait().fails(123, "the VM on "+p.dir+" cannot be reached: the guest does not answer: no word in 20s", "claude-vm-ctl logs")
+}
+
+// lostAndSilent begins two commands over the port that is used first, and cuts the
+// connection of one and keeps that of the other from the guest. Both wait a while,
+// though the VM is well.
+func (p *project) lostAndSilent(port string) (lost, silent *begun) {
+	p.t.Helper()
+	if err := os.Rename(port, port+".real"); err != nil {
+		p.t.Fatal(err)
+	}
+	end := p.bridge(port, port+".real", "")
+	lost = p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
+	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
+	end()
+	p.eventually("the port is free", func() bool {
+		lock := p.portLock(0)
+		defer lock.Close()
+		return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+	})
+	l, err := net.Listen("unix", port)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer l.Close()
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // it is QEMU's by then
+	silent = p.begin("", "claude-vm-ctl", "shell", ".")
+	conn, err := l.Accept()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { conn.Close() })
+	if err := os.Rename(port+".real", port); err != nil {
+		p.t.Fatal(err)
+	}
+	return lost, silent
 }
 
 func (p *project) killInMidStream() {

@@ -136,7 +136,7 @@ func (p *project) wantStreams() {
 	if string(rest) != "told\n" || cmd.ProcessState.ExitCode() != 5 {
 		p.t.Errorf("after a signal: %q, status %d", rest, cmd.ProcessState.ExitCode())
 	}
-	left := p.background("claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
+	left := p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
 	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 0 })
 	left.Process.Kill()
 	p.eventually("it ends when nobody is there", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 1 })

@@ -50,6 +50,7 @@ func TestGenerate(t *testing.T) {
 	built := filepath.Join(t.TempDir(), "units")
 	files := filepath.Join(os.Getenv("HOME"), ".config/claude-vm")
 	p.command("/mnt/nix/generate", "claude-vm-generator", files, files, built).ok()
+	p.finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
 	const text = `cd "$1"; find . -name "*claude-vm*" -type d -o -path "*claude-vm*" -printf "%p %l\n" -type f -exec cat {} + | LC_ALL=C sort`
 	theirs := p.command("sh", "-c", text, "sh", runtime).ok().stdout
 	if !strings.Contains(theirs, "default.target.wants") || !strings.Contains(theirs, "MEMORY=700M") {
@@ -93,6 +94,9 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("still in force: %s", got)
 	}
 
+	writeFile(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/defaults.conf"), "[Claude]\nEnvironment=TEST=2\n")
+	p.finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
+
 	// Where the user manager looks for other files than the shell does.
 	const differ, hint = ": HOME or one of XDG_* is not what it is there", "systemctl --user show-environment"
 	q.command("env", "CLAUDE_VM_UNIT_DIRS="+alone, "claude-vm-ctl", "generate").fails(1, "the generator of the user manager reads other files than those here"+differ, hint)
@@ -125,6 +129,14 @@ func TestEdit(t *testing.T) {
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("saved with a fault: %v", err)
 	}
+	link := filepath.Join(filepath.Dir(file), "read-only.vm")
+	t.Cleanup(func() { os.Remove(link) })
+	if err := os.Symlink("/mnt/docs/examples/quarantine.vm", link); err != nil {
+		t.Fatal(err)
+	}
+	p.ctl("edit", "read-only").fails(1, link+" leads to /mnt/docs/examples/quarantine.vm, which cannot be written", "")
+	p.command("unshare", "--user", "--map-user=123456", "env", "HOME=", "claude-vm-ctl", "edit").fails(1,
+		"HOME=, and the home directory of user 123456 is not to be found: getent passwd 123456: exit status 2", "")
 	if r := edit("s/Memroy/Memory/").ok(); r.stdout+r.stderr != "" {
 		t.Errorf("%s%s", r.stdout, r.stderr)
 	}

@@ -118,7 +118,7 @@ func (p *project) onceOfTheDead() {
 	if r := p.systemctl("start", p.unit()); r.status == 0 {
 		p.t.Error("a start with somebody else's options")
 	}
-	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.SetupUnit(p.id)).stdout; !strings.HasPrefix(got, "the options of another start were left and are gone now") {
+	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.SetupUnit(p.id)).stdout; got != "the options of another start were left and are gone now; mend: claude-vm-ctl start "+p.dir+"\n" {
 		p.t.Errorf("StatusText=%s", got)
 	}
 	p.eventually("they are gone", func() bool { return p.once() == "" })
@@ -139,10 +139,12 @@ func (p *project) onceOfARefusal() {
 	p.ctl("run", "--set", "Nonsense=1", ".").fails(2, "--set: unknown key Nonsense=", "claude-vm-ctl run --help")
 	p.command("env", "-u", "SSH_AUTH_SOCK", "claude-vm-ctl", "start", "--forward-agent", ".").fails(121,
 		"SSH_AUTH_SOCK is not set: there is no SSH agent to forward", `eval "$(ssh-agent)"; ssh-add`)
-	r := p.ctl("start", "--mount", "..:/mnt", ".")
-	if r.status != 2 || !strings.Contains(r.stderr, "it overlaps the work directory") {
-		p.t.Errorf("status %d, %s", r.status, r.stderr)
-	}
+	p.command("env", "SSH_AUTH_SOCK=/nowhere", "claude-vm-ctl", "start", "--forward-agent", ".").fails(121,
+		"there is no SSH agent to forward: dial unix /nowhere: connect: no such file or directory", `eval "$(ssh-agent)"; ssh-add`)
+	p.ctl("start", "--mount", "..:/mnt", ".").fails(2,
+		"--mount: Mount="+filepath.Dir(p.dir)+":/mnt: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", "claude-vm-ctl start --help")
+	p.vmFile("Guest=/usr/local/share/claude-vm/guest\n")
+	p.ctl("start", "--set", "Guest=", ".").fails(2, "Guest=/usr/local/share/claude-vm/guest of "+p.id+".vm cannot be undone: name another", "claude-vm-ctl edit")
 	p.ctl("start", "--mount", "/nowhere:/mnt", ".").fails(121, "Mount=/nowhere: no such file or directory", "claude-vm-ctl edit")
 	p.systemctl("reset-failed", instance.SetupUnit(p.id))
 	// A file that the manager has not read is no ground to build on.

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 
@@ -14,7 +13,7 @@ import (
 
 // echo makes one connection, the first free port's, and runs one command on it.
 func echo(t *testing.T, runtime, word string) error {
-	ctx, cancel := context.WithTimeout(t.Context(), guest.DialTimeout)
+	ctx, cancel := guest.WithTimeout(t.Context())
 	defer cancel()
 	c, err := guest.Dial(ctx, runtime, contract.UserClaude)
 	if err != nil {

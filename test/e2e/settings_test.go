@@ -89,7 +89,9 @@ func TestTerminalSetting(t *testing.T) {
 	version := pinned(t) + " (Claude Code)"
 	// Wanted by a target, the unit stays loaded: it must forget the options all the same.
 	p.vmFile("[Install]\nWantedBy=default.target\n")
-	p.ctl("start", "--set", "Terminal=no", "--set=Arguments=--version", ".").ok()
+	p.ctl("start", "--set", "Terminal=no", `--set=Arguments=--dangerously-skip-permissions -p "run: until [ -e go ]; do sleep 0.1; done; claude --version"`, ".").ok()
+	p.terminal("none", 120, 30, "claude-vm-ctl attach").fails(1, "Claude has no terminal in the VM on "+p.dir+": its streams are another's", "claude-vm-ctl shell")
+	p.write("go", "")
 	p.eventually("Claude's output is in the journal", func() bool { return strings.Contains(p.journal(), version) })
 	p.eventually("the unit forgets its options of one run", func() bool {
 		return !strings.Contains(p.property("Environment"), "CLAUDE_ARGUMENTS")

@@ -65,6 +65,22 @@ func (e *emulator) shows(text string) {
 	e.p.eventually(fmt.Sprintf("the terminal shows %q", text), func() bool { return strings.Contains(e.screen(), text) })
 }
 
+// fails waits for a failure with this status, message and hint as the last that is
+// on the screen.
+func (e *emulator) fails(status int, message, hint string) {
+	e.p.t.Helper()
+	end := fmt.Sprintf("status=%d", status)
+	e.shows(end)
+	var screen strings.Builder // without the terminal's echo
+	for line := range strings.Lines(e.tmux("capture-pane", "-p", "-J")) {
+		screen.WriteString(strings.TrimSpace(strings.TrimPrefix(line, "^C")) + "\n")
+	}
+	want := "\n" + failure(message, hint) + end
+	if got := "\n" + strings.TrimSpace(screen.String()); !strings.HasSuffix(got, want) {
+		e.p.t.Errorf("the terminal %s ends in %q, want %q", e.name, got[max(0, len(got)-len(want)-100):], want)
+	}
+}
+
 // kill kills the program that the terminal's shell runs.
 func (e *emulator) kill(name string) {
 	e.p.t.Helper()

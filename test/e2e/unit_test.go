@@ -92,14 +92,11 @@ func TestStopOfHungGuest(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "hung")
 	p.start()
-	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id)
 	// Freeze the virtual processors: the power button is pressed in vain.
-	qmp := exec.Command("sh", "-c", `printf '{"execute":"qmp_capabilities"}{"execute":"stop"}' | socat -t 2 - UNIX-CONNECT:qmp.sock`)
-	qmp.Dir = dir
-	if out, err := qmp.CombinedOutput(); err != nil || !strings.Contains(string(out), "STOP") {
-		t.Fatalf("%v: %s", err, out)
+	if out := p.monitor("stop"); !strings.Contains(out, "STOP") {
+		t.Fatal(out)
 	}
-	p.systemctl("stop", p.unit()).ok()
+	p.ctl("stop").fails(1, "the guest did not shut down in time and was killed", "claude-vm-ctl logs")
 	if got := p.property("Result"); got != "timeout" {
 		t.Errorf("Result=%s, want timeout", got)
 	}
@@ -107,6 +104,15 @@ func TestStopOfHungGuest(t *testing.T) {
 		t.Errorf("StatusText=%s", got)
 	}
 	p.wantGone2()
+}
+
+// monitor has QEMU's monitor execute a command, and gives what it says.
+func (p *project) monitor(command string) string {
+	p.t.Helper()
+	qmp := exec.Command("sh", "-c", `printf '{"execute":"qmp_capabilities"}{"execute":"`+command+`"}' | socat -t 2 - UNIX-CONNECT:qmp.sock`)
+	qmp.Dir = filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id)
+	out, _ := qmp.CombinedOutput()
+	return string(out)
 }
 
 func TestRestarts(t *testing.T) {

@@ -1,0 +1,159 @@
+package guest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/vport"
+	"golang.org/x/crypto/ssh"
+)
+
+// TestSilent: a guest that says nothing, or stops at some point, is waited for no
+// longer than the caller will.
+func TestSilent(t *testing.T) {
+	for want, guest := range map[string]func(conn *net.UnixConn, heard func()){
+		"the guest does not answer: no word": func(conn *net.UnixConn, heard func()) {
+			conn.Read(make([]byte, 100))
+			heard()
+		},
+		"talk to the guest: no word": func(conn *net.UnixConn, heard func()) {
+			servePort(conn, func(c net.Conn) {
+				c.Read(make([]byte, 100))
+				heard()
+			})
+		},
+		"open a connection into the guest: EOF": func(conn *net.UnixConn, _ func()) {
+			conn.Read(make([]byte, 100))
+			conn.CloseWrite()
+		},
+		"talk to the guest: ssh: handshake failed: EOF": func(conn *net.UnixConn, _ func()) {
+			servePort(conn, func(c net.Conn) {
+				io.WriteString(c, "SSH-2.0-guest\r\n")
+				c.Close()
+			})
+		},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		dir := serve(t, func(conn *net.UnixConn) { guest(conn, func() { cancel(errors.New("no word")) }) })
+		if _, err := Dial(ctx, dir, contract.UserClaude); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		cancel(nil)
+	}
+}
+
+// serve makes a runtime directory with one port that leads to a guest, until the
+// test's end.
+func serve(t *testing.T, guest func(conn *net.UnixConn)) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, contract.SSHSocket(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+		guest(conn.(*net.UnixConn))
+	}()
+	return dir
+}
+
+// servePort is the guest's agent on a port until its host goes.
+func servePort(conn *net.UnixConn, handle func(net.Conn)) {
+	if port, err := conn.File(); err == nil {
+		defer port.Close()
+		vport.Serve(port, handle)
+	}
+}
+
+// TestRefusals: a guest that speaks SSH and does nothing of what it is asked for.
+func TestRefusals(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &ssh.ServerConfig{NoClientAuth: true}
+	config.AddHostKey(signer)
+	answers := []string{"", `{"error": "no such mount"}`}
+	dir := serve(t, func(conn *net.UnixConn) {
+		servePort(conn, func(c net.Conn) {
+			_, channels, requests, err := ssh.NewServerConn(c, config)
+			if err != nil {
+				return
+			}
+			go ssh.DiscardRequests(requests)
+			for offered := range channels {
+				ch, requests, err := offered.Accept()
+				if err != nil {
+					return
+				}
+				go ssh.DiscardRequests(requests) // refuses
+				if offered.ChannelType() == contract.BeginChannel {
+					io.Copy(io.Discard, ch)
+					io.WriteString(ch, answers[0])
+					answers = answers[1:]
+					ch.Close()
+				}
+			}
+		})
+	})
+	c, err := Dial(t.Context(), dir, contract.UserRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	agent, err := net.Listen("unix", filepath.Join(dir, "agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer agent.Close()
+	s, err := c.Open("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		want string
+		err  error
+	}{
+		{"talk to the guest: EOF", c.Begin(contract.Begin{})},
+		{"in the guest: no such mount", c.Begin(contract.Begin{})},
+		{"the guest refuses", s.Claude()},
+		{"the guest refuses", s.Run("true")},
+		{"SSH agent: the guest refuses", c.ProvideAgent(agent.Addr().String())},
+	} {
+		if step.err == nil || step.err.Error() != step.want {
+			t.Errorf("%v, want %s", step.err, step.want)
+		}
+	}
+}
+
+// TestBusy: of the ports that are taken none is used.
+func TestBusy(t *testing.T) {
+	dir := t.TempDir()
+	for i := range contract.SSHPorts {
+		lock, err := take(filepath.Join(dir, contract.SSHLock(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close()
+	}
+	_, err := Dial(t.Context(), dir, contract.UserClaude)
+	if want := "all 16 connections into the VM are in use"; !errors.Is(err, ErrBusy) || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}

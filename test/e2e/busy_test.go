@@ -1,0 +1,152 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
+)
+
+// TestBusy has many at once in one VM, which they leave as they found it.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "busy")
+	p.ctl("start", ".").ok()
+	files := func() int {
+		pid := p.property("MainPID")
+		entries, err := os.ReadDir("/proc/" + pid + "/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	guestProcesses := func() string {
+		return p.root("ps -e --no-headers | wc -l; ls /proc/$(pidof agent)/fd | wc -l").ok().stdout
+	}
+	guestProcesses()
+	filesBefore, before := files(), guestProcesses()
+
+	p.begin("", "claude-vm-ctl", "shell", ".", "--", "python3", "-c", serveEcho)
+	a, b, c := freePort(t), freePort(t), freePort(t)
+	forward := p.begin("", "claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a), fmt.Sprintf("127.0.0.1:%d:7007", b))
+	p.eventually("two ports answer", func() bool { return answers(a, "one") && answers(b, "two") })
+	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).ok()
+	p.eventually("a third one does", func() bool { return answers(c, "three") })
+	unit := instance.PortUnit(p.id, c)
+	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).fails(1,
+		fmt.Sprintf("port %d leads into this VM already, by %s", c, unit), "systemctl --user stop "+unit)
+	p.ctl("forward", fmt.Sprintf("%d:7007", c)).fails(1,
+		fmt.Sprintf("listen tcp 127.0.0.1:%d: bind: address already in use", c), fmt.Sprintf("ss -ltnp 'sport = :%d'", c))
+	if answers(freePort(t), "nobody") {
+		t.Error("a port that leads nowhere answers")
+	}
+	p.noneLeft()
+
+	var shells []*emulator
+	for i := range 4 {
+		e := p.terminal(fmt.Sprint("shell", i), 80, 24, "claude-vm-ctl shell .")
+		e.shows(":/work$")
+		shells = append(shells, e)
+	}
+	for i, e := range shells {
+		e.keys(fmt.Sprintf("echo $((%d * 1111))", i+1), "Enter")
+	}
+	for i, e := range shells {
+		e.shows(fmt.Sprint((i + 1) * 1111))
+		e.keys("exit 3", "Enter")
+		e.shows("status=3")
+	}
+
+	// Attach and leave in one terminal, again and again.
+	loop := p.terminal("loop", 80, 24, `for i in $(seq 200); do claude-vm-ctl attach . 2>/dev/null || break; done; echo "rounds=$i"`)
+	loop.tmux("set-option", "-g", "status", "off")
+	rounds := 0
+	p.eventually("200 times attached and left", func() bool {
+		for range 20 {
+			loop.keys("C-]", "C-]", "C-]")
+			time.Sleep(10 * time.Millisecond)
+		}
+		rounds++
+		return strings.Contains(loop.screen(), "rounds=")
+	})
+	loop.shows("rounds=200")
+
+	forward.Process.Signal(os.Interrupt)
+	if err := forward.Wait(); err != nil {
+		t.Errorf("forward ends with %v after Ctrl-C", err)
+	}
+	p.systemctl("stop", unit).ok()
+	if answers(a, "gone") || answers(c, "gone") {
+		t.Error("a port answers after its end")
+	}
+	p.command("pkill", "-f", "claude-vm-ctl shell . -- python3")
+	p.eventually("the guest is as before", func() bool { return guestProcesses() == before })
+	p.eventually("so is QEMU", func() bool { return files() == filesBefore })
+
+	// One that was not stopped ends with the VM, and is no failed unit then.
+	p.ctl("forward", "--detach", fmt.Sprintf("%d:7007", c)).ok()
+	shell := p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
+	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
+	p.ctl("stop", ".").ok()
+	shell.wait().fails(123, "the VM on "+p.dir+" was stopped", "claude-vm-ctl logs")
+	p.wantGone()
+	if out := p.systemctl("list-units", "--all", "--plain", "--no-legend", unit).ok().stdout; out != "" {
+		t.Errorf("it is left: %s", out)
+	}
+}
+
+// noneLeft takes all connections into the VM that are left.
+func (p *project) noneLeft() {
+	p.t.Helper()
+	for i := range contract.SSHPorts {
+		lock := p.portLock(i)
+		defer lock.Close()
+		unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // or somebody has it
+	}
+	p.ctl("shell", ".").fails(1, p.dir+": all 16 connections into the VM are in use", "pgrep -af claude-vm-ctl")
+	port := freePort(p.t)
+	unit := instance.PortUnit(p.id, port)
+	p.ctl("forward", "--detach", fmt.Sprint(port)).fails(1, unit+" did not start: result failed", "journalctl --user -n 20 -u "+unit)
+}
+
+// portLock opens what whoever uses the i-th connection has locked.
+func (p *project) portLock(i int) *os.File {
+	p.t.Helper()
+	lock, err := os.OpenFile(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id, contract.SSHLock(i)), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return lock
+}
+
+// TestEight has as many VMs at once as two people might.
+func TestEight(t *testing.T) {
+	t.Parallel()
+	var projects []*project
+	var names []string
+	for i := range 8 {
+		p := newProject(t, fmt.Sprint("number ", i))
+		projects, names = append(projects, p), append(names, p.unit())
+	}
+	first := projects[0]
+	first.systemctl(append([]string{"start"}, names...)...).ok()
+	for _, p := range projects {
+		if l := first.list(p.dir); l == nil || l.State != "active" || l.Status != "Claude Code is running" || l.MemoryCurrent == 0 {
+			t.Errorf("%s in the list: %+v", p.dir, l)
+		}
+		p.write("mine", p.dir)
+		p.want(p.ctl("shell", ".", "--", "cat", "mine"), p.dir)
+	}
+	first.systemctl(append([]string{"stop"}, names...)...).ok()
+	for _, p := range projects {
+		p.wantGone()
+	}
+}
