@@ -46,7 +46,7 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("written although the generator is installed: %v", err)
 	}
 	p.uninstalled("", "generate").ok()
-	p.finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
+	p.ctl("doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
 	const text = `cd "$1"; find . -name "*claude-vm*" -type d -o -path "*claude-vm*" -printf "%p %l\n" -type f -exec cat {} + | LC_ALL=C sort`
 	ours, theirs := p.command("sh", "-c", text, "sh", data).ok().stdout, p.command("sh", "-c", text, "sh", runtime).ok().stdout
 	if ours != theirs || !strings.Contains(ours, "default.target.wants") || !strings.Contains(ours, "MEMORY=700M") {
@@ -70,7 +70,7 @@ func TestGenerate(t *testing.T) {
 	}
 
 	writeFile(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/defaults.conf"), "[Claude]\nEnvironment=TEST=2\n")
-	p.finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
+	p.ctl("doctor").finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
 
 	// Where the user manager looks for other files than the shell does.
 	const differ, hint = ": HOME or one of XDG_* is not what it is there", "systemctl --user show-environment"
