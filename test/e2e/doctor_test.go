@@ -50,13 +50,17 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("not checked: %v", facts)
 	}
 	p.unfitUnits()
+	const generator = "/usr/local/lib/systemd/user-generators/claude-vm-generator"
+	other := `mount -t tmpfs none "${1%/*}" && printf '#!/bin/sh\necho other\n' >"$1" && chmod 755 "$1" && exec claude-vm-ctl doctor`
+	p.command("unshare", "--user", "--map-current-user", "--keep-caps", "--mount", "sh", "-c", other, "sh", generator).finds(0,
+		"warn  generator: "+generator+" is of version other, claude-vm-ctl of "+version, "make install && systemctl --user daemon-reload")
 }
 
 // finds wants doctor to tell this of a check.
-func (p *project) finds(status int, finding, mend string) {
-	p.t.Helper()
-	if r := p.ctl("doctor"); r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      mend: "+mend+"\n") {
-		p.t.Errorf("doctor: status %d, want %d and %s; mend: %s\n%s", r.status, status, finding, mend, r.stdout)
+func (r result) finds(status int, finding, mend string) {
+	r.t.Helper()
+	if r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      mend: "+mend+"\n") {
+		r.t.Errorf("%s: status %d, want %d and %s; mend: %s\n%s", r.what, r.status, status, finding, mend, r.stdout)
 	}
 }
 
@@ -77,7 +81,7 @@ func (p *project) unfitUnits() {
 	}
 	p.systemctl("daemon-reload").ok()
 	const template = "claude-vm-ssh-agent@.service"
-	p.finds(121, "fail  units: "+template+" is masked", "systemctl --user unmask "+template)
+	p.ctl("doctor").finds(121, "fail  units: "+template+" is masked", "systemctl --user unmask "+template)
 	if err := os.Remove(path); err != nil {
 		p.t.Fatal(err)
 	}
@@ -87,7 +91,7 @@ func (p *project) unfitUnits() {
 	} {
 		writeFile(path, "[Service]\n"+text+"\n")
 		p.systemctl("daemon-reload").ok()
-		p.finds(121, "fail  units: "+template+c[0], c[1])
+		p.ctl("doctor").finds(121, "fail  units: "+template+c[0], c[1])
 	}
 	if err := os.Remove(path); err != nil {
 		p.t.Fatal(err)
@@ -95,5 +99,5 @@ func (p *project) unfitUnits() {
 	p.systemctl("daemon-reload").ok()
 	p.systemctl("start", instance.SetupUnit("-")) // and fails: it stays loaded
 	writeFile(filepath.Join(dropin, "50-test.conf"), "[Service]\n")
-	p.finds(0, "warn  units: "+instance.SetupUnit("")+" has changed since it was read", "systemctl --user daemon-reload")
+	p.ctl("doctor").finds(0, "warn  units: "+instance.SetupUnit("")+" has changed since it was read", "systemctl --user daemon-reload")
 }

@@ -124,7 +124,7 @@ func TestMissing(t *testing.T) {
 	} {
 		set(c.variable)
 		p.ctl("run", ".", "--", "--version").fails(121, c.message, c.hint)
-		p.finds(121, "fail  "+c.check+": "+c.message, c.hint)
+		p.ctl("doctor").finds(121, "fail  "+c.check+": "+c.message, c.hint)
 	}
 	// A program that hangs holds up no other check.
 	hangs := filepath.Join(filepath.Dir(p.dir), "hangs")
@@ -145,7 +145,7 @@ func TestMissing(t *testing.T) {
 	p.systemctl("daemon-reload").ok()
 	p.unfitUnit()
 	// The test host never has KVM.
-	p.finds(0, "warn  KVM: /dev/kvm: no such file or directory: the VM is emulated, several times slower",
+	p.ctl("doctor").finds(0, "warn  KVM: /dev/kvm: no such file or directory: the VM is emulated, several times slower",
 		"enable virtualisation in the firmware, or nested virtualisation for a VM; modprobe kvm_intel or kvm_amd")
 }
 

@@ -46,11 +46,11 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("written although the generator is installed: %v", err)
 	}
 	p.uninstalled("", "generate").ok()
+	p.ctl("doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
 	// As the Home Manager module does in a build.
 	built := filepath.Join(t.TempDir(), "units")
 	files := filepath.Join(os.Getenv("HOME"), ".config/claude-vm")
 	p.command("/mnt/nix/generate", "claude-vm-generator", files, files, built).ok()
-	p.finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
 	const text = `cd "$1"; find . -name "*claude-vm*" -type d -o -path "*claude-vm*" -printf "%p %l\n" -type f -exec cat {} + | LC_ALL=C sort`
 	theirs := p.command("sh", "-c", text, "sh", runtime).ok().stdout
 	if !strings.Contains(theirs, "default.target.wants") || !strings.Contains(theirs, "MEMORY=700M") {
@@ -62,21 +62,7 @@ func TestGenerate(t *testing.T) {
 		}
 	}
 
-	// Where such a build has been installed there is nothing left to write.
-	config := filepath.Join(os.Getenv("HOME"), ".config/systemd/user")
-	p.command("sh", "-c", `mkdir -p "$2" && cp -rT "$1" "$2"`, "sh", built, config).ok()
-	t.Cleanup(func() { os.RemoveAll(config) })
-	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nwarn  generator: what claude-vm-ctl generate has written before Home Manager did is left: "+data) {
-		t.Errorf("doctor before generate: %s", said)
-	}
-	p.uninstalled("", "generate").ok()
-	if left := p.command("find", data, "-mindepth", "1").stdout; left != "" {
-		t.Errorf("left by generate: %s", left)
-	}
-	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nok    generator: not installed; Home Manager has written what the .vm files say\n") {
-		t.Errorf("doctor: %s", said)
-	}
-	os.RemoveAll(config)
+	p.installsBuild(built, data)
 
 	// What is in force there without a generator: a file that that does not see.
 	q := newProject(t, "alone")
@@ -95,13 +81,31 @@ func TestGenerate(t *testing.T) {
 	}
 
 	writeFile(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/defaults.conf"), "[Claude]\nEnvironment=TEST=2\n")
-	p.finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
+	p.ctl("doctor").finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
 
 	// Where the user manager looks for other files than the shell does.
 	const differ, hint = ": HOME or one of XDG_* is not what it is there", "systemctl --user show-environment"
 	q.command("env", "CLAUDE_VM_UNIT_DIRS="+alone, "claude-vm-ctl", "generate").fails(1, "the generator of the user manager reads other files than those here"+differ, hint)
 	t.Setenv("XDG_DATA_HOME", "/nowhere")
 	q.uninstalled(alone, "generate").fails(1, "the user manager does not look for units in /nowhere/systemd/user"+differ, hint)
+}
+
+// installsBuild: where what Nix has built is installed, generate has nothing to write
+// but leaves nothing of its own.
+func (p *project) installsBuild(built, data string) {
+	p.t.Helper()
+	config := filepath.Join(os.Getenv("HOME"), ".config/systemd/user")
+	defer os.RemoveAll(config)
+	p.command("sh", "-c", `mkdir -p "$2" && cp -rT "$1" "$2"`, "sh", built, config).ok()
+	left := filepath.Join(data, "claude-vm@.service.d/10-defaults.conf")
+	p.uninstalled("", "doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before Home Manager did is left: "+left, "claude-vm-ctl generate")
+	p.uninstalled("", "generate").ok()
+	if left := p.command("find", data, "-mindepth", "1").stdout; left != "" {
+		p.t.Errorf("left by generate: %s", left)
+	}
+	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nok    generator: not installed; Home Manager has written what the .vm files say\n") {
+		p.t.Errorf("doctor: %s", said)
+	}
 }
 
 // uninstalled runs claude-vm-ctl where no generator is installed, with the .vm
