@@ -31,7 +31,32 @@
       ];
       forAllSystems = f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
       version = self.shortRev or self.dirtyShortRev or "devel";
-      mkGuest = import ./nix/guest/mk-guest.nix { inherit nixpkgs microvm version; };
+      mkGuest =
+        {
+          # A flake does not know on what it is evaluated.
+          system ? "x86_64-linux",
+          modules ? [ ],
+          extraPackages ? [ ],
+        }:
+        let
+          nixos = lib.nixosSystem {
+            modules = [
+              self.nixosModules.guest
+              {
+                nixpkgs.hostPlatform = system;
+                claude-vm.guest = { inherit extraPackages; };
+              }
+            ]
+            ++ modules;
+          };
+        in
+        nixos.config.claude-vm.guest.bundle // { inherit nixos; };
+      # Imported twice it still is one.
+      module = name: file: {
+        _file = file;
+        key = "claude-vm#${name}";
+        imports = [ (lib.modules.importApply file self) ];
+      };
       packagesFor =
         pkgs:
         pkgs.callPackage ./nix/packages.nix {
@@ -85,16 +110,19 @@
         }
       );
 
-      overlays.default = _: prev: {
-        inherit (packagesFor prev) claude-vm;
-        claude-vm-guest = mkGuest { inherit (prev.stdenv.hostPlatform) system; };
+      overlays.default = final: _: {
+        inherit (packagesFor final) claude-vm;
+        claude-vm-guest = mkGuest { inherit (final.stdenv.hostPlatform) system; };
       };
 
       nixosModules = {
-        default = import ./nix/nixos.nix self;
-        guest = ./nix/guest;
+        default = module "nixos" ./nix/nixos.nix;
+        guest.imports = [
+          microvm.nixosModules.microvm
+          ./nix/guest
+        ];
       };
-      homeModules.default = import ./nix/home-manager.nix self;
+      homeModules.default = module "home-manager" ./nix/home-manager.nix;
       # As home-manager called it before 2025.
       homeManagerModules = self.homeModules;
 
@@ -104,7 +132,7 @@
         default = pkgs.callPackage ./nix/shell.nix { };
       });
 
-      formatter = forAllSystems (pkgs: pkgs.nixfmt-tree or pkgs.nixfmt-rfc-style);
+      formatter = forAllSystems (pkgs: pkgs.nixfmt-tree);
 
       checks = forAllSystems (pkgs: import ./nix/checks { inherit self pkgs home-manager; });
     };

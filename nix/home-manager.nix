@@ -38,6 +38,10 @@ in
 
   config = lib.mkIf cfg.enable {
     assertions = [
+      {
+        assertion = cfg.guest == null || cfg.guest.system == pkgs.stdenv.hostPlatform.system;
+        message = "programs.claude-vm.guest is for ${cfg.guest.system}: give mkGuest this system";
+      }
       (lib.hm.assertions.assertPlatform "programs.claude-vm" pkgs lib.platforms.linux)
     ];
 
@@ -65,7 +69,8 @@ in
       '';
       zsh.initContent = lib.mkIf cfg.enableZshIntegration ''
         fpath+=(${cfg.finalPackage}/share/zsh/site-functions)
-        autoload -Uz _claude-vm-ctl && compdef _claude-vm-ctl claude-vm-ctl
+        autoload -Uz _claude-vm-ctl
+        (( ! $+functions[compdef] )) || compdef _claude-vm-ctl claude-vm-ctl
       '';
       fish.interactiveShellInit = lib.mkIf cfg.enableFishIntegration ''
         source ${cfg.finalPackage}/share/fish/vendor_completions.d/claude-vm-ctl.fish

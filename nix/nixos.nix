@@ -31,7 +31,8 @@ in
       default = [ ];
       example = [ "alice" ];
       description = ''
-        Users who may use KVM, which makes VMs fast. They become members of the group `kvm`.
+        Users who become members of the group `kvm`, for machines where {file}`/dev/kvm` is
+        not open to all.
       '';
     };
 
@@ -48,6 +49,10 @@ in
 
   config = lib.mkIf cfg.enable {
     assertions = [
+      {
+        assertion = cfg.guest == null || cfg.guest.system == pkgs.stdenv.hostPlatform.system;
+        message = "programs.claude-vm.guest is for ${cfg.guest.system}: give mkGuest this system";
+      }
       {
         assertion = config.security.allowUserNamespaces;
         message = "programs.claude-vm needs security.allowUserNamespaces, for virtiofsd";
@@ -69,9 +74,6 @@ in
       packages = [ cfg.finalPackage ];
       user.generators.claude-vm-generator = "${cfg.finalPackage}/bin/claude-vm-generator";
     };
-
-    # A hardened profile forbids it to users.
-    security.unprivilegedUsernsClone = true;
 
     users.users = lib.mkMerge [
       (lib.genAttrs cfg.users (_: { extraGroups = [ "kvm" ]; }))

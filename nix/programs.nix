@@ -1,55 +1,76 @@
-# The programs, for the host and for the guest, from one set of modules.
+# The programs of the host, and the guest's. All is vendored once, and what the guest is
+# made of does not change with every commit.
 {
   lib,
   buildGoModule,
   version,
 }:
 let
-  root = ../.;
   inherit (lib) fileset;
+  isGo = file: file.hasExt "go" || file.hasExt "tmpl";
+  source =
+    files:
+    fileset.toSource {
+      root = ../.;
+      fileset = fileset.unions (
+        files
+        ++ [
+          ../go.mod
+          ../go.sum
+        ]
+      );
+    };
 
-  # All that Go reads, and so what it vendors in a checkout; a change elsewhere
-  # builds nothing anew.
-  src = fileset.toSource {
-    inherit root;
-    fileset = fileset.unions [
-      ../go.mod
-      ../go.sum
-      (fileset.fileFilter (file: file.hasExt "go" || file.hasExt "tmpl") root)
-    ];
+  common = {
+    vendorHash = lib.trim (lib.readFile ./vendor-hash);
+    # The guest's has no dynamic linker to rely on, and neither needs cgo.
+    env.CGO_ENABLED = 0;
+    # The tests need the manager of a user, which no build has: scripts/test.
+    doCheck = false;
+    meta = {
+      homepage = "https://github.com/t0mpr1c3/claude-microvm";
+      license = lib.licenses.mit;
+      platforms = lib.platforms.linux;
+    };
   };
 
-  build =
-    pname: subPackages:
-    buildGoModule {
-      inherit
-        pname
-        version
-        src
-        subPackages
-        ;
-      # Checked by scripts/lint, which also says what it must be.
-      vendorHash = lib.trim (lib.readFile ./vendor-hash);
-      # The guest's has no dynamic linker to rely on, and neither needs cgo.
-      env.CGO_ENABLED = 0;
+  host = buildGoModule (
+    common
+    // {
+      pname = "claude-vm-programs";
+      inherit version;
+      # All of it, for what is vendored is what a checkout would have.
+      src = source [ (fileset.fileFilter isGo ../.) ];
+      subPackages = [
+        "cmd/claude-vm-ctl"
+        "cmd/claude-vm-generator"
+      ];
       ldflags = [
         "-s"
         "-w"
         "-X main.version=${version}"
       ];
-      # The tests need the manager of a user, which no build has: scripts/test.
-      doCheck = false;
-      meta = {
-        homepage = "https://github.com/t0mpr1c3/claude-microvm";
-        license = lib.licenses.mit;
-        platforms = lib.platforms.linux;
-      };
-    };
+    }
+  );
 in
 {
-  host = build "claude-vm-programs" [
-    "cmd/claude-vm-ctl"
-    "cmd/claude-vm-generator"
-  ];
-  agent = build "claude-vm-agent" [ "guest/agent" ];
+  inherit host;
+  agent =
+    (buildGoModule (
+      common
+      // {
+        pname = "claude-vm-agent";
+        version = "0";
+        src = source [
+          (fileset.fileFilter (file: isGo file && !lib.hasSuffix "_test.go" file.name) ../guest/agent)
+          (fileset.fileFilter (file: isGo file && !lib.hasSuffix "_test.go" file.name) ../internal)
+        ];
+        subPackages = [ "guest/agent" ];
+        ldflags = [
+          "-s"
+          "-w"
+        ];
+      }
+    )).overrideAttrs
+      { inherit (host) goModules; };
 }

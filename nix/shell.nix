@@ -1,19 +1,19 @@
 # What the Makefile and scripts need.
 {
-  lib,
   mkShellNoCC,
   cpio,
+  deadnix,
   erofs-utils,
   fish,
   go,
   jq,
-  mmdebstrap ? null,
-  nixfmt-rfc-style,
+  nixfmt,
   nodejs,
   qemu_test,
   scdoc,
   shellcheck,
   shfmt,
+  statix,
   virtiofsd,
   zsh,
   zstd,
@@ -21,19 +21,20 @@
 mkShellNoCC {
   packages = [
     cpio
+    deadnix
     erofs-utils
     fish
     go
     jq
-    nixfmt-rfc-style
+    nixfmt
     nodejs
     qemu_test
     scdoc
     shellcheck
     shfmt
+    statix
     virtiofsd
     zsh
     zstd
-  ]
-  ++ lib.optional (mmdebstrap != null) mmdebstrap;
+  ];
 }

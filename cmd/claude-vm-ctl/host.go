@@ -145,7 +145,7 @@ func permitUserNamespaces() string {
 	case set("kernel/apparmor_restrict_unprivileged_userns", "1"):
 		return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with userns for virtiofsd and the user manager"
 	case set("kernel/unprivileged_userns_clone", "0"):
-		return onNixOS("security.unprivilegedUsernsClone = true;", "sudo sysctl kernel.unprivileged_userns_clone=1")
+		return onNixOS(`boot.kernel.sysctl."kernel.unprivileged_userns_clone" = 1;`, "sudo sysctl kernel.unprivileged_userns_clone=1")
 	}
 	return "sudo sysctl user.max_user_namespaces=15000"
 }

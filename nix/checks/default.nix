@@ -107,7 +107,6 @@ in
       !(
         machine.users.users.alice.linger
         && lib.elem "kvm" machine.users.users.alice.extraGroups
-        && machine.security.unprivilegedUsernsClone
       )
     ) "echo 'alice may not do all' >&2; exit 1"}
     touch $out

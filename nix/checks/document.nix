@@ -31,16 +31,22 @@ let
   text =
     value:
     if value._type or "" == "literalExpression" || value._type or "" == "literalMD" then
-      value.text
+      linked value.text
     else
       lib.generators.toPretty { } value;
-  # {file}`x` and the like are Nix's, as are links to options.
+  # {file}`x` is Nix's own.
   plain =
     markdown:
     lib.concatStrings (
       map (part: if lib.isList part then "`" else part) (
         builtins.split "[{](file|command|env|manpage|option|var)[}]`" (lib.trim markdown)
       )
+    );
+  # And so are links to options.
+  linked =
+    markdown:
+    lib.concatMapStrings (part: if lib.isList part then lib.head part else part) (
+      builtins.split "\\[]\\(#opt-([^)]*)\\)" markdown
     );
   code =
     value:

@@ -23,7 +23,7 @@
 }:
 let
   cfg = config.claude-vm.guest;
-  inherit (pkgs.stdenv.hostPlatform) linux-kernel isAarch64;
+  inherit (pkgs.stdenv.hostPlatform) isAarch64;
 
   # Words of a file in which lines that begin with # are comments.
   wordsOf =
@@ -63,6 +63,10 @@ in
       # One for all guests would make all VMs the same machine. The agent sets it.
       machineId = null;
     };
+    # What guest/cmdline says, which systemd-sysctl would take back.
+    boot.consoleLogLevel = 6;
+    # No prompt that nobody sees: QEMU ends with the panic.
+    boot.kernelParams = [ "boot.panic_on_fail" ];
     boot.initrd = {
       # The same as in the Debian guest, for the same reasons, and what its kernel has
       # built in: the agent looks for its ports once.
@@ -150,6 +154,8 @@ in
     ];
     nixpkgs.config.allowUnfreePredicate = lib.mkDefault (p: lib.getName p == "claude-code");
 
+    environment.variables.EDITOR = lib.mkOverride 900 "vim";
+    environment.localBinInPath = true;
     networking.hostName = "claude-vm";
     # Nothing outlives the guest.
     system.stateVersion = lib.mkDefault lib.trivial.release;
@@ -165,7 +171,7 @@ in
           '';
           passAsFile = [ "environment" ];
           # The kernel's output has more than the image.
-          kernel = "${config.microvm.kernel.out}/${linux-kernel.target}";
+          kernel = "${config.microvm.kernel.out}/${config.system.boot.loader.kernelFile}";
           initrd = config.microvm.initrdPath;
           inherit (config.microvm) storeDisk;
         }

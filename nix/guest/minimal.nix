@@ -1,35 +1,39 @@
-# What NixOS does without where one program runs.
-{ lib, modulesPath, ... }:
+# What NixOS does without where one program runs. All of it can be set again.
+{
+  config,
+  lib,
+  modulesPath,
+  ...
+}:
 {
   imports = [ "${modulesPath}/profiles/minimal.nix" ];
 
-  boot.bcache.enable = false;
-  console.enable = false;
-  fonts.fontconfig.enable = false;
-  i18n = {
-    defaultLocale = "C.UTF-8";
-    supportedLocales = [ "C.UTF-8/UTF-8" ];
-  };
+  boot.bcache.enable = lib.mkDefault false;
+  console.enable = lib.mkDefault false;
+  fonts.fontconfig.enable = lib.mkDefault false;
+  i18n.defaultLocale = lib.mkDefault "C.UTF-8";
   networking = {
     # guest/overlay sets the interface up.
-    useDHCP = false;
-    useNetworkd = false;
-    resolvconf.enable = false;
+    useDHCP = lib.mkDefault false;
+    useNetworkd = lib.mkOverride 900 false;
+    resolvconf.enable = lib.mkDefault false;
     # What is published is published on purpose, and nothing else reaches the guest.
-    firewall.enable = false;
+    firewall.enable = lib.mkDefault false;
   };
-  programs.nano.enable = false;
-  security.sudo.enable = false;
+  programs.nano.enable = lib.mkDefault false;
+  security.sudo.enable = lib.mkDefault false;
   services = {
-    lvm.enable = false;
-    nscd.enable = false;
+    lvm.enable = lib.mkDefault false;
+    nscd.enable = lib.mkDefault false;
     # The agent keeps the clock.
-    timesyncd.enable = false;
+    timesyncd.enable = lib.mkDefault false;
   };
-  system.nssModules = lib.mkForce [ ];
+  system.nssModules = lib.mkIf (!config.services.nscd.enable) (lib.mkForce [ ]);
   systemd = {
-    coredump.enable = false;
-    enableEmergencyMode = false;
-    oomd.enable = false;
+    coredump.enable = lib.mkDefault false;
+    enableEmergencyMode = lib.mkDefault false;
+    oomd.enable = lib.mkDefault false;
+    # The disk cannot be written: nothing needs to be unmounted from a copy.
+    shutdownRamfs.enable = lib.mkDefault false;
   };
 }

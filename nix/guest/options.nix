@@ -8,38 +8,38 @@
 let
   cfg = config.claude-vm.guest;
 
-  # The files of claude-vm.guest.files as systemd-tmpfiles copies them. What is in
-  # the home is the user's, and so are the directories that it is in.
-  inHome = lib.hasPrefix "/home/claude/";
-  parents =
-    path:
+  # Variables as pam_env(8) reads them, which expands nothing.
+  plain = lib.filterAttrs (_: value: !lib.hasInfix "$" value && !lib.hasInfix "\n" value) (
+    lib.mapAttrs (_: toString) config.environment.variables
+  );
+  variables = pkgs.writeText "variables" (
+    lib.concatStrings (lib.mapAttrsToList (name: value: "${name}=\"${value}\"\n") plain)
+  );
+  shellVariables = import ./dev-shell.nix { shell = cfg.devShell; };
+
+  # Makes a copy that can be changed, with the directories that it is in. In the home
+  # all of it is the user's.
+  copy =
+    path: file:
     let
-      dir = dirOf path;
+      inHome = lib.hasPrefix "/home/claude/" path;
     in
-    lib.optionals (inHome dir) (parents dir ++ [ dir ]);
-  tmpfiles =
-    lib.genAttrs (lib.unique (lib.concatMap parents (lib.attrNames cfg.files))) (_: {
-      d = {
-        user = "claude";
-        group = "claude";
-      };
-    })
-    // lib.mapAttrs (path: file: {
-      "C+" = {
-        argument = toString file.source;
-        mode = if file.executable then "0755" else "0644";
-      }
-      // lib.optionalAttrs (inHome path) {
-        user = "claude";
-        group = "claude";
-      };
-    }) cfg.files;
+    ''
+      ${lib.optionalString inHome "runuser -u claude -- "}mkdir -p ${lib.escapeShellArg (dirOf path)}
+      rm -rf ${lib.escapeShellArg path}
+      cp -rT ${file.source} ${lib.escapeShellArg path}
+      chmod -R u+w${lib.optionalString file.executable ",+x"} ${lib.escapeShellArg path}
+      ${lib.optionalString inHome "chown -R claude:claude ${lib.escapeShellArg path}"}
+    '';
 in
 {
   options.claude-vm.guest = {
     package = lib.mkOption {
       type = lib.types.package;
       internal = true;
+      default = pkgs.callPackage ./tree.nix {
+        inherit (pkgs.callPackage ../programs.nix { version = "guest"; }) agent;
+      };
       description = "The agent and what else is the same in every guest.";
     };
 
@@ -114,18 +114,36 @@ in
       type = lib.types.bool;
       default = false;
       description = ''
-        Whether {command}`nix` works in the guest. What it builds is in the VM's
-        memory, and gone with it.
+        Whether {command}`nix` works in the guest, with the nixpkgs that the guest is made
+        of. What it builds is in the VM's memory, and gone with it.
       '';
     };
   };
 
   config = {
-    environment.systemPackages = cfg.extraPackages;
-    environment.etc.environment = lib.mkIf (cfg.devShell != null) {
-      source = import ./dev-shell.nix { shell = cfg.devShell; };
+    environment = {
+      systemPackages = cfg.extraPackages;
+      etc.environment.source =
+        if cfg.devShell == null then
+          variables
+        else
+          pkgs.runCommandLocal "environment" { } "cat ${variables} ${shellVariables} >$out";
+      # A login shell makes its PATH anew.
+      extraInit = lib.mkIf (cfg.devShell != null) ''
+        export PATH="$(sed -n 's/^PATH="\(.*\)"$/\1/p' /etc/environment):$PATH"
+      '';
     };
-    systemd.tmpfiles.settings.claude-vm-files = tmpfiles;
+    systemd.services.claude-vm-files = lib.mkIf (cfg.files != { }) {
+      description = "Files of claude-vm.guest.files";
+      wantedBy = [ "claude-vm-agent.service" ];
+      before = [ "claude-vm-agent.service" ];
+      path = [ pkgs.util-linux ];
+      script = lib.concatStrings (lib.mapAttrsToList copy cfg.files);
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+      };
+    };
 
     microvm = {
       # Of use to nix alone.
@@ -137,7 +155,7 @@ in
       fsType = "tmpfs";
       options = [
         "mode=0755"
-        "size=80%"
+        "size=50%"
       ];
       neededForBoot = true;
     };

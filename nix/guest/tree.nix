@@ -4,7 +4,7 @@
   runCommandLocal,
   agent,
 }:
-runCommandLocal "claude-vm-guest-tree-${agent.version}" { inherit (agent) meta; } ''
+runCommandLocal "claude-vm-guest-tree" { inherit (agent) meta; } ''
   cp -rT --no-preserve=mode ${../../guest/overlay}/usr $out
   cp -r --no-preserve=mode ${../../guest/overlay}/etc $out
   # That is systemd.defaultUnit here.
