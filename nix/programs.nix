@@ -23,6 +23,8 @@ let
 
   common = {
     vendorHash = lib.trim (lib.readFile ./vendor-hash);
+    # Without the version, for which it would be downloaded again.
+    overrideModAttrs = _: _: { name = "claude-vm-go-modules"; };
     # The guest's has no dynamic linker to rely on, and neither needs cgo.
     env.CGO_ENABLED = 0;
     # The tests need the manager of a user, which no build has: scripts/test.
