@@ -163,17 +163,19 @@ func (n Node) file(root int) error {
 	return err
 }
 
-// IsIn says whether dir has all files and links of the tree.
+// IsIn says whether dir has all files and links of the tree, or links to them, as
+// Home Manager makes: systemd looks at the name alone.
 func (t Tree) IsIn(dir string) bool {
 	for _, n := range t {
 		path := filepath.Join(dir, n.Path)
-		text, err := os.ReadFile(path)
 		if n.Target != "" {
-			var target string
-			target, err = os.Readlink(path)
-			text, n.Text = []byte(target), n.Target
+			target, err := os.Readlink(path)
+			if err != nil || target != n.Target && filepath.Base(target) != filepath.Base(n.Path) {
+				return false
+			}
+			continue
 		}
-		if err != nil || string(text) != n.Text {
+		if text, err := os.ReadFile(path); err != nil || string(text) != n.Text {
 			return false
 		}
 	}

@@ -96,7 +96,7 @@ func (p *project) installsBuild(built, data string) {
 	p.t.Helper()
 	config := filepath.Join(os.Getenv("HOME"), ".config/systemd/user")
 	defer os.RemoveAll(config)
-	p.command("sh", "-c", `mkdir -p "$2" && cp -rT "$1" "$2"`, "sh", built, config).ok()
+	p.command("sh", "-c", `mkdir -p "$2" && cp -rsT "$1" "$2"`, "sh", built, config).ok()
 	left := filepath.Join(data, "claude-vm@.service.d/10-defaults.conf")
 	p.uninstalled("", "doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before Home Manager did is left: "+left, "claude-vm-ctl generate")
 	p.uninstalled("", "generate").ok()
