@@ -56,6 +56,34 @@ func TestDoctor(t *testing.T) {
 		"warn  generator: "+generator+" is of version other, claude-vm-ctl of "+version, "make install && systemctl --user daemon-reload")
 }
 
+// TestKernelRefuses: what a kernel or a file system may answer, and does not here.
+func TestKernelRefuses(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "refuses")
+	without := func(call, answer string, command ...string) result {
+		t.Helper()
+		return p.command("systemd-run", append([]string{"--user", "--quiet", "--pipe", "--wait",
+			"--property=SystemCallFilter=~" + call, "--property=SystemCallErrorNumber=" + answer}, command...)...)
+	}
+	if said := without("adjtimex", "EPERM", "claude-vm-ctl", "doctor").ok().stdout; !strings.Contains(said, "\nwarn  clock: adjtimex: operation not permitted\n      not checked: ") {
+		t.Errorf("without a clock: %s", said)
+	}
+	dir := t.TempDir()
+	r := without("flock", "ENOLCK", "claude-vm-generator", dir)
+	if want := "claude-vm-generator: error: lock " + dir + ": no locks available\n"; r.status != 1 || r.stdout+r.stderr != want {
+		t.Errorf("without locks: status %d, %s%s", r.status, r.stdout, r.stderr)
+	}
+
+	// A user whom only the other databases know, and they do not answer.
+	getent := filepath.Join(dir, "getent")
+	writeFile(getent, "#!/bin/sh\nexec sleep 20\n")
+	p.command("chmod", "755", getent).ok()
+	r = p.command("unshare", "--user", "--map-user=4242", "env", "HOME=/", "PATH="+dir+":"+os.Getenv("PATH"), "claude-vm-ctl", "doctor")
+	if !strings.Contains(r.stdout, "\nfail  .vm files: the .vm files cannot be read in time\n") {
+		t.Errorf("without an answer: %s", r.stdout)
+	}
+}
+
 // finds wants doctor to tell this of a check.
 func (r result) finds(status int, finding, mend string) {
 	r.t.Helper()
