@@ -38,10 +38,6 @@ in
 
   config = lib.mkIf cfg.enable {
     assertions = [
-      {
-        assertion = cfg.guest == null || cfg.guest.system == pkgs.stdenv.hostPlatform.system;
-        message = "programs.claude-vm.guest is for ${cfg.guest.system}: give mkGuest this system";
-      }
       (lib.hm.assertions.assertPlatform "programs.claude-vm" pkgs lib.platforms.linux)
     ];
 

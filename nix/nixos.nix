@@ -50,10 +50,6 @@ in
   config = lib.mkIf cfg.enable {
     assertions = [
       {
-        assertion = cfg.guest == null || cfg.guest.system == pkgs.stdenv.hostPlatform.system;
-        message = "programs.claude-vm.guest is for ${cfg.guest.system}: give mkGuest this system";
-      }
-      {
         assertion = config.security.allowUserNamespaces;
         message = "programs.claude-vm needs security.allowUserNamespaces, for virtiofsd";
       }

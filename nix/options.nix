@@ -99,4 +99,11 @@ in
       description = "The directory with all of them.";
     };
   };
+
+  config.assertions = lib.mkIf cfg.enable [
+    {
+      assertion = cfg.guest == null || cfg.guest.system == pkgs.stdenv.hostPlatform.system;
+      message = "programs.claude-vm.guest is for ${cfg.guest.system}: give mkGuest this system";
+    }
+  ];
 }
