@@ -40,6 +40,11 @@ func (k *killVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Gone() {
 		return 0, v.noInstance("claude-vm-ctl list")
 	}
+	if !k.given && u.ActiveState == "activating" { // else the start would fail for QEMU's end
+		if err := v.manager.Cancel(ctx, v.unit()); err != nil {
+			return 0, err
+		}
+	}
 	err = v.manager.Kill(ctx, v.unit(), signal)
 	switch {
 	case !k.given:

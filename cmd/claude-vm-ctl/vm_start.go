@@ -56,7 +56,11 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 		}
 		return fail(exitStartFailed, "claude-vm-ctl doctor", "start %s: %w", v.unit(), err)
 	}
-	if result != "done" {
+	switch result {
+	case "done":
+	case "canceled":
+		return fail(exitStartFailed, "claude-vm-ctl logs"+v.here(), "the VM on %s was stopped while it started", v.dir)
+	default:
 		return v.explain(ctx, began)
 	}
 	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal || n != nil) {

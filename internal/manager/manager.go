@@ -143,6 +143,12 @@ func (m *Manager) Stop(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
 }
 
+// Cancel begins to stop a unit, which takes back a start that is under way.
+func (m *Manager) Cancel(ctx context.Context, name string) error {
+	_, err := m.units.StopUnitContext(ctx, name, "replace", nil)
+	return m.orLost(err)
+}
+
 func (m *Manager) job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
 	done := make(chan string, 1)
 	if _, err := call(done); err != nil {
