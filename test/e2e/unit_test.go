@@ -36,6 +36,7 @@ func TestSystemctl(t *testing.T) {
 	}
 	p.guestCannotShout()
 	p.guestSetsVariables()
+	p.guestHasOverlay()
 	p.systemctl("stop", p.unit()).ok()
 	if got := p.property("ActiveState"); got != "inactive" {
 		t.Errorf("after the stop, ActiveState=%s", got)
@@ -57,6 +58,18 @@ func TestSystemctl(t *testing.T) {
 		t.Error("Claude's screen is in the journal")
 	}
 	p.wantGone()
+}
+
+// guestHasOverlay: what all guests have in common is here as in the repository, with
+// which nix/checks compares the NixOS guest.
+func (p *project) guestHasOverlay() {
+	p.t.Helper()
+	const list = `cd "$0" && find . -type f -exec sha256sum {} + | sort -k 2`
+	want := p.command("sh", "-c", list, "/mnt/guest/overlay").ok().stdout
+	got := p.guest(`for file in $(echo "` + want + `" | cut -c 67-); do (cd / && sha256sum "$file"); done`)
+	if got != want || want == "" {
+		p.t.Errorf("in the guest\n%s\nwant\n%s", got, want)
+	}
 }
 
 // guestCannotShout: nothing that the guest prints is an emergency of the host's,
