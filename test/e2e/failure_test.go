@@ -241,8 +241,9 @@ func (p *project) lostAndSilent(port string) (lost, silent *begun) {
 		p.t.Fatal(err)
 	}
 	end := p.bridge(port, port+".real", "")
-	lost = p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
-	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
+	lost = p.begin("", "claude-vm-ctl", "shell", ".", "--", "sh", "-c", "touch started; exec sleep 4321")
+	// To ask the guest might take the port that is meant for this one.
+	p.eventually("it runs in the guest", func() bool { _, err := os.Stat(filepath.Join(p.dir, "started")); return err == nil })
 	end()
 	p.eventually("the port is free", func() bool {
 		lock := p.portLock(0)
