@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
@@ -21,20 +22,10 @@ import (
 
 const manual = "man/claude-vm.vm.5.scd"
 
-// specifiers are those of a user who has no files.
-func specifiers(t *testing.T) vmfile.Specifiers {
-	t.Helper()
-	for name, value := range map[string]string{
-		"HOME": "/home/me", "USER": "me", "XDG_RUNTIME_DIR": "/run/user/1",
-		"XDG_CONFIG_HOME": "", "XDG_STATE_HOME": "", "XDG_CACHE_HOME": "",
-	} {
-		t.Setenv(name, value)
-	}
-	s, err := vmfile.Environment()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+// me is a user without files.
+var me = instance.Paths{
+	User: "me", UID: "1", Home: "/home/me", Runtime: "/run/user/1",
+	Config: "/home/me/.config", State: "/home/me/.local/state", Cache: "/home/me/.cache", Data: "/home/me/.local/share",
 }
 
 func read(t *testing.T, name string) string {
@@ -61,15 +52,14 @@ func glob(t *testing.T, patterns ...string) []string {
 
 // TestExamples checks each file by itself, then all of them as one user's.
 func TestExamples(t *testing.T) {
-	s := specifiers(t)
 	files := glob(t, "examples/*.vm", "examples/*.conf")
 	for _, file := range files {
-		for _, e := range vmfile.Check([]string{file}, s) {
+		for _, e := range vmfile.Check([]string{file}, me) {
 			t.Error(e)
 		}
 	}
-	set := vmfile.Load([]string{"examples"}, s)
-	_, errs := unittree.Build(set, s.Instances())
+	set := vmfile.Load([]string{"examples"}, me)
+	_, errs := unittree.Build(set, me)
 	for _, e := range append(set.Errors, errs...) {
 		t.Error(e)
 	}
@@ -116,7 +106,6 @@ func (b block) isVM() bool {
 
 // TestBlocks checks the .vm files and parts of some that are shown in the texts.
 func TestBlocks(t *testing.T) {
-	s := specifiers(t)
 	for _, name := range glob(t, "../*.md", "man/*.scd") {
 		found := 0
 		for _, b := range blocks(read(t, name)) {
@@ -132,7 +121,7 @@ func TestBlocks(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for _, e := range vmfile.Check([]string{file}, s) {
+			for _, e := range vmfile.Check([]string{file}, me) {
 				t.Errorf("%s:%d: %s", name, b.line+max(e.Line, 1)-1, e.Message)
 			}
 		}
@@ -218,7 +207,7 @@ func TestDefaultsDocumented(t *testing.T) {
 
 func TestSpecifiersDocumented(t *testing.T) {
 	want := []string{"%%", "%N"}
-	for letter := range specifiers(t) {
+	for letter := range vmfile.HostSpecifiers(me) {
 		want = append(want, "%"+string(letter))
 	}
 	_, text, _ := strings.Cut(read(t, manual), "\n## Specifiers\n")

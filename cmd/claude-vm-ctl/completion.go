@@ -27,12 +27,12 @@ const (
 
 // instanceHints are the VMs that run or are configured, and any directory.
 func instanceHints() []string {
-	env, err := instance.HostEnvironment()
+	paths, err := hostPaths()
 	if err != nil {
 		return []string{anyDirectory}
 	}
 	var hints []string
-	for _, id := range env.SetUp() {
+	for _, id := range paths.SetUp() {
 		if dir, err := instance.Directory(id); err == nil {
 			hints = append(hints, dir)
 		}
@@ -43,12 +43,12 @@ func instanceHints() []string {
 
 // fileHints are the names of the .vm files, without a look into them.
 func fileHints() []string {
-	s, err := vmfile.Environment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return nil
 	}
 	var names []string
-	for _, dir := range vmfile.SearchPath(s) {
+	for _, dir := range vmfile.SearchPath(paths) {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
 			if name := e.Name(); !e.IsDir() && filepath.Ext(name) == vmfile.Suffix && name[0] != '.' {

@@ -131,7 +131,7 @@ func checkKVM(context.Context, *host) (string, error) {
 }
 
 func checkLinger(_ context.Context, h *host) (string, error) {
-	name := h.user
+	name := h.paths.User
 	if name == "" {
 		return "", &trouble{error: errors.New("cannot be told, since this user has no name"), warn: true}
 	}
@@ -154,13 +154,13 @@ func checkRuntime(_ context.Context, h *host) (string, error) {
 		return "", h.filesErr
 	}
 	var fs unix.Statfs_t
-	if err := unix.Statfs(h.runtimeDir, &fs); err != nil {
-		return "", fmt.Errorf("%s: %w", h.runtimeDir, err)
+	if err := unix.Statfs(h.paths.Runtime, &fs); err != nil {
+		return "", fmt.Errorf("%s: %w", h.paths.Runtime, err)
 	}
 	free := fs.Bavail * uint64(fs.Bsize)
-	fact := fmt.Sprintf("%d MiB and %d files free in %s", free/mebibyte, fs.Ffree, h.runtimeDir)
+	fact := fmt.Sprintf("%d MiB and %d files free in %s", free/mebibyte, fs.Ffree, h.paths.Runtime)
 	if free < leastRuntimeBytes || fs.Files > 0 && fs.Ffree < leastRuntimeFiles {
-		return "", &trouble{error: errors.New("only " + fact), mend: "du -a --inodes -h " + shellQuote(h.runtimeDir) + " | sort -h | tail", warn: true}
+		return "", &trouble{error: errors.New("only " + fact), mend: "du -a --inodes -h " + shellQuote(h.paths.Runtime) + " | sort -h | tail", warn: true}
 	}
 	return fact, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
@@ -94,13 +95,13 @@ func TestMachine(t *testing.T) {
 	for want, check := range map[string]func() (string, error){
 		"warn: cannot be told, since this user has no name; mend: ": func() (string, error) { return checkLinger(t.Context(), &host{}) },
 		"warn: off: VMs end when you log out; mend: " + onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
-			return checkLinger(t.Context(), &host{user: "no/body"})
+			return checkLinger(t.Context(), &host{paths: instance.Paths{User: "no/body"}})
 		},
 		"fail: /no/where: no such file or directory; mend: ": func() (string, error) {
-			return checkRuntime(t.Context(), &host{runtimeDir: "/no/where"})
+			return checkRuntime(t.Context(), &host{paths: instance.Paths{Runtime: "/no/where"}})
 		},
 		"warn: only 0 MiB and 0 files free in /proc; mend: du -a --inodes -h /proc | sort -h | tail": func() (string, error) {
-			return checkRuntime(t.Context(), &host{runtimeDir: "/proc"})
+			return checkRuntime(t.Context(), &host{paths: instance.Paths{Runtime: "/proc"}})
 		},
 		fmt.Sprintf("warn: %s; VMs that run or have a file take up to 2097152.0 GiB, another one 1024.0 GiB; mend: claude-vm-ctl edit --defaults, and set Memory=", gib(total)): func() (string, error) {
 			return checkMemory(t.Context(), huge)

@@ -21,15 +21,14 @@ import (
 
 // host is what the checks look at.
 type host struct {
-	manager    *manager.Manager // nil without one
-	err        error            // then why
-	files      vmfile.Set
-	tree       unittree.Tree // that they make
-	built      bool          // and that is there, written by somebody else
-	faults     []*unitfile.Error
-	filesErr   error
-	user       string
-	runtimeDir string
+	manager  *manager.Manager // nil without one
+	err      error            // then why
+	files    vmfile.Set
+	tree     unittree.Tree // that they make
+	built    bool          // and that is there, written by somebody else
+	faults   []*unitfile.Error
+	filesErr error
+	paths    instance.Paths
 	// What the units say: their files are the only place that knows.
 	qemu, virtiofsd, guest string
 }
@@ -73,13 +72,13 @@ func examine(ctx context.Context) *host {
 
 func readFiles() *host {
 	h := &host{}
-	s, err := vmfile.Environment()
+	paths, err := instance.HostPaths()
 	if h.filesErr = err; err == nil {
-		h.user, h.runtimeDir = s['u'], s['t']
-		h.files = vmfile.Load(vmfile.SearchPath(s), s)
-		h.tree, h.faults = unittree.Build(h.files, s.Instances())
+		h.paths = paths
+		h.files = vmfile.Load(vmfile.SearchPath(paths), paths)
+		h.tree, h.faults = unittree.Build(h.files, paths)
 		h.faults = append(h.files.Errors, h.faults...)
-		h.built = isBuilt(h.tree, s)
+		h.built = isBuilt(h.tree, paths)
 	}
 	return h
 }
@@ -195,10 +194,10 @@ func (h *host) checkUnit(ctx context.Context, u manager.Unit, template string) e
 // checkGenerator looks at what reads the .vm files, and whether it has read them as
 // they are now.
 func checkGenerator(ctx context.Context, h *host) (string, error) {
-	dir, err := dataUnits()
-	if err != nil || h.filesErr != nil {
-		return "", errors.Join(err, h.filesErr)
+	if h.filesErr != nil {
+		return "", h.filesErr
 	}
+	dir := h.paths.DataUnits()
 	written, err := unittree.Written(dir)
 	if err != nil {
 		return "", err
@@ -229,7 +228,7 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	case len(written) > 0:
 		generate.error = fmt.Errorf("what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
 		return "", generate
-	case h.manager != nil && !h.tree.IsIn(filepath.Join(h.runtimeDir, "systemd/generator")):
+	case h.manager != nil && !h.tree.IsIn(filepath.Join(h.paths.Runtime, "systemd/generator")):
 		return "", &trouble{error: errors.New("the user manager has not read the .vm files as they are now"), mend: reloadUnits, warn: true}
 	}
 	return fmt.Sprintf("version %s, %s", version, path), nil

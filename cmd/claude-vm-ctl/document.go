@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
@@ -80,14 +81,14 @@ func (d *document) end() error { return errors.Join(os.Remove(d.draft()), os.Rem
 
 // check gives the faults that saving would bring: all of this file, and those of
 // others that it makes.
-func (d *document) check(text []byte, s vmfile.Specifiers) []*unitfile.Error {
-	dirs := vmfile.SearchPath(s)
+func (d *document) check(text []byte, paths instance.Paths) []*unitfile.Error {
+	dirs := vmfile.SearchPath(paths)
 	before := map[string]bool{}
-	for _, e := range faults(vmfile.Load(dirs, s), s) {
+	for _, e := range faults(vmfile.Load(dirs, paths), paths) {
 		before[e.Error()] = true
 	}
 	var found []*unitfile.Error
-	for _, e := range faults(vmfile.LoadWith(dirs, s, d.file, text), s) {
+	for _, e := range faults(vmfile.LoadWith(dirs, paths, d.file, text), paths) {
 		if e.File == d.file || !before[e.Error()] {
 			found = append(found, e)
 		}
@@ -95,8 +96,8 @@ func (d *document) check(text []byte, s vmfile.Specifiers) []*unitfile.Error {
 	return found
 }
 
-func faults(set vmfile.Set, s vmfile.Specifiers) []*unitfile.Error {
-	_, errs := unittree.Build(set, s.Instances())
+func faults(set vmfile.Set, paths instance.Paths) []*unitfile.Error {
+	_, errs := unittree.Build(set, paths)
 	return append(set.Errors, errs...)
 }
 

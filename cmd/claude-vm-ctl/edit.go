@@ -33,16 +33,16 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	if e.defaults && e.what != "." {
 		return 0, usage(errors.New("--defaults is for all VMs, and takes no directory"))
 	}
-	s, err := vmfile.Environment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
-	unlock, err := lockEdit(filepath.Join(s['E'], "claude-vm"))
+	unlock, err := lockEdit(paths.ConfigFiles())
 	if err != nil {
 		return 0, err
 	}
 	defer unlock()
-	d, err := e.document(s)
+	d, err := e.document(paths)
 	if err != nil {
 		return 0, err
 	}
@@ -50,7 +50,7 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil || text == nil {
 		return 0, err
 	}
-	if faults := d.check(text, s); len(faults) > 0 {
+	if faults := d.check(text, paths); len(faults) > 0 {
 		out.faults(faults)
 		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept in %s", d.file, d.draft())
 	}
@@ -61,7 +61,7 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept in %s: %w", d.file, d.draft(), plain(err))
 	}
 	out.note("saved %s", d.file)
-	return 0, d.apply(context.WithoutCancel(ctx), out, s)
+	return 0, d.apply(context.WithoutCancel(ctx), out, paths)
 }
 
 // again is the command that goes on with a draft.
@@ -76,35 +76,35 @@ func (e *editVerb) again() string {
 }
 
 // document finds out what to edit. What belongs to the system is copied.
-func (e *editVerb) document(s vmfile.Specifiers) (*document, error) {
-	dirs := vmfile.SearchPath(s)
-	config := filepath.Join(s['E'], "claude-vm")
+func (e *editVerb) document(paths instance.Paths) (*document, error) {
+	dirs := vmfile.SearchPath(paths)
+	config := paths.ConfigFiles()
 	if e.defaults {
-		return openDocument(config, vmfile.Find(dirs, vmfile.DefaultsFile), vmfile.DefaultsFile, "", vmfile.Template("", s))
+		return openDocument(config, vmfile.Find(dirs, vmfile.DefaultsFile), vmfile.DefaultsFile, "", vmfile.Template("", paths))
 	}
 	if file := findFile(dirs, e.what); file != "" && !isDirectory(e.what) {
 		return openDocument(config, file, "", "", "")
 	}
-	_, dir, err := find(s.Instances(), e.what)
+	_, dir, err := find(paths, e.what)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range vmfile.Load(dirs, s).VMs {
+	for _, v := range vmfile.Load(dirs, paths).VMs {
 		if v.WorkDirectory == dir {
 			return openDocument(config, v.Source[0], "", dir, "")
 		}
 	}
-	return newDocument(config, dir, s)
+	return newDocument(config, dir, paths)
 }
 
 // newDocument is one for a directory that has none, named after it.
-func newDocument(config, dir string, s vmfile.Specifiers) (*document, error) {
-	dirs := vmfile.SearchPath(s)
+func newDocument(config, dir string, paths instance.Paths) (*document, error) {
+	dirs := vmfile.SearchPath(paths)
 	base := strings.TrimLeft(oneLine(filepath.Base(dir)), ".")
 	base = strings.ToValidUTF8(base[:min(len(base), 100)], "")
 	name := base
 	faulty := map[string]bool{} // of which one may be meant for this directory
-	for _, e := range vmfile.Load(dirs, s).Errors {
+	for _, e := range vmfile.Load(dirs, paths).Errors {
 		faulty[e.File] = true
 	}
 	for n := 2; ; n++ {
@@ -117,11 +117,11 @@ func newDocument(config, dir string, s vmfile.Specifiers) (*document, error) {
 		}
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
-	d, err := openDocument(config, "", name+vmfile.Suffix, dir, vmfile.Template(dir, s))
+	d, err := openDocument(config, "", name+vmfile.Suffix, dir, vmfile.Template(dir, paths))
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range vmfile.LoadWith([]string{config}, s, d.file, d.text).VMs {
+	for _, v := range vmfile.LoadWith([]string{config}, paths, d.file, d.text).VMs {
 		if v.WorkDirectory == dir {
 			return d, nil
 		}
@@ -209,19 +209,19 @@ func runEditor(out *output, path, again string) error {
 }
 
 // apply makes the user manager know the file that was saved.
-func (d *document) apply(ctx context.Context, out *output, s vmfile.Specifiers) error {
+func (d *document) apply(ctx context.Context, out *output, paths instance.Paths) error {
 	m, err := manager.Dial(ctx)
 	if err != nil {
 		return noManager(fmt.Errorf("saved, but not read: %w", err))
 	}
 	defer m.Close()
-	if _, err := install(ctx, m, s); err != nil { // faults of other files are not this one's
+	if _, err := install(ctx, m, paths); err != nil { // faults of other files are not this one's
 		return err
 	}
 	if d.dir == "" {
 		return nil
 	}
-	id, _, err := s.Instances().PathID(d.dir)
+	id, _, err := paths.PathID(d.dir)
 	if err != nil {
 		return err
 	}

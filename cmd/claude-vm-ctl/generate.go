@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
@@ -24,12 +25,12 @@ func (g *generateVerb) register(app *kingpin.Application) string {
 }
 
 func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
-	s, err := vmfile.Environment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
 	if g.dryRun {
-		tree, errs := build(s)
+		tree, errs := build(paths)
 		err = tree.Print(out.stdout)
 		return out.faults(errs), err
 	}
@@ -38,7 +39,7 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, noManager(err)
 	}
 	defer m.Close()
-	errs, err := install(ctx, m, s)
+	errs, err := install(ctx, m, paths)
 	if err != nil {
 		return 0, err
 	}
@@ -46,20 +47,17 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 // build makes the tree of all .vm files.
-func build(s vmfile.Specifiers) (unittree.Tree, []*unitfile.Error) {
-	set := vmfile.Load(vmfile.SearchPath(s), s)
-	tree, errs := unittree.Build(set, s.Instances())
+func build(paths instance.Paths) (unittree.Tree, []*unitfile.Error) {
+	set := vmfile.Load(vmfile.SearchPath(paths), paths)
+	tree, errs := unittree.Build(set, paths)
 	return tree, append(set.Errors, errs...)
 }
 
 // install makes the manager know what the files say. Where it calls the generator
 // itself, that is a reload; elsewhere the tree is written where a home may have
 // units. What the manager then knows must be what the files say here.
-func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*unitfile.Error, error) {
-	dir, err := dataUnits()
-	if err != nil {
-		return nil, err
-	}
+func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*unitfile.Error, error) {
+	dir := paths.DataUnits()
 	if _, found := findGenerator(); found {
 		if err := unittree.Clear(dir); err != nil { // of before it was installed
 			return nil, err
@@ -67,8 +65,8 @@ func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*u
 		if err := m.Reload(ctx); err != nil {
 			return nil, err
 		}
-		tree, errs := build(s)
-		if !tree.IsIn(filepath.Join(s['t'], "systemd/generator")) {
+		tree, errs := build(paths)
+		if !tree.IsIn(filepath.Join(paths.Runtime, "systemd/generator")) {
 			return errs, elsewhere("the generator of the user manager reads other files than those here")
 		}
 		return errs, nil
@@ -80,7 +78,7 @@ func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*u
 	if !slices.Contains(path, dir) {
 		return nil, elsewhere("the user manager does not look for units in " + dir)
 	}
-	if tree, errs := build(s); isBuilt(tree, s) {
+	if tree, errs := build(paths); isBuilt(tree, paths) {
 		if err := unittree.Clear(dir); err != nil {
 			return nil, err
 		}
@@ -88,7 +86,7 @@ func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*u
 	}
 	var errs []*unitfile.Error
 	err = unittree.Replace(dir, func() (t unittree.Tree, _ error) {
-		t, errs = build(s)
+		t, errs = build(paths)
 		return t, nil
 	})
 	if err != nil {
@@ -99,28 +97,14 @@ func install(ctx context.Context, m *manager.Manager, s vmfile.Specifiers) ([]*u
 
 // isBuilt says whether somebody else, as Home Manager, has put all of a tree where
 // people have units.
-func isBuilt(t unittree.Tree, s vmfile.Specifiers) bool {
-	return len(t) > 0 && t.IsIn(filepath.Join(s['E'], "systemd/user"))
+func isBuilt(t unittree.Tree, paths instance.Paths) bool {
+	return len(t) > 0 && t.IsIn(filepath.Join(paths.Config, "systemd/user"))
 }
 
 // elsewhere is the error of a shell whose HOME or XDG_ variables, by which files
 // are found, are not the manager's.
 func elsewhere(what string) error {
 	return fail(exitFailure, "systemctl --user show-environment", "%s: HOME or one of XDG_* is not what it is there", what)
-}
-
-// dataUnits is the directory of units that is a home's, but not for people. As
-// with a generator's, what is below ~/.config comes before it.
-func dataUnits() (string, error) {
-	data := os.Getenv("XDG_DATA_HOME")
-	if !filepath.IsAbs(data) {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", err
-		}
-		data = filepath.Join(home, ".local/share")
-	}
-	return filepath.Join(data, "systemd/user"), nil
 }
 
 // findGenerator finds ours where user managers look for generators, of which the

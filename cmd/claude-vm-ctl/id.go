@@ -21,11 +21,11 @@ func (i *idVerb) register(app *kingpin.Application) string {
 }
 
 func (i *idVerb) run(ctx context.Context, out *output) (int, error) {
-	env, err := instance.HostEnvironment()
+	paths, err := hostPaths()
 	if err != nil {
 		return 0, noManager(err)
 	}
-	id, _, err := find(env, i.dir)
+	id, _, err := find(paths, i.dir)
 	if err != nil {
 		return 0, err
 	}

@@ -31,7 +31,7 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 	if l.watch && !l.json && !term.IsTerminal(int(out.stdout.Fd())) {
 		return 0, fail(exitUsage, "claude-vm-ctl list --watch --json", "--watch draws on a terminal, and this is none")
 	}
-	env, err := instance.HostEnvironment()
+	paths, err := hostPaths()
 	if err != nil {
 		return 0, noManager(err)
 	}
@@ -41,9 +41,9 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer m.Close()
 	if l.watch {
-		return 0, l.follow(ctx, out, m, env)
+		return 0, l.follow(ctx, out, m, paths)
 	}
-	reports, err := l.reports(ctx, m, env)
+	reports, err := l.reports(ctx, m, paths)
 	if err != nil {
 		return 0, err
 	}
@@ -55,7 +55,7 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, nil
 	}
 	width, _, _ := term.GetSize(int(out.stdout.Fd()))
-	_, err = fmt.Fprintln(out.stdout, strings.Join(table(rows(reports, env.Home), width), "\n"))
+	_, err = fmt.Fprintln(out.stdout, strings.Join(table(rows(reports, paths.Home), width), "\n"))
 	return 0, err
 }
 
@@ -67,7 +67,7 @@ func (l *listVerb) nothing() string {
 }
 
 // reports tells of each instance, sorted by directory.
-func (l *listVerb) reports(ctx context.Context, m *manager.Manager, env instance.Environment) ([]report, error) {
+func (l *listVerb) reports(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]report, error) {
 	found, err := m.List(ctx, instance.Patterns()...)
 	if err != nil {
 		return nil, err
@@ -94,44 +94,38 @@ func (l *listVerb) reports(ctx context.Context, m *manager.Manager, env instance
 	}
 	reports := []report{} // none is an array, too
 	for id, g := range all {
-		reports = append(reports, newReport(env, id, g))
+		reports = append(reports, newReport(paths, id, g))
 	}
 	if l.all {
-		if reports, err = addConfigured(reports, env); err != nil {
-			return nil, err
-		}
+		reports = addConfigured(reports, paths)
 	}
 	slices.SortFunc(reports, func(a, b report) int { return cmp.Compare(a.Directory, b.Directory) })
 	return reports, nil
 }
 
 // addConfigured adds the VMs of .vm files that do not run.
-func addConfigured(reports []report, env instance.Environment) ([]report, error) {
-	s, err := vmfile.Environment()
-	if err != nil {
-		return nil, err
-	}
+func addConfigured(reports []report, paths instance.Paths) []report {
 	known := map[string]*report{}
 	for i, r := range reports {
 		known[r.Directory] = &reports[i]
 	}
 	var configured []report
-	for _, v := range vmfile.Load(vmfile.SearchPath(s), s).VMs {
+	for _, v := range vmfile.Load(vmfile.SearchPath(paths), paths).VMs {
 		if r := known[v.WorkDirectory]; r != nil {
 			r.VMFile = cmp.Or(r.VMFile, v.Source[0]) // the unit may be gone that knows it
 			continue
 		}
-		id, _, err := s.Instances().PathID(v.WorkDirectory)
+		id, _, err := paths.PathID(v.WorkDirectory)
 		if err != nil { // no instance
 			continue
 		}
-		r := newReport(env, id, &units{})
+		r := newReport(paths, id, &units{})
 		r.Directory, r.Status, r.VMFile = v.WorkDirectory, oneLine(v.Refusal), v.Source[0]
 		r.SSHHost = sshHost(id, r.VMFile)
 		known[v.WorkDirectory] = &r
 		configured = append(configured, r)
 	}
-	return append(reports, configured...), nil
+	return append(reports, configured...)
 }
 
 // rows is the table, with its head.
@@ -179,7 +173,7 @@ const (
 )
 
 // follow lists until ctx is done.
-func (l *listVerb) follow(ctx context.Context, out *output, m *manager.Manager, env instance.Environment) error {
+func (l *listVerb) follow(ctx context.Context, out *output, m *manager.Manager, paths instance.Paths) error {
 	changes, err := m.Changes(ctx, func(name string) bool { return instance.UnitID(name) != "" })
 	if err != nil {
 		return err
@@ -189,12 +183,12 @@ func (l *listVerb) follow(ctx context.Context, out *output, m *manager.Manager, 
 		defer io.WriteString(out.stdout, "\x1b[?25h\x1b[?1049l")
 	}
 	for {
-		reports, err := l.reports(ctx, m, env)
+		reports, err := l.reports(ctx, m, paths)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err == nil {
-			err = l.draw(out, env, reports)
+			err = l.draw(out, paths, reports)
 		}
 		if err != nil {
 			return err
@@ -212,7 +206,7 @@ func (l *listVerb) follow(ctx context.Context, out *output, m *manager.Manager, 
 }
 
 // draw shows one state of --watch.
-func (l *listVerb) draw(out *output, env instance.Environment, reports []report) error {
+func (l *listVerb) draw(out *output, paths instance.Paths, reports []report) error {
 	if l.json {
 		return json.NewEncoder(out.stdout).Encode(reports)
 	}
@@ -222,7 +216,7 @@ func (l *listVerb) draw(out *output, env instance.Environment, reports []report)
 	}
 	lines := []string{cut(l.nothing(), width)}
 	if len(reports) > 0 {
-		lines = table(rows(reports, env.Home), width)
+		lines = table(rows(reports, paths.Home), width)
 	}
 	lines = lines[:min(len(lines), max(height-1, 1))]
 	_, err = io.WriteString(out.stdout, "\x1b[H"+strings.Join(lines, "\x1b[K\n")+"\x1b[K\n\x1b[J")

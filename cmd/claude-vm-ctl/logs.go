@@ -34,11 +34,11 @@ func (l *logsVerb) register(app *kingpin.Application) string {
 }
 
 func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
-	env, err := instance.HostEnvironment()
+	paths, err := hostPaths()
 	if err != nil {
 		return 0, noManager(err)
 	}
-	id, _, err := find(env, l.dir)
+	id, _, err := find(paths, l.dir)
 	if err != nil {
 		return 0, err
 	}

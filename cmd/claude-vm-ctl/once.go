@@ -81,11 +81,7 @@ type once struct {
 // once makes the drop-ins of the options; nil without any. It fails if what the
 // .vm files say is not in force, for that may be a restriction.
 func (v *vm) once(ctx context.Context, o options) (*once, error) {
-	s, err := vmfile.Environment()
-	if err != nil {
-		return nil, err
-	}
-	base, current, err := v.settings(ctx, s)
+	base, current, err := v.settings(ctx)
 	switch {
 	case err != nil:
 		return nil, err
@@ -96,7 +92,7 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 	case len(o) == 0:
 		return nil, nil
 	}
-	settings, fault := vmfile.Apply(base, o, s)
+	settings, fault := vmfile.Apply(base, o, v.paths)
 	if fault != nil {
 		return nil, &failure{status: exitUsage, err: fault, hint: fault.Hint}
 	}
@@ -136,8 +132,8 @@ func mendFile(file, edit string) string {
 
 // settings are what the .vm files say about the instance, and whether that is in
 // force.
-func (v *vm) settings(ctx context.Context, s vmfile.Specifiers) (base model.VM, current bool, err error) {
-	set := vmfile.Load(vmfile.SearchPath(s), s)
+func (v *vm) settings(ctx context.Context) (base model.VM, current bool, err error) {
+	set := vmfile.Load(vmfile.SearchPath(v.paths), v.paths)
 	mine := vmfile.Set{Defaults: set.Defaults}
 	base = set.Defaults
 	for _, configured := range set.VMs {
@@ -146,7 +142,7 @@ func (v *vm) settings(ctx context.Context, s vmfile.Specifiers) (base model.VM, 
 			mine.VMs = append(mine.VMs, configured)
 		}
 	}
-	tree, _ := unittree.Build(mine, s.Instances()) // what is refused is in it
+	tree, _ := unittree.Build(mine, v.paths) // what is refused is in it
 	units, err := v.manager.Brief(ctx, v.configured()...)
 	if err != nil {
 		return base, false, err
@@ -162,7 +158,7 @@ func (v *vm) settings(ctx context.Context, s vmfile.Specifiers) (base model.VM, 
 // setOnce writes the drop-ins of a start, or none, in place of those that a
 // start which was killed has left, and sees to it that the manager knows.
 func (v *vm) setOnce(ctx context.Context, n *once) error {
-	if _, err := removeOnce(v.env, v.id); err != nil {
+	if _, err := removeOnce(v.paths, v.id); err != nil {
 		return err
 	}
 	if n != nil {
@@ -170,7 +166,7 @@ func (v *vm) setOnce(ctx context.Context, n *once) error {
 		if err := v.manager.Unref(ctx, v.unit()); err != nil {
 			return err
 		}
-		if err := n.tree.Write(runtimeUnits(v.env)); err != nil {
+		if err := n.tree.Write(v.paths.RuntimeUnits()); err != nil {
 			return err
 		}
 		if err := v.manager.Ref(ctx, v.unit()); err != nil {
@@ -192,14 +188,10 @@ func (v *vm) configured() []string {
 	return []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()}
 }
 
-func runtimeUnits(env instance.Environment) string {
-	return filepath.Join(env.RuntimeDir, "systemd/user")
-}
-
 // removeOnce removes the drop-ins of one run, if there are any.
-func removeOnce(env instance.Environment, id string) (removed bool, err error) {
+func removeOnce(paths instance.Paths, id string) (removed bool, err error) {
 	for _, name := range unittree.OncePaths(id) {
-		path := filepath.Join(runtimeUnits(env), name)
+		path := filepath.Join(paths.RuntimeUnits(), name)
 		err := os.Remove(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -215,12 +207,12 @@ func removeOnce(env instance.Environment, id string) (removed bool, err error) {
 
 // dropOnce is removeOnce for the end of an instance, and makes the manager forget
 // the drop-ins: a unit may stay loaded for many reasons, a timer among them.
-func dropOnce(ctx context.Context, env instance.Environment, id string) error {
-	removed, err := removeOnce(env, id)
+func dropOnce(ctx context.Context, paths instance.Paths, id string) error {
+	removed, err := removeOnce(paths, id)
 	if err != nil || !removed {
 		return err
 	}
-	m, err := manager.DialDirect(ctx, env.RuntimeDir)
+	m, err := manager.DialDirect(ctx, paths.Runtime)
 	if err != nil {
 		return err
 	}

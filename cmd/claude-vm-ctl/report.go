@@ -117,12 +117,12 @@ func (g *units) telling() *manager.Unit {
 	return &g.vm
 }
 
-func newReport(env instance.Environment, id string, g *units) report {
+func newReport(paths instance.Paths, id string, g *units) report {
 	u := g.telling()
 	r := report{
 		ID: id, Directory: id, Unit: instance.Unit(id), State: cmp.Or(u.ActiveState, "inactive"), Status: oneLine(u.StatusText),
 		Result: u.Result, Since: u.Since, PID: g.vm.MainPID, Share: cmp.Or(g.share.ActiveState, "inactive"),
-		Runtime: env.RuntimeDirectory(id), CPU: g.vm.CPU, Ports: []port{}, Forwards: []forward{},
+		Runtime: paths.RuntimeDirectory(id), CPU: g.vm.CPU, Ports: []port{}, Forwards: []forward{},
 	}
 	if dir, err := instance.Directory(id); err == nil {
 		r.Directory = dir

@@ -13,7 +13,7 @@ import (
 
 // TestReport: the unit that has failed tells, unless the VM runs.
 func TestReport(t *testing.T) {
-	env := instance.Environment{Home: "/home/me", RuntimeDir: "/run/user/1"}
+	paths := instance.Paths{Home: "/home/me", Runtime: "/run/user/1"}
 	const id = `home-me-a\x1bb`
 	setup := manager.Unit{Name: instance.SetupUnit(id), ActiveState: "failed", Result: "exit-code", StatusText: "no\n\x1b[31mway", Source: "/etc/a.vm"}
 	g := &units{}
@@ -28,15 +28,15 @@ func TestReport(t *testing.T) {
 			{"claude-vm-port-80@" + id + ".service", "80:8080 and 81"}, {"claude-vm-port-22@" + id + ".service", "22"},
 		},
 	}
-	if diff := cmp.Diff(want, newReport(env, id, g)); diff != "" {
+	if diff := cmp.Diff(want, newReport(paths, id, g)); diff != "" {
 		t.Errorf("newReport() mismatch (-want +got):\n%s", diff)
 	}
-	lines := table(rows([]report{want}, env.Home), 0)
+	lines := table(rows([]report{want}, paths.Home), 0)
 	if got := strings.Fields(lines[1]); got[0] != "~/a" || got[1] != "b" || got[2] != "failed" {
 		t.Errorf("the row is %q", lines[1])
 	}
 	g.add(id, manager.Unit{Name: instance.Unit(id), ActiveState: "activating"})
-	if got := newReport(env, id, g); got.State != "activating" || got.FailedUnit != "" {
+	if got := newReport(paths, id, g); got.State != "activating" || got.FailedUnit != "" {
 		t.Errorf("of a VM that starts: %+v", got)
 	}
 }

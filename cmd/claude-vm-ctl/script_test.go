@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
@@ -31,7 +33,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"fails": fails},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "same": sameID},
 		Condition:           condition,
 		Setup: func(e *testscript.Env) error {
 			home, runtime := filepath.Join(e.WorkDir, "home"), filepath.Join(e.WorkDir, "runtime")
@@ -66,6 +68,18 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if out := ts.ReadFile("stdout"); out != "" {
 		ts.Fatalf("standard output: %s", out)
+	}
+}
+
+// sameID expects the id that claude-vm-ctl has for the long directory in the drop-ins
+// that the generator writes for it.
+func sameID(ts *testscript.TestScript, _ bool, _ []string) {
+	long := ts.Getenv("LONG")
+	ts.Check(ts.Exec("claude-vm-ctl", "id", filepath.Join("srv", long, long, long)))
+	id := strings.TrimSpace(ts.ReadFile("stdout"))
+	ts.Check(ts.Exec("claude-vm-ctl", "generate", "--dry-run"))
+	if tree := ts.ReadFile("stdout"); !strings.Contains(tree, "# "+instance.Unit(id)+".d/50-vm.conf\n") {
+		ts.Fatalf("the id is %s, and what is generated\n%s", id, tree)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
-	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
@@ -111,19 +110,19 @@ func (s *sshProxyVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	v := &vm{}
-	if v.env, err = instance.HostEnvironment(); err != nil {
+	if v.paths, err = hostPaths(); err != nil {
 		return 0, noManager(err)
 	}
 	search := findNamed // what lies where ssh is called does not matter
 	if filepath.IsAbs(name) {
 		search = find
 	}
-	if v.id, v.dir, err = search(v.env, name); err != nil {
+	if v.id, v.dir, err = search(v.paths, name); err != nil {
 		return 0, err
 	}
 	dialing, cancel := guest.WithTimeout(ctx)
 	defer cancel()
-	conn, err := guest.DialRaw(dialing, v.env.RuntimeDirectory(v.id))
+	conn, err := guest.DialRaw(dialing, v.paths.RuntimeDirectory(v.id))
 	if err != nil {
 		return 0, v.dialError(err)
 	}

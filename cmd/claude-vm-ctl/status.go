@@ -75,7 +75,7 @@ func (v *vm) report(ctx context.Context, u manager.Unit) (report, error) {
 	for _, u := range found {
 		g.add(v.id, u)
 	}
-	r := newReport(v.env, v.id, g)
+	r := newReport(v.paths, v.id, g)
 	r.Directory = v.dir
 	for _, u := range []manager.Unit{g.setup, g.share, g.vm} {
 		r.DropIns = append(r.DropIns, u.DropIns...)

@@ -12,7 +12,6 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
-	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 type uninstallVerb struct{ stop bool }
@@ -24,7 +23,7 @@ func (u *uninstallVerb) register(app *kingpin.Application) string {
 }
 
 func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
-	s, err := vmfile.Environment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
@@ -34,7 +33,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer m.Close()
 	if u.stop {
-		if err := stopAll(ctx, m, s.Instances()); err != nil {
+		if err := stopAll(ctx, m, paths); err != nil {
 			return 0, err
 		}
 	}
@@ -45,7 +44,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 	if len(running) > 0 {
 		return 0, fail(exitFailure, "claude-vm-ctl uninstall --stop", "a VM runs on %s%s", directoryOf(running[0]), andMore(len(running)-1))
 	}
-	removed, err := removeOwn(s.Instances())
+	removed, err := removeOwn(paths)
 	for _, path := range removed {
 		fmt.Fprintln(out.stdout, "removed", oneLine(path))
 	}
@@ -57,7 +56,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 			return 0, err
 		}
 	}
-	return 0, tellKept(ctx, out, m, s)
+	return 0, tellKept(ctx, out, m, paths)
 }
 
 func andMore(n int) string {
@@ -71,7 +70,7 @@ func andMore(n int) string {
 }
 
 // stopAll shuts down all VMs at once, and waits until they are gone.
-func stopAll(ctx context.Context, m *manager.Manager, env instance.Environment) error {
+func stopAll(ctx context.Context, m *manager.Manager, paths instance.Paths) error {
 	units, err := m.Active(ctx, instance.Unit("*"))
 	if err != nil {
 		return err
@@ -79,7 +78,7 @@ func stopAll(ctx context.Context, m *manager.Manager, env instance.Environment) 
 	errs := make([]error, len(units))
 	var stops sync.WaitGroup
 	for i, unit := range units {
-		v := &vm{env: env, id: instance.UnitID(unit), manager: m}
+		v := &vm{paths: paths, id: instance.UnitID(unit), manager: m}
 		stops.Go(func() {
 			if _, errs[i] = m.Stop(ctx, unit); errs[i] == nil {
 				_, errs[i] = v.awaitGone(ctx)
@@ -93,12 +92,12 @@ func stopAll(ctx context.Context, m *manager.Manager, env instance.Environment) 
 // removeOwn removes links for this login, drop-ins of runs that were killed, and
 // what generate has written. What a package or make install has put elsewhere is
 // not ours.
-func removeOwn(env instance.Environment) (removed []string, err error) {
-	removed, err = unlink(runtimeUnits(env), "")
+func removeOwn(paths instance.Paths) (removed []string, err error) {
+	removed, err = unlink(paths.RuntimeUnits(), "")
 	if err != nil {
 		return removed, err
 	}
-	once, err := unittree.OnceIn(runtimeUnits(env))
+	once, err := unittree.OnceIn(paths.RuntimeUnits())
 	if err != nil {
 		return removed, err
 	}
@@ -109,10 +108,7 @@ func removeOwn(env instance.Environment) (removed []string, err error) {
 		os.Remove(filepath.Dir(path)) // if nothing else is in it
 		removed = append(removed, path)
 	}
-	dir, err := dataUnits()
-	if err != nil {
-		return removed, err
-	}
+	dir := paths.DataUnits()
 	written, err := unittree.Written(dir)
 	if err != nil {
 		return removed, err
@@ -121,22 +117,22 @@ func removeOwn(env instance.Environment) (removed []string, err error) {
 		return removed, plain(err)
 	}
 	// Those that are empty now; the last is made by the first start.
-	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(env.RuntimeDir, "claude-vm")} {
+	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(paths.Runtime, "claude-vm")} {
 		os.Remove(dir)
 	}
 	return append(removed, written...), nil
 }
 
 // tellKept says what is still there, and whose matter it is.
-func tellKept(ctx context.Context, out *output, m *manager.Manager, s vmfile.Specifiers) error {
+func tellKept(ctx context.Context, out *output, m *manager.Manager, paths instance.Paths) error {
 	kept := func(path, what string) {
 		if _, err := os.Stat(path); err == nil {
 			fmt.Fprintf(out.stdout, "kept %s: %s\n", oneLine(path), what)
 		}
 	}
-	kept(filepath.Join(s['E'], "claude-vm"), "settings")
+	kept(paths.ConfigFiles(), "settings")
 	for _, kind := range []string{"project", "user"} {
-		kept(filepath.Join(s.Instances().StateDir, kind), "homes of Claude")
+		kept(filepath.Join(paths.StateFiles(), kind), "homes of Claude")
 	}
 	u, err := m.Unit(ctx, instance.Unit(noInstance))
 	if err != nil {

@@ -113,8 +113,8 @@ func TestMountSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := instance.Environment{Home: root + "/home/me", RuntimeDir: root + "/run", StateDir: root + "/home/me/state"}
-	for _, dir := range []string{env.Home, env.RuntimeDir, root + "/srv"} {
+	paths := instance.Paths{Home: root + "/home/me", Runtime: root + "/run", State: root + "/home/me/state"}
+	for _, dir := range []string{paths.Home, paths.Runtime, root + "/srv"} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -128,25 +128,25 @@ func TestMountSource(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{"/srv": "/srv", "/link": "/srv", "/link/file": "/srv/file"} {
-		if got, err := mountSource(env, root+path); got != root+want || err != nil {
+		if got, err := mountSource(paths, root+path); got != root+want || err != nil {
 			t.Errorf("%s: %s, %v, want %s", path, got, err, want)
 		}
 	}
 	for path, want := range map[string]string{
 		"srv": "not an absolute path", root + "/none": "no such file or directory", "/dev/null": "neither a directory nor a file",
-		env.Home:          "refusing to share " + env.Home + " with a VM: it is your home directory, with your keys in it",
+		paths.Home:        "refusing to share " + paths.Home + " with a VM: it is your home directory, with your keys in it",
 		root:              "refusing to share " + root + " with a VM: your home directory is in it",
 		root + "/run/bus": "refusing to share " + root + "/run/bus with a VM: it is in your runtime directory, with the user manager's sockets",
 	} {
-		if _, err := mountSource(env, path); err == nil || err.Error() != want {
+		if _, err := mountSource(paths, path); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
-	_, err = workDirectory(env, root+"/link", "")
+	_, err = workDirectory(paths, root+"/link", "")
 	if want := root + "/link is a symbolic link; mend: claude-vm-ctl start " + root + "/srv"; err == nil || err.Error() != want {
 		t.Errorf("a link: %v, want %q", err, want)
 	}
-	_, err = workDirectory(env, root+"/none", "")
+	_, err = workDirectory(paths, root+"/none", "")
 	if want := root + "/none: no such file or directory"; err == nil || err.Error() != want {
 		t.Errorf("nothing: %v, want %q", err, want)
 	}
@@ -157,12 +157,12 @@ func TestWorkDirectoryMakesShortLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := instance.Environment{Home: root + "/home", RuntimeDir: root + "/run", StateDir: root + "/state"}
+	paths := instance.Paths{Home: root + "/home", Runtime: root + "/run", State: root + "/state"}
 	long := filepath.Join(root, strings.Repeat("long-", 40), strings.Repeat("long-", 40))
 	if err := os.MkdirAll(long, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	id, err := env.ID(long)
+	id, err := paths.ID(long)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,16 +170,16 @@ func TestWorkDirectoryMakesShortLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(env.StateDir); err != nil {
+	if err := os.RemoveAll(paths.StateFiles()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := workDirectory(env, link, ""); err == nil {
+	if _, err := workDirectory(paths, link, ""); err == nil {
 		t.Error("a link that is not there leads somewhere")
 	}
-	if got, err := workDirectory(env, link, long); got != long || err != nil {
+	if got, err := workDirectory(paths, link, long); got != long || err != nil {
 		t.Errorf("workDirectory() = %s, %v, want %s", got, err, long)
 	}
-	if _, err := workDirectory(env, filepath.Join(env.StateDir, "other"), long); err == nil {
+	if _, err := workDirectory(paths, filepath.Join(paths.StateFiles(), "other"), long); err == nil {
 		t.Error("a name that is not the short link's leads somewhere")
 	}
 }

@@ -19,31 +19,31 @@ import (
 
 // unitSetup makes the runtime directory of the instance on args[0].
 func unitSetup(ctx context.Context, args []string) (int, error) {
-	env, err := instance.HostEnvironment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
 	id := instance.Escape(args[0])
-	job, runs, err := startJob(ctx, env, id)
+	job, runs, err := startJob(ctx, paths, id)
 	if err != nil {
 		return 0, fmt.Errorf("ask the user manager for the job: %w", err)
 	}
 	// A start of what runs, or a second one of what is starting, is none.
-	if runs || env.IsSetUp(id, job) {
+	if runs || paths.IsSetUp(id, job) {
 		return 0, nil
 	}
 	// Settings that cannot be understood must not start a VM without them.
 	if text := os.Getenv("REFUSAL"); text != "" {
 		return 0, errors.New(text)
 	}
-	path, err := workDirectory(env, args[0], os.Getenv("WORK_DIRECTORY"))
+	path, err := workDirectory(paths, args[0], os.Getenv("WORK_DIRECTORY"))
 	if err != nil {
 		return 0, err
 	}
 	if err := checkHost(); err != nil {
 		return 0, err
 	}
-	shares, err := sharesOf(env, id)
+	shares, err := sharesOf(paths, id)
 	if err != nil {
 		return 0, err
 	}
@@ -57,7 +57,7 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	request, err := takeRequest(env, id, job)
+	request, err := takeRequest(paths, id, job)
 	if err != nil {
 		return 0, err
 	}
@@ -67,7 +67,7 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	}
 	request.Settings = settings
 	request.AuthSocket = authSocket(request.AuthSocket)
-	return 0, env.MakeRuntimeDirectory(id, job, shares, request)
+	return 0, paths.MakeRuntimeDirectory(id, job, shares, request)
 }
 
 // authSocket gives the socket of the SSH agent that the guest may use, if it may:
@@ -87,8 +87,8 @@ func authSocket(asked string) string {
 // startJob gives the user manager's job that starts the VM, if there is one, and
 // says whether the VM runs already. It waits for one that is still being stopped:
 // its runtime directory is about to be made anew.
-func startJob(ctx context.Context, env instance.Environment, id string) (job string, runs bool, err error) {
-	m, err := manager.DialDirect(ctx, env.RuntimeDir)
+func startJob(ctx context.Context, paths instance.Paths, id string) (job string, runs bool, err error) {
+	m, err := manager.DialDirect(ctx, paths.Runtime)
 	if err != nil {
 		return "", false, err
 	}
@@ -112,7 +112,7 @@ func startJob(ctx context.Context, env instance.Environment, id string) (job str
 
 // workDirectory gives the directory that the unit's instance stands for, after
 // making the short link that the instance is, if it is one.
-func workDirectory(env instance.Environment, name, long string) (string, error) {
+func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	if long != "" && instance.IsShort(name, long) {
 		if err := instance.MakeShort(name, long); err != nil {
 			return "", err
@@ -122,7 +122,7 @@ func workDirectory(env instance.Environment, name, long string) (string, error) 
 	if err != nil {
 		return "", plain(err)
 	}
-	if err := env.Check(path); err != nil {
+	if err := paths.Check(path); err != nil {
 		return "", err
 	}
 	if path != name && !instance.IsShort(name, path) {
@@ -132,19 +132,19 @@ func workDirectory(env instance.Environment, name, long string) (string, error) 
 }
 
 // sharesOf gives what the instance shares beside its work directory, by name.
-func sharesOf(env instance.Environment, id string) (map[string]string, error) {
+func sharesOf(paths instance.Paths, id string) (map[string]string, error) {
 	shares := map[string]string{}
 	mounts, err := mountPairs(os.Getenv("MOUNTS"))
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range mounts {
-		if shares[m.Name], err = mountSource(env, m.Path); err != nil {
+		if shares[m.Name], err = mountSource(paths, m.Path); err != nil {
 			return nil, fmt.Errorf("Mount=%s: %w", m.Path, err)
 		}
 	}
 	if kind := os.Getenv("CLAUDE_HOME"); kind != "" && kind != homeEphemeral {
-		dir, err := env.HomeDirectory(id, kind)
+		dir, err := paths.HomeDirectory(id, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -157,7 +157,7 @@ func sharesOf(env instance.Environment, id string) (map[string]string, error) {
 }
 
 // mountSource gives the path of what is mounted, free of symbolic links.
-func mountSource(env instance.Environment, path string) (string, error) {
+func mountSource(paths instance.Paths, path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", errors.New("not an absolute path")
 	}
@@ -172,7 +172,7 @@ func mountSource(env instance.Environment, path string) (string, error) {
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return "", errors.New("neither a directory nor a file")
 	}
-	return found, env.Check(found)
+	return found, paths.Check(found)
 }
 
 // reason is a path error without its path, which the message names already.
@@ -229,8 +229,8 @@ func readSettings(path string) (json.RawMessage, error) {
 
 // takeRequest gives the request of this start: after a restart that of the run
 // before, else the one that was left for it.
-func takeRequest(env instance.Environment, id, job string) (contract.Request, error) {
-	kept, err := env.TakeKept(id, job)
+func takeRequest(paths instance.Paths, id, job string) (contract.Request, error) {
+	kept, err := paths.TakeKept(id, job)
 	if err != nil {
 		// Less than what was asked for, but a VM; the journal has the reason.
 		fmt.Fprintf(os.Stderr, "the request of the run before: %v\n", err)
@@ -239,7 +239,7 @@ func takeRequest(env instance.Environment, id, job string) (contract.Request, er
 		kept.By = restartedBy(kept.By)
 		return *kept, nil
 	}
-	return env.TakeOffer(id)
+	return paths.TakeOffer(id)
 }
 
 // restartedBy is who started what systemd starts again: itself, if nobody else.

@@ -16,11 +16,11 @@ const endGrace = time.Second
 // unitShareLost stops the VM on args[0] if it runs on without the share, which has
 // failed.
 func unitShareLost(ctx context.Context, args []string) (int, error) {
-	env, err := instance.HostEnvironment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
-	m, err := manager.DialDirect(ctx, env.RuntimeDir)
+	m, err := manager.DialDirect(ctx, paths.Runtime)
 	if err != nil {
 		return 0, err
 	}

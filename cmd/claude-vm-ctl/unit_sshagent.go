@@ -14,18 +14,18 @@ import (
 // unitSSHAgent leads from the guest of the instance on args[0] to the user's SSH
 // agent until the VM ends.
 func unitSSHAgent(ctx context.Context, args []string) (int, error) {
-	env, err := instance.HostEnvironment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
 	id := instance.Escape(args[0])
-	socket, err := env.AuthSocket(id)
+	socket, err := paths.AuthSocket(id)
 	if err != nil {
 		return 0, err
 	}
 	dialing, cancel := guest.WithTimeout(ctx)
 	defer cancel()
-	client, err := guest.Dial(dialing, env.RuntimeDirectory(id), contract.UserClaude)
+	client, err := guest.Dial(dialing, paths.RuntimeDirectory(id), contract.UserClaude)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return 0, nil // the VM has ended
 	}

@@ -13,27 +13,27 @@ import (
 // unitTeardown removes what belongs to one run of the instance on args[0]. Only
 // what a restart is to find again stays.
 func unitTeardown(ctx context.Context, args []string) (int, error) {
-	env, err := instance.HostEnvironment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
 	id := instance.Escape(args[0])
-	job, err := restartJob(ctx, env, id)
+	job, err := restartJob(ctx, paths, id)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "ask the user manager for the job: %v\n", err)
 	}
 	if job != "" {
-		return 0, errors.Join(env.KeepRequest(id, job), env.RemoveRuntimeDirectory(id))
+		return 0, errors.Join(paths.KeepRequest(id, job), paths.RemoveRuntimeDirectory(id))
 	}
-	return 0, errors.Join(env.RemoveRuntimeDirectory(id), env.DropKept(id), dropOnce(ctx, env, id))
+	return 0, errors.Join(paths.RemoveRuntimeDirectory(id), paths.DropKept(id), dropOnce(ctx, paths, id))
 }
 
 // restartJob gives the VM's job if its runtime unit is being stopped to be started
 // again, else none. That unit's job tells a restart from a start that comes quickly
 // after a stop; the VM's, of which the first half is done, does not, but will
 // still be the same for the setup unit.
-func restartJob(ctx context.Context, env instance.Environment, id string) (string, error) {
-	m, err := manager.DialDirect(ctx, env.RuntimeDir)
+func restartJob(ctx context.Context, paths instance.Paths, id string) (string, error) {
+	m, err := manager.DialDirect(ctx, paths.Runtime)
 	if err != nil {
 		return "", err
 	}

@@ -18,7 +18,7 @@ import (
 // ensureUnits makes the manager know our units, of which u is the VM's, and tells a person of those that
 // are another version's. Links to another build's are replaced unless a VM runs.
 func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error {
-	dir, beside := runtimeUnits(v.env), unitsBeside()
+	dir, beside := v.paths.RuntimeUnits(), unitsBeside()
 	switch u.LoadState {
 	case "loaded":
 		if filepath.Dir(u.Fragment) != dir {

@@ -18,7 +18,7 @@ import (
 
 // vm is one instance and what is needed to act on it.
 type vm struct {
-	env     instance.Environment
+	paths   instance.Paths
 	id      string
 	dir     string
 	manager *manager.Manager
@@ -27,12 +27,12 @@ type vm struct {
 // open finds the instance that the person means, and its unit's state.
 func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 	var u manager.Unit
-	env, err := instance.HostEnvironment()
+	paths, err := hostPaths()
 	if err != nil {
 		return nil, u, noManager(err)
 	}
-	v := &vm{env: env}
-	if v.id, v.dir, err = find(env, what); err != nil {
+	v := &vm{paths: paths}
+	if v.id, v.dir, err = find(paths, what); err != nil {
 		return nil, u, err
 	}
 	if v.manager, err = manager.Dial(ctx); err != nil {
@@ -52,11 +52,11 @@ func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 
 // find resolves what a person calls an instance: a directory or an id, else the
 // name of a .vm file.
-func find(env instance.Environment, what string) (id, dir string, err error) {
+func find(paths instance.Paths, what string) (id, dir string, err error) {
 	if what == "" { // a shell's unset variable, perhaps
 		return "", "", fail(exitUsage, "claude-vm-ctl list --all", "the name of the directory is empty")
 	}
-	if id, err = env.ID(what); err == nil {
+	if id, err = paths.ID(what); err == nil {
 		dir, err = instance.Resolve(what)
 		return id, dir, err
 	}
@@ -66,28 +66,24 @@ func find(env instance.Environment, what string) (id, dir string, err error) {
 	if strings.Contains(what, "/") {
 		return "", "", &failure{status: exitUsage, err: plain(err), hint: "claude-vm-ctl list --all"}
 	}
-	return findNamed(env, what)
+	return findNamed(paths, what)
 }
 
 // findNamed is find for an id or a .vm file, wherever the person is.
-func findNamed(env instance.Environment, what string) (id, dir string, err error) {
-	if dir, err := instance.Directory(what); err == nil && (isDirectory(dir) || isRuntime(env, what)) {
+func findNamed(paths instance.Paths, what string) (id, dir string, err error) {
+	if dir, err := instance.Directory(what); err == nil && (isDirectory(dir) || isRuntime(paths, what)) {
 		return what, dir, nil
 	}
-	s, err := vmfile.Environment()
-	if err != nil {
-		return "", "", err
-	}
-	dirs := vmfile.SearchPath(s)
+	dirs := vmfile.SearchPath(paths)
 	file := findFile(dirs, what)
 	if file == "" {
 		return "", "", fail(exitUsage, "claude-vm-ctl list --all", "no directory, id or .vm file has the name %s", what)
 	}
-	for _, v := range vmfile.Load(dirs, s).VMs {
+	for _, v := range vmfile.Load(dirs, paths).VMs {
 		if v.Source[0] != file {
 			continue
 		}
-		id, link, err := env.PathID(v.WorkDirectory)
+		id, link, err := paths.PathID(v.WorkDirectory)
 		if err == nil && link != "" {
 			err = instance.MakeShort(link, v.WorkDirectory)
 		}
@@ -109,8 +105,8 @@ func isDirectory(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func isRuntime(env instance.Environment, id string) bool {
-	_, err := os.Stat(env.RuntimeDirectory(id))
+func isRuntime(paths instance.Paths, id string) bool {
+	_, err := os.Stat(paths.RuntimeDirectory(id))
 	return err == nil
 }
 
@@ -121,6 +117,15 @@ func plain(err error) error {
 		return fmt.Errorf("%s: %w", p.Path, p.Err)
 	}
 	return err
+}
+
+// hostPaths are the paths of a user who has a user manager.
+func hostPaths() (instance.Paths, error) {
+	paths, err := instance.HostPaths()
+	if err == nil {
+		err = paths.CheckRuntime()
+	}
+	return paths, err
 }
 
 func noManager(err error) error {
@@ -169,7 +174,7 @@ func (v *vm) noInstance(hint string) error {
 func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 	ctx, cancel := guest.WithTimeout(ctx)
 	defer cancel()
-	c, err := guest.Dial(ctx, v.env.RuntimeDirectory(v.id), user)
+	c, err := guest.Dial(ctx, v.paths.RuntimeDirectory(v.id), user)
 	if err != nil {
 		return nil, v.dialError(err)
 	}

@@ -72,7 +72,7 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 // offer begins the start, waiting while another of the same instance is under way.
 func (v *vm) offer(ctx context.Context) (*instance.Offer, error) {
 	for {
-		offer, err := v.env.Offer(v.id)
+		offer, err := v.paths.Offer(v.id)
 		if !errors.Is(err, instance.ErrStarting) {
 			return offer, err
 		}

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
@@ -100,11 +101,11 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 }
 
 func checkFiles(files []string, report reporter) int {
-	specifiers, err := vmfile.Environment()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return report.failure(err)
 	}
-	return report.files(vmfile.Check(files, specifiers))
+	return report.files(vmfile.Check(files, paths))
 }
 
 // show prints the tree.
@@ -121,12 +122,12 @@ func show(root vmfile.Root, stdout io.Writer, report reporter) int {
 
 // generate makes the tree; what is wrong with the files is told on the way.
 func generate(root vmfile.Root, report reporter) (unittree.Tree, error) {
-	specifiers, err := root.Environment()
+	paths, err := root.Paths()
 	if err != nil {
 		return nil, err
 	}
-	set := root.Load(vmfile.SearchPath(specifiers), specifiers)
-	tree, errs := unittree.Build(set, specifiers.Instances())
+	set := root.Load(vmfile.SearchPath(paths), paths)
+	tree, errs := unittree.Build(set, paths)
 	report.files(append(set.Errors, errs...))
 	return tree, nil
 }

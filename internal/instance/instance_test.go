@@ -57,42 +57,36 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-func environment(t *testing.T) Environment {
-	root, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := Environment{
-		Home:       filepath.Join(root, "home/me"),
-		RuntimeDir: filepath.Join(root, "run/user/1000"),
-		StateDir:   filepath.Join(root, "home/me/.local/state/claude-vm"),
-	}
-	for _, dir := range []string{e.Home, e.RuntimeDir, filepath.Join(root, "srv/project")} {
+// testPaths are those of a user in a temporary directory.
+func testPaths(t *testing.T) Paths {
+	root := Physical(t.TempDir())
+	p := Paths{Home: filepath.Join(root, "home/me"), Runtime: filepath.Join(root, "run/user/1000"), State: filepath.Join(root, "home/me/.local/state")}
+	for _, dir := range []string{p.Home, p.Runtime, filepath.Join(root, "srv/project")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return e
+	return p
 }
 
 func TestCheck(t *testing.T) {
-	e := environment(t)
-	root := filepath.Dir(filepath.Dir(e.Home))
+	p := testPaths(t)
+	root := filepath.Dir(filepath.Dir(p.Home))
 	const sockets = ", with the user manager's sockets"
 	for path, want := range map[string]string{
 		"/":                                "it is the whole file system",
 		root:                               "your home directory is in it",
-		e.Home:                             "it is your home directory, with your keys in it",
-		filepath.Dir(e.Home):               "your home directory is in it",
+		p.Home:                             "it is your home directory, with your keys in it",
+		filepath.Dir(p.Home):               "your home directory is in it",
 		filepath.Join(root, "run"):         "your runtime directory" + sockets + ", is in it",
-		e.RuntimeDir:                       "it is in your runtime directory" + sockets,
-		filepath.Join(e.RuntimeDir, "x"):   "it is in your runtime directory" + sockets,
+		p.Runtime:                          "it is in your runtime directory" + sockets,
+		filepath.Join(p.Runtime, "x"):      "it is in your runtime directory" + sockets,
 		filepath.Join(root, "a\nb"):        "its name has a line break, which a unit cannot carry",
 		filepath.Join(root, "srv/project"): "",
-		filepath.Join(e.Home, "project"):   "",
-		e.Home + "2":                       "",
+		filepath.Join(p.Home, "project"):   "",
+		p.Home + "2":                       "",
 	} {
-		err := e.Check(path)
+		err := p.Check(path)
 		if want == "" && err != nil || want != "" && (err == nil || err.Error() != "refusing to share "+path+" with a VM: "+want) {
 			t.Errorf("Check(%q) = %v, want %q", path, err, want)
 		}
@@ -100,16 +94,16 @@ func TestCheck(t *testing.T) {
 }
 
 func TestLongDirectoryHasShortID(t *testing.T) {
-	e := environment(t)
-	dir := filepath.Join(e.Home, strings.Repeat("long-", 40), strings.Repeat("directory-", 20))
+	p := testPaths(t)
+	dir := filepath.Join(p.Home, strings.Repeat("long-", 40), strings.Repeat("directory-", 20))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	id, err := e.ID(dir)
+	id, err := p.ID(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := e.ID(dir); again != id || err != nil {
+	if again, err := p.ID(dir); again != id || err != nil {
 		t.Errorf("second time: %s, %v, want %s", again, err, id)
 	}
 	if len(ShareUnit(id)+".d") > 255 {
@@ -128,7 +122,7 @@ func TestLongDirectoryHasShortID(t *testing.T) {
 }
 
 func TestOffer(t *testing.T) {
-	e := environment(t)
+	p := testPaths(t)
 	plain := contract.Request{Terminal: true}
 	want := contract.Request{Arguments: []string{"-p", "a\nb"}, Attached: true}
 
@@ -138,21 +132,21 @@ func TestOffer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	offer, err := e.Offer("x")
+	offer, err := p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil || offer.Taken() {
+	if got, err := p.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil || offer.Taken() {
 		t.Errorf("before there is a request: %v, %v", got, err)
 	}
 	fill(offer)
-	if _, err := e.Offer("x"); !errors.Is(err, ErrStarting) {
+	if _, err := p.Offer("x"); !errors.Is(err, ErrStarting) {
 		t.Errorf("second offer: %v, want %v", err, ErrStarting)
 	}
 	if offer.Taken() {
 		t.Error("taken by nobody")
 	}
-	got, err := e.TakeOffer("x")
+	got, err := p.TakeOffer("x")
 	if !offer.Taken() {
 		t.Error("not taken")
 	}
@@ -160,7 +154,7 @@ func TestOffer(t *testing.T) {
 		t.Errorf("TakeOffer() mismatch (-want +got):\n%s%v", diff, err)
 	}
 	// The next offer, which begins before the first one has ended, is another.
-	next, err := e.Offer("x")
+	next, err := p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,64 +163,64 @@ func TestOffer(t *testing.T) {
 		t.Error("offers are mistaken for each other")
 	}
 	offer.Withdraw()
-	if got, err := e.TakeOffer("x"); !cmp.Equal(want, got) || err != nil || !next.Taken() {
+	if got, err := p.TakeOffer("x"); !cmp.Equal(want, got) || err != nil || !next.Taken() {
 		t.Errorf("the second offer: %v, %v", got, err)
 	}
 	next.Withdraw()
-	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
+	if got, err := p.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
 		t.Errorf("without an offer: %v, %v", got, err)
 	}
 
 	// An offer whose maker was killed is not taken up by a later start.
-	offer, err = e.Offer("x")
+	offer, err = p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	fill(offer)
 	offer.file.Close()
-	if got, err := e.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
+	if got, err := p.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
 		t.Errorf("with a stale offer: %v, %v", got, err)
 	}
-	if _, err := os.Stat(e.offerPath("x")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(p.offerPath("x")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the stale offer is left: %v", err)
 	}
 }
 
 func TestKeptRequest(t *testing.T) {
-	e := environment(t)
+	p := testPaths(t)
 	want := contract.Request{Arguments: []string{"-p", "x"}}
 	none := func(when string, job string) {
 		t.Helper()
-		if got, err := e.TakeKept("x", job); got != nil || err != nil {
+		if got, err := p.TakeKept("x", job); got != nil || err != nil {
 			t.Errorf("%s: %v, %v", when, got, err)
 		}
 	}
-	if err := e.KeepRequest("x", "1.7"); err != nil {
+	if err := p.KeepRequest("x", "1.7"); err != nil {
 		t.Errorf("of an instance that never started: %v", err)
 	}
 	none("nothing kept", "1.7")
 	for _, taker := range []string{"1.7", "2.7"} {
 		shares := map[string]string{contract.ShareWork: "/a", "ro0": "/b"}
-		if err := e.MakeRuntimeDirectory("x", "1.6", shares, want); err != nil {
+		if err := p.MakeRuntimeDirectory("x", "1.6", shares, want); err != nil {
 			t.Fatal(err)
 		}
-		if !e.IsSetUp("x", "1.6") || e.IsSetUp("x", taker) || e.IsSetUp("x", "") || e.IsSetUp("y", "1.6") {
+		if !p.IsSetUp("x", "1.6") || p.IsSetUp("x", taker) || p.IsSetUp("x", "") || p.IsSetUp("y", "1.6") {
 			t.Error("set up for another job, or for none")
 		}
-		if got, err := os.Readlink(filepath.Join(e.ShareDirectory("x"), "ro0")); got != "/b" {
+		if got, err := os.Readlink(filepath.Join(p.ShareDirectory("x"), "ro0")); got != "/b" {
 			t.Errorf("ro0 -> %s, %v", got, err)
 		}
-		if err := errors.Join(e.KeepRequest("x", "1.7"), e.RemoveRuntimeDirectory("x")); err != nil {
+		if err := errors.Join(p.KeepRequest("x", "1.7"), p.RemoveRuntimeDirectory("x")); err != nil {
 			t.Fatal(err)
 		}
 		if taker == "2.7" {
 			none("kept for another job", taker)
-		} else if got, err := e.TakeKept("x", taker); got == nil || !cmp.Equal(want, *got) || err != nil {
+		} else if got, err := p.TakeKept("x", taker); got == nil || !cmp.Equal(want, *got) || err != nil {
 			t.Errorf("kept: %v, %v", got, err)
 		}
 		none("taken before", "1.7")
 	}
-	left, err := os.ReadDir(filepath.Join(e.RuntimeDir, "claude-vm"))
+	left, err := os.ReadDir(filepath.Join(p.Runtime, "claude-vm"))
 	if len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}

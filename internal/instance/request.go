@@ -19,11 +19,11 @@ var ErrStarting = errors.New("somebody else is starting this VM")
 // for the next start to take up.
 type Offer struct{ file *os.File }
 
-func (e Environment) offerPath(id string) string { return e.beside(id, "request") }
+func (p Paths) offerPath(id string) string { return p.private(id, "request") }
 
 // Offer begins a start of an instance: nobody else can until it is withdrawn.
-func (e Environment) Offer(id string) (*Offer, error) {
-	path := e.offerPath(id)
+func (p Paths) Offer(id string) (*Offer, error) {
+	path := p.offerPath(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -79,9 +79,9 @@ func (o *Offer) Withdraw() {
 
 // TakeOffer gives the request that was left for this start; without one, what
 // a bare systemctl start means: Claude on a terminal that waits for somebody.
-func (e Environment) TakeOffer(id string) (contract.Request, error) {
+func (p Paths) TakeOffer(id string) (contract.Request, error) {
 	plain := contract.Request{Terminal: true}
-	f, err := os.Open(e.offerPath(id))
+	f, err := os.Open(p.offerPath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return plain, nil
 	}

@@ -17,66 +17,66 @@ import (
 // afresh: its own, with the request that it starts with, and that of the links
 // to what it shares, by name; and, if the request has a socket, the link to that
 // of an SSH agent. It is for a start by a job of the user manager.
-func (e Environment) MakeRuntimeDirectory(id, job string, shares map[string]string, r contract.Request) error {
-	if err := e.RemoveRuntimeDirectory(id); err != nil {
+func (p Paths) MakeRuntimeDirectory(id, job string, shares map[string]string, r contract.Request) error {
+	if err := p.RemoveRuntimeDirectory(id); err != nil {
 		return err
 	}
-	for _, dir := range []string{e.RuntimeDirectory(id), e.ShareDirectory(id)} {
+	for _, dir := range []string{p.RuntimeDirectory(id), p.ShareDirectory(id)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
 	for name, path := range shares {
-		if err := os.Symlink(path, filepath.Join(e.ShareDirectory(id), name)); err != nil {
+		if err := os.Symlink(path, filepath.Join(p.ShareDirectory(id), name)); err != nil {
 			return err
 		}
 	}
 	if r.AuthSocket != "" {
-		if err := os.Symlink(r.AuthSocket, e.agentPath(id)); err != nil {
+		if err := os.Symlink(r.AuthSocket, p.agentPath(id)); err != nil {
 			return err
 		}
 	}
-	if err := WriteRequest(e.RuntimeDirectory(id), r); err != nil {
+	if err := WriteRequest(p.RuntimeDirectory(id), r); err != nil {
 		return err
 	}
-	return os.WriteFile(e.jobPath(id), []byte(job), 0o600)
+	return os.WriteFile(p.jobPath(id), []byte(job), 0o600)
 }
 
 // RemoveRuntimeDirectory removes what MakeRuntimeDirectory has made.
-func (e Environment) RemoveRuntimeDirectory(id string) error {
-	return errors.Join(os.RemoveAll(e.jobPath(id)), os.RemoveAll(e.agentPath(id)),
-		os.RemoveAll(e.ShareDirectory(id)), os.RemoveAll(e.RuntimeDirectory(id)))
+func (p Paths) RemoveRuntimeDirectory(id string) error {
+	return errors.Join(os.RemoveAll(p.jobPath(id)), os.RemoveAll(p.agentPath(id)),
+		os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)))
 }
 
 // agentPath is where claude-vm-ssh-agent@.service looks.
-func (e Environment) agentPath(id string) string { return e.beside(id, "ssh-agent") }
+func (p Paths) agentPath(id string) string { return p.private(id, "ssh-agent") }
 
 // AuthSocket gives the socket of the SSH agent that an instance may use; empty if
 // it may use none.
-func (e Environment) AuthSocket(id string) (string, error) {
-	socket, err := os.Readlink(e.agentPath(id))
+func (p Paths) AuthSocket(id string) (string, error) {
+	socket, err := os.Readlink(p.agentPath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	return socket, err
 }
 
-func (e Environment) jobPath(id string) string { return e.beside(id, "job") }
+func (p Paths) jobPath(id string) string { return p.private(id, "job") }
 
 // IsSetUp says whether the runtime directory has been made for a start by this
 // job, which is none if it is empty.
-func (e Environment) IsSetUp(id, job string) bool {
-	text, err := os.ReadFile(e.jobPath(id))
+func (p Paths) IsSetUp(id, job string) bool {
+	text, err := os.ReadFile(p.jobPath(id))
 	return err == nil && job != "" && string(text) == job
 }
 
 // SetUp lists the ids of the instances that have a runtime directory: those that
 // run, or are about to.
-func (e Environment) SetUp() []string {
-	entries, _ := os.ReadDir(filepath.Join(e.RuntimeDir, "claude-vm"))
+func (p Paths) SetUp() []string {
+	entries, _ := os.ReadDir(p.instances())
 	var ids []string
 	for _, entry := range entries {
-		if id := entry.Name(); entry.IsDir() && exists(e.jobPath(id)) {
+		if id := entry.Name(); entry.IsDir() && exists(p.jobPath(id)) {
 			ids = append(ids, id)
 		}
 	}
@@ -94,12 +94,12 @@ type kept struct {
 	Request contract.Request `json:"request"`
 }
 
-func (e Environment) keptPath(id string) string { return e.beside(id, "restart") }
+func (p Paths) keptPath(id string) string { return p.private(id, "restart") }
 
 // KeepRequest keeps the request of an instance that is being restarted by a job
 // of the user manager: the same job will take it up.
-func (e Environment) KeepRequest(id, job string) error {
-	r, err := ReadRequest(e.RuntimeDirectory(id))
+func (p Paths) KeepRequest(id, job string) error {
+	r, err := ReadRequest(p.RuntimeDirectory(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it never started
 	}
@@ -107,30 +107,30 @@ func (e Environment) KeepRequest(id, job string) error {
 		return err
 	}
 	// Never what the runtime directory says: a guest could have any socket opened.
-	if r.AuthSocket, err = e.AuthSocket(id); err != nil {
+	if r.AuthSocket, err = p.AuthSocket(id); err != nil {
 		return err
 	}
 	text, err := json.Marshal(kept{Job: job, Request: r})
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(e.keptPath(id), text, 0o600)
+	return os.WriteFile(p.keptPath(id), text, 0o600)
 }
 
 // DropKept removes what KeepRequest has kept, if anything.
-func (e Environment) DropKept(id string) error { return os.RemoveAll(e.keptPath(id)) }
+func (p Paths) DropKept(id string) error { return os.RemoveAll(p.keptPath(id)) }
 
 // TakeKept gives the request that was kept, if any, to the job that it was kept
 // for. A restart that was called off has left one that nobody may have.
-func (e Environment) TakeKept(id, job string) (*contract.Request, error) {
-	text, err := os.ReadFile(e.keptPath(id))
+func (p Paths) TakeKept(id, job string) (*contract.Request, error) {
+	text, err := os.ReadFile(p.keptPath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(e.keptPath(id)); err != nil {
+	if err := os.Remove(p.keptPath(id)); err != nil {
 		return nil, err
 	}
 	var k kept

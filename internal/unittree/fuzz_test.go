@@ -16,9 +16,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-var me = vmfile.Specifiers{
-	'h': "/home/me", 'u': "me", 'U': "1000", 't': "/run/user/1000",
-	'E': "/home/me/.config", 'S': "/home/me/.local/state", 'C': "/home/me/.cache",
+var me = instance.Paths{
+	User: "me", UID: "1000", Home: "/home/me", Runtime: "/run/user/1000",
+	Config: "/home/me/.config", State: "/home/me/.local/state", Cache: "/home/me/.cache",
 }
 
 // generated is what becomes of files.
@@ -30,7 +30,7 @@ type generated struct {
 
 func generate(dir string) generated {
 	g := generated{set: vmfile.Load([]string{dir}, me)}
-	g.tree, g.errs = Build(g.set, me.Instances())
+	g.tree, g.errs = Build(g.set, me)
 	g.errs = append(g.set.Errors, g.errs...)
 	return g
 }
@@ -226,7 +226,7 @@ func (g generated) checkRefusals(t *testing.T, paths []string) {
 	if len(g.set.VMs) == 0 {
 		return
 	}
-	id, _, err := me.Instances().PathID(g.set.VMs[0].WorkDirectory)
+	id, _, err := me.PathID(g.set.VMs[0].WorkDirectory)
 	if err != nil {
 		return
 	}

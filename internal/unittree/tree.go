@@ -35,7 +35,7 @@ type Tree []Node
 
 // Build makes the tree of what the files say. What turns out now not to be
 // possible is refused and told.
-func Build(set vmfile.Set, env instance.Environment) (Tree, []*unitfile.Error) {
+func Build(set vmfile.Set, paths instance.Paths) (Tree, []*unitfile.Error) {
 	template := templates.DropIn()
 	all := set.Defaults
 	all.Refusal = "" // no VM takes back that all are refused
@@ -44,7 +44,7 @@ func Build(set vmfile.Set, env instance.Environment) (Tree, []*unitfile.Error) {
 	parts[0] = newPart(template, "", defaultsName, set.Defaults, vm.Default().Base())
 	parallel.Do(len(set.VMs), func(i int) {
 		v := set.VMs[i]
-		id, link, err := env.PathID(v.WorkDirectory)
+		id, link, err := paths.PathID(v.WorkDirectory)
 		if err != nil {
 			parts[1+i].errs = []*unitfile.Error{{File: v.Source[0], Message: err.Error()}}
 			return

@@ -6,13 +6,13 @@ import (
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"golang.org/x/sys/unix"
 )
@@ -21,12 +21,12 @@ import (
 
 // SearchPath lists the directories, the most important first.
 // $CLAUDE_VM_UNIT_DIRS, for tests, replaces them.
-func SearchPath(s Specifiers) []string {
+func SearchPath(p instance.Paths) []string {
 	if dirs := os.Getenv("CLAUDE_VM_UNIT_DIRS"); dirs != "" {
 		return strings.Split(dirs, ":")
 	}
-	dirs := []string{s['t'] + "/claude-vm", s['E'] + "/claude-vm", "/etc/claude-vm/user", "/usr/share/claude-vm/user"}
-	if s['t'] == "" {
+	dirs := []string{p.Runtime + "/claude-vm", p.ConfigFiles(), "/etc/claude-vm/user", "/usr/share/claude-vm/user"}
+	if p.Runtime == "" {
 		return dirs[1:]
 	}
 	return dirs
@@ -157,25 +157,6 @@ func readFile(name string) ([]byte, error) {
 		text = text[:len(text)+n]
 	}
 	return text, nil
-}
-
-// physical is a path without symbolic links, as far as it exists.
-func physical(path string) string {
-	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
-	if err == nil {
-		unix.Close(fd)
-	}
-	if err == nil || err == unix.ENOENT {
-		return path
-	}
-	real, err := filepath.EvalSymlinks(path)
-	switch {
-	case err == nil:
-		return real
-	case errors.Is(err, fs.ErrNotExist) && path != "/": // what is to be made later
-		return filepath.Join(physical(filepath.Dir(path)), filepath.Base(path))
-	}
-	return path
 }
 
 func unreadable(name string, err error) *unitfile.Error {

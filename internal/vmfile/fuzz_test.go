@@ -34,7 +34,7 @@ func FuzzValues(f *testing.F) {
 		}
 		v := vm.Default()
 		v.Name = "web"
-		r := reading{vm: &v, specifiers: nobody, where: map[string]unitfile.Error{}}
+		r := reading{vm: &v, specifiers: HostSpecifiers(nobody), where: map[string]unitfile.Error{}}
 		if errs := r.apply(file); len(errs) > 0 {
 			return
 		}

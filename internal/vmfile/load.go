@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/parallel"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -28,11 +29,11 @@ type Set struct {
 }
 
 // Load reads all files.
-func Load(dirs []string, s Specifiers) Set { return LoadWith(dirs, s, "", nil) }
+func Load(dirs []string, p instance.Paths) Set { return LoadWith(dirs, p, "", nil) }
 
 // LoadWith is Load as it would be if a file had this text.
-func LoadWith(dirs []string, s Specifiers, file string, text []byte) Set {
-	l := loader{specifiers: s, check: s.Instances().Checker(), file: file, text: text}
+func LoadWith(dirs []string, p instance.Paths, file string, text []byte) Set {
+	l := loader{specifiers: HostSpecifiers(p), check: p.Checker(), file: file, text: text}
 	return l.load(dirs)
 }
 
@@ -204,8 +205,8 @@ func (l *loader) refuseTwins() {
 
 // Check reads single files, each with the drop-ins beside it, and gives their
 // faults. A .conf file may be defaults.conf or a drop-in.
-func Check(files []string, s Specifiers) []*unitfile.Error {
-	l := loader{specifiers: s, check: s.Instances().Checker()}
+func Check(files []string, p instance.Paths) []*unitfile.Error {
+	l := loader{specifiers: HostSpecifiers(p), check: p.Checker()}
 	for _, file := range files {
 		name := path.Base(file)
 		v := vm.Default()

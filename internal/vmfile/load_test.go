@@ -7,14 +7,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
 // nobody is a user without files.
-var nobody = Specifiers{
-	'h': "/home/me", 'u': "me", 'U': "1000", 't': "/run/user/1000",
-	'E': "/home/me/.config", 'S': "/home/me/.local/state", 'C': "/home/me/.cache",
+var nobody = instance.Paths{
+	User: "me", UID: "1000", Home: "/home/me", Runtime: "/run/user/1000",
+	Config: "/home/me/.config", State: "/home/me/.local/state", Cache: "/home/me/.cache",
 }
 
 // load gives the faults of a .vm file.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -24,9 +25,9 @@ type Option struct {
 }
 
 // Apply gives a VM that is v but for the options.
-func Apply(v vm.VM, options []Option, s Specifiers) (vm.VM, *unitfile.Error) {
+func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *unitfile.Error) {
 	v = v.Clone()
-	r := &reading{vm: &v, specifiers: s, where: map[string]unitfile.Error{}}
+	r := &reading{vm: &v, specifiers: HostSpecifiers(p), where: map[string]unitfile.Error{}}
 	for _, o := range options {
 		if err := r.option(o); err != nil {
 			err.File = o.Flag

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -16,7 +17,7 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := Specifiers{'h': "/home/me"}
+	s := instance.Paths{Home: "/home/me"}
 	for name, c := range map[string]struct {
 		option Option
 		change func(v *vm.VM)
@@ -94,7 +95,7 @@ func TestApplyRefuses(t *testing.T) {
 		if c.key == "PublishPort" {
 			base.Network = "none"
 		}
-		_, err := Apply(base, []Option{{Flag: c.flag, Key: c.key, Value: c.value, Literal: c.flag != "--set"}}, Specifiers{'h': "/h"})
+		_, err := Apply(base, []Option{{Flag: c.flag, Key: c.key, Value: c.value, Literal: c.flag != "--set"}}, instance.Paths{Home: "/h"})
 		if err == nil || err.Error() != c.message || err.Hint != c.hint {
 			t.Errorf("%s %s=%s: %v (%+v), want %s", c.flag, c.key, c.value, err, err, c.message)
 		}
@@ -103,7 +104,7 @@ func TestApplyRefuses(t *testing.T) {
 
 // TestTemplate: a new file is a correct one, and says no more than the directory.
 func TestTemplate(t *testing.T) {
-	s := Specifiers{'h': "/home/me"}
+	s := instance.Paths{Home: "/home/me"}
 	for dir, want := range map[string]string{
 		"/home/me/a b":  "/home/me/a b",
 		"/home/me2/x":   "/home/me2/x",

@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
-	"strconv"
-	"strings"
 	"syscall"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 // Root is the directory that holds the files of a machine which is another one, or
@@ -17,39 +16,35 @@ import (
 // root is this machine.
 type Root string
 
-// Environment finds out what the specifiers stand for: by the variables alone.
-func (r Root) Environment() (Specifiers, error) {
+// Paths returns the directories of the user whose files are read. With a root they
+// come from the environment only.
+func (r Root) Paths() (instance.Paths, error) {
 	if r == "" {
-		return Environment()
+		return instance.HostPaths()
 	}
 	info, err := os.Stat(string(r))
 	if err == nil && !info.IsDir() {
 		err = &fs.PathError{Path: string(r), Err: syscall.ENOTDIR}
 	}
 	if err != nil {
-		return nil, err
+		return instance.Paths{}, err
 	}
-	home, name := os.Getenv("HOME"), os.Getenv("USER")
-	if !path.IsAbs(home) || path.Clean(home) == "/" || name == "" {
-		return nil, hinted{
-			fmt.Sprintf("HOME=%s and USER=%s: with --root they must say whose files are meant", home, name),
+	p, ok := instance.EnvironmentPaths()
+	if !ok {
+		return p, hinted{
+			fmt.Sprintf("HOME=%s and USER=%s: with --root they must say whose files are meant", os.Getenv("HOME"), os.Getenv("USER")),
 			fmt.Sprintf("HOME=/home/alice USER=alice claude-vm-generator --root=%s --dry-run", r),
 		}
 	}
-	runtime := directory("XDG_RUNTIME_DIR", "")
-	uid := strings.TrimPrefix(runtime, "/run/user/")
-	if _, err := strconv.ParseUint(uid, 10, 32); err != nil {
-		uid = ""
-	}
-	return specifiers(path.Clean(home), name, uid, runtime), nil
+	return p, nil
 }
 
 // Load reads all files.
-func (r Root) Load(dirs []string, s Specifiers) Set {
+func (r Root) Load(dirs []string, p instance.Paths) Set {
 	if r == "" {
-		return Load(dirs, s)
+		return Load(dirs, p)
 	}
-	l := loader{root: r, specifiers: s, check: s.Instances().CheckName}
+	l := loader{root: r, specifiers: HostSpecifiers(p), check: p.CheckName}
 	return l.load(dirs)
 }
 
@@ -63,7 +58,7 @@ func (r Root) path(name string) string {
 
 func (r Root) physical(path string) string {
 	if r == "" {
-		return physical(path)
+		return instance.Physical(path)
 	}
 	return path
 }

@@ -3,11 +3,13 @@ package vmfile
 import (
 	"fmt"
 	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 // Template is the text of a new file for a work directory, or without one of
 // defaults.conf: all keys with their defaults, as comments.
-func Template(dir string, s Specifiers) string {
+func Template(dir string, p instance.Paths) string {
 	var b strings.Builder
 	b.WriteString("# See claude-vm.vm(5). What begins with # is a comment, and here the default.\n")
 	section := ""
@@ -19,7 +21,7 @@ func Template(dir string, s Specifiers) string {
 		switch {
 		case k.Name == "WorkDirectory" && dir == "":
 		case k.Name == "WorkDirectory":
-			fmt.Fprintf(&b, "WorkDirectory=%s\n", s.abbreviate(dir))
+			fmt.Fprintf(&b, "WorkDirectory=%s\n", abbreviate(dir, p))
 		case strings.Contains(k.Default, " "): // said in words
 			fmt.Fprintf(&b, "\n# %s; default: %s\n#%s=\n", k.Doc, k.Default, k.Name)
 		default:
@@ -30,8 +32,8 @@ func Template(dir string, s Specifiers) string {
 }
 
 // abbreviate is the inverse of expand, for a path.
-func (s Specifiers) abbreviate(path string) string {
-	below, found := strings.CutPrefix(path, s['h']+"/")
+func abbreviate(path string, p instance.Paths) string {
+	below, found := strings.CutPrefix(path, p.Home+"/")
 	below = strings.ReplaceAll(below, "%", "%%")
 	if found {
 		return "%h/" + below

@@ -265,7 +265,7 @@ func TestSomebodyElse(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "else")
 	p.withoutQEMU("ExecStartPost=")
-	env, err := instance.HostEnvironment()
+	env, err := instance.HostPaths()
 	if err != nil {
 		t.Fatal(err)
 	}
