@@ -200,7 +200,7 @@ func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
 	if h.manager == nil {
 		return found, nil
 	}
-	units, err := h.manager.Active(ctx, instance.Unit("*"))
+	units, err := h.manager.Active(ctx, instance.VM.Unit("*"))
 	if err != nil {
 		return nil, err
 	}

@@ -94,10 +94,10 @@ func (h *host) close() {
 func (h *host) readSettings(ctx context.Context) {
 	env := map[string]string{}
 	if h.manager != nil {
-		env, _ = h.manager.Environment(ctx, instance.SetupUnit(noInstance))
+		env, _ = h.manager.Environment(ctx, instance.Setup.Unit(noInstance))
 	}
 	if env["QEMU"] == "" {
-		env = fileEnvironment(filepath.Join(unitsBeside(), instance.SetupUnit("")))
+		env = fileEnvironment(filepath.Join(unitsBeside(), instance.Setup.Unit("")))
 	}
 	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], qemuProgram), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
 	h.guest = env["GUEST"]
@@ -138,8 +138,9 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 	}
 	dir, unknown := "", 0
 	var worst error
-	for i, name := range instance.Units(noInstance) {
-		template := instance.Units("")[i]
+	files := instance.UnitFiles()
+	for i, name := range append(instance.Units(noInstance), instance.Slice) {
+		template := files[i]
 		u, err := h.manager.Unit(ctx, name)
 		if err != nil {
 			return "", err
@@ -155,7 +156,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		}
 		dir = filepath.Dir(u.Fragment)
 	}
-	if beside := unitsBeside(); unknown == len(instance.Units("")) && beside != "" {
+	if beside := unitsBeside(); unknown == len(files) && beside != "" {
 		return "not installed; the first start links those in " + beside + " for this login", nil
 	}
 	return fmt.Sprintf("version %s, in %s", version, dir), worst

@@ -225,7 +225,7 @@ func (d *document) apply(ctx context.Context, out *output, paths instance.Paths)
 	if err != nil {
 		return err
 	}
-	if u, err := m.Unit(ctx, instance.Unit(id)); err == nil && u.Running() {
+	if u, err := m.Unit(ctx, instance.VM.Unit(id)); err == nil && u.Running() {
 		out.note("the VM that runs gets it by: claude-vm-ctl restart%s", (&vm{dir: d.dir}).here())
 	}
 	return nil

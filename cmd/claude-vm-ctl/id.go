@@ -30,7 +30,7 @@ func (i *idVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	if i.unit {
-		id = instance.Unit(id)
+		id = instance.VM.Unit(id)
 	}
 	_, err = fmt.Fprintln(out.stdout, id)
 	return 0, err

@@ -82,7 +82,7 @@ func (v *vm) finish(ctx context.Context, killed error) error {
 	if _, err := v.awaitGone(ctx); err != nil {
 		return err
 	}
-	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
+	for _, name := range instance.Units(v.id) {
 		if err := v.manager.ResetFailed(ctx, name); err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func (l *listVerb) reports(ctx context.Context, m *manager.Manager, paths instan
 	}
 	var loaded []*manager.Unit
 	for id, g := range all {
-		u := g.telling()
+		u := g.primary()
 		if u.ActiveState == "" || u.ActiveState == "inactive" {
 			delete(all, id)
 			continue

@@ -82,7 +82,7 @@ func journalOf(units ...string) []string {
 
 // journalOfAll selects those of an instance.
 func journalOfAll(id string) []string {
-	return journalOf(instance.RuntimeUnit(id), instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id))
+	return journalOf(instance.Units(id)...)
 }
 
 // lastWords is the last line that a unit's processes have logged since a time;

@@ -143,7 +143,7 @@ func (v *vm) settings(ctx context.Context) (base model.VM, current bool, err err
 		}
 	}
 	tree, _ := unittree.Build(mine, v.paths) // what is refused is in it
-	units, err := v.manager.Brief(ctx, v.configured()...)
+	units, err := v.manager.Brief(ctx, instance.Configured(v.id)...)
 	if err != nil {
 		return base, false, err
 	}
@@ -173,7 +173,7 @@ func (v *vm) setOnce(ctx context.Context, n *once) error {
 			return err
 		}
 	}
-	units, err := v.manager.Brief(ctx, v.configured()...)
+	units, err := v.manager.Brief(ctx, instance.Configured(v.id)...)
 	if err != nil {
 		return err
 	}
@@ -181,11 +181,6 @@ func (v *vm) setOnce(ctx context.Context, n *once) error {
 		return v.manager.Reload(ctx)
 	}
 	return nil
-}
-
-// configured are the units that settings are for.
-func (v *vm) configured() []string {
-	return []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()}
 }
 
 // removeOnce removes the drop-ins of one run, if there are any.

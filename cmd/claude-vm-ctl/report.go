@@ -43,6 +43,14 @@ type report struct {
 	Started   time.Time `json:"started,omitzero"`
 	StartedBy string    `json:"startedBy,omitempty"`
 	DropIns   []string  `json:"dropIns,omitempty"`
+	Units     []unit    `json:"units,omitempty"`
+}
+
+// unit is one of an instance's.
+type unit struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Result string `json:"result,omitempty"`
 }
 
 // port is one that was published at the start.
@@ -85,52 +93,64 @@ func newForward(u manager.Unit) forward {
 	return f
 }
 
-// units are those of one instance at one time.
+// units are the state of one instance's units at one time.
 type units struct {
-	vm, share, setup manager.Unit
-	ports            []manager.Unit
+	parts map[*instance.Part]*manager.Unit
+	ports []manager.Unit
 }
 
 func (g *units) add(id string, u manager.Unit) {
-	switch u.Name {
-	case instance.Unit(id):
-		g.vm = u
-	case instance.ShareUnit(id):
-		g.share = u
-	case instance.SetupUnit(id):
-		g.setup = u
-	default:
-		if u.Running() {
-			g.ports = append(g.ports, u)
+	for _, p := range instance.Parts {
+		if u.Name == p.Unit(id) {
+			if g.parts == nil {
+				g.parts = map[*instance.Part]*manager.Unit{}
+			}
+			g.parts[p] = &u
+			return
 		}
+	}
+	if u.Running() {
+		g.ports = append(g.ports, u)
 	}
 }
 
-// telling is the unit that says how the instance is. The VM's own knows nothing
-// of a start that did not come so far.
-func (g *units) telling() *manager.Unit {
-	for _, u := range []*manager.Unit{&g.setup, &g.share} {
-		if u.ActiveState == "failed" && (g.vm.ActiveState == "inactive" || g.vm.ActiveState == "") {
+// of returns the unit of a part; an empty one if it is not loaded.
+func (g *units) of(p *instance.Part) *manager.Unit {
+	if u := g.parts[p]; u != nil {
+		return u
+	}
+	return &manager.Unit{}
+}
+
+// primary returns the unit whose state is the instance's: the VM's, but if a part
+// that it needs has failed before the VM could start, that one.
+func (g *units) primary() *manager.Unit {
+	vm := g.of(instance.VM)
+	if vm.ActiveState != "inactive" && vm.ActiveState != "" {
+		return vm
+	}
+	for _, p := range instance.Parts {
+		if u := g.of(p); p.When == instance.Always && u.ActiveState == "failed" {
 			return u
 		}
 	}
-	return &g.vm
+	return vm
 }
 
 func newReport(paths instance.Paths, id string, g *units) report {
-	u := g.telling()
+	u, vm := g.primary(), g.of(instance.VM)
 	r := report{
-		ID: id, Directory: id, Unit: instance.Unit(id), State: cmp.Or(u.ActiveState, "inactive"), Status: oneLine(u.StatusText),
-		Result: u.Result, Since: u.Since, PID: g.vm.MainPID, Share: cmp.Or(g.share.ActiveState, "inactive"),
-		Runtime: paths.RuntimeDirectory(id), CPU: g.vm.CPU, Ports: []port{}, Forwards: []forward{},
+		ID: id, Directory: id, Unit: instance.VM.Unit(id), State: cmp.Or(u.ActiveState, "inactive"), Status: oneLine(u.StatusText),
+		Result: u.Result, Since: u.Since, PID: vm.MainPID, Share: cmp.Or(g.of(instance.Virtiofsd).ActiveState, "inactive"),
+		Runtime: paths.RuntimeDirectory(id), CPU: vm.CPU, Ports: []port{}, Forwards: []forward{},
 	}
 	if dir, err := instance.Directory(id); err == nil {
 		r.Directory = dir
 	}
-	if u != &g.vm {
+	if u != vm {
 		r.FailedUnit = u.Name
 	}
-	for _, source := range []string{g.setup.Source, g.vm.Source} {
+	for _, source := range []string{g.of(instance.Setup).Source, vm.Source} {
 		if filepath.Ext(source) == vmfile.Suffix { // else it is of all VMs
 			r.VMFile = source
 		}
@@ -140,7 +160,7 @@ func newReport(paths instance.Paths, id string, g *units) report {
 		r.Forwards = append(r.Forwards, newForward(p))
 	}
 	if r.PID != 0 {
-		r.readProcess(g.vm)
+		r.readProcess(*vm)
 	}
 	return r
 }

@@ -15,7 +15,7 @@ import (
 func TestReport(t *testing.T) {
 	paths := instance.Paths{Home: "/home/me", Runtime: "/run/user/1"}
 	const id = `home-me-a\x1bb`
-	setup := manager.Unit{Name: instance.SetupUnit(id), ActiveState: "failed", Result: "exit-code", StatusText: "no\n\x1b[31mway", Source: "/etc/a.vm"}
+	setup := manager.Unit{Name: instance.Setup.Unit(id), ActiveState: "failed", Result: "exit-code", StatusText: "no\n\x1b[31mway", Source: "/etc/a.vm"}
 	g := &units{}
 	g.add(id, setup)
 	g.add(id, manager.Unit{Name: "claude-vm-port-80@" + id + ".service", ActiveState: "active", Description: "Ports 80:8080 and 81 of the Claude VM on /home/me/x"})
@@ -35,7 +35,7 @@ func TestReport(t *testing.T) {
 	if got := strings.Fields(lines[1]); got[0] != "~/a" || got[1] != "b" || got[2] != "failed" {
 		t.Errorf("the row is %q", lines[1])
 	}
-	g.add(id, manager.Unit{Name: instance.Unit(id), ActiveState: "activating"})
+	g.add(id, manager.Unit{Name: instance.VM.Unit(id), ActiveState: "activating"})
 	if got := newReport(paths, id, g); got.State != "activating" || got.FailedUnit != "" {
 		t.Errorf("of a VM that starts: %+v", got)
 	}

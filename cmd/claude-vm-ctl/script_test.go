@@ -78,7 +78,7 @@ func sameID(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(ts.Exec("claude-vm-ctl", "id", filepath.Join("srv", long, long, long)))
 	id := strings.TrimSpace(ts.ReadFile("stdout"))
 	ts.Check(ts.Exec("claude-vm-ctl", "generate", "--dry-run"))
-	if tree := ts.ReadFile("stdout"); !strings.Contains(tree, "# "+instance.Unit(id)+".d/50-vm.conf\n") {
+	if tree := ts.ReadFile("stdout"); !strings.Contains(tree, "# "+instance.VM.Unit(id)+".d/50-vm.conf\n") {
 		ts.Fatalf("the id is %s, and what is generated\n%s", id, tree)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,22 +62,27 @@ func (v *vm) report(ctx context.Context, u manager.Unit) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
-	found = slices.DeleteFunc(found, func(u manager.Unit) bool { return instance.UnitID(u.Name) != v.id })
-	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id)} {
-		other, err := v.manager.Unit(ctx, name)
-		if err != nil {
-			return report{}, err
+	g := &units{}
+	for _, port := range found {
+		if instance.UnitID(port.Name) == v.id {
+			g.add(v.id, port)
 		}
-		found = append(found, other)
 	}
-	g := &units{vm: u}
-	for _, u := range found {
-		g.add(v.id, u)
+	for _, p := range instance.Parts {
+		part := u
+		if p != instance.VM {
+			if part, err = v.manager.Unit(ctx, p.Unit(v.id)); err != nil {
+				return report{}, err
+			}
+		}
+		g.add(v.id, part)
 	}
 	r := newReport(v.paths, v.id, g)
 	r.Directory = v.dir
-	for _, u := range []manager.Unit{g.setup, g.share, g.vm} {
-		r.DropIns = append(r.DropIns, u.DropIns...)
+	for _, p := range instance.Parts {
+		part := g.of(p)
+		r.DropIns = append(r.DropIns, part.DropIns...)
+		r.Units = append(r.Units, unit{Name: part.Name, State: cmp.Or(part.ActiveState, "inactive"), Result: part.Result})
 	}
 	if u.Gone() {
 		return r, nil
@@ -131,7 +135,13 @@ func (r report) print(w io.Writer) error {
 	for _, f := range r.Forwards {
 		line("Port", "%s, by %s", f.Ports, f.Unit)
 	}
-	line("Unit", "%s", r.Unit)
+	for _, u := range r.Units {
+		state := u.State
+		if state == "failed" {
+			state += " (" + u.Result + ")"
+		}
+		line("Unit", "%s %s", u.Name, state)
+	}
 	if r.VMFile != "" {
 		line(".vm file", "%s", r.VMFile)
 	}

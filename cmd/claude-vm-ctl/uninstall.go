@@ -37,7 +37,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 			return 0, err
 		}
 	}
-	running, err := m.Active(ctx, instance.Unit("*"))
+	running, err := m.Active(ctx, instance.VM.Unit("*"))
 	if err != nil {
 		return 0, err
 	}
@@ -52,7 +52,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	if len(removed) > 0 {
-		if err := errors.Join(m.Forget(ctx, instance.Unit("*")), m.Reload(ctx)); err != nil {
+		if err := errors.Join(m.ResetFailedAll(ctx, instance.Patterns()...), m.Reload(ctx)); err != nil {
 			return 0, err
 		}
 	}
@@ -71,7 +71,7 @@ func andMore(n int) string {
 
 // stopAll shuts down all VMs at once, and waits until they are gone.
 func stopAll(ctx context.Context, m *manager.Manager, paths instance.Paths) error {
-	units, err := m.Active(ctx, instance.Unit("*"))
+	units, err := m.Active(ctx, instance.VM.Unit("*"))
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func tellKept(ctx context.Context, out *output, m *manager.Manager, paths instan
 	for _, kind := range []string{"project", "user"} {
 		kept(filepath.Join(paths.StateFiles(), kind), "homes of Claude")
 	}
-	u, err := m.Unit(ctx, instance.Unit(noInstance))
+	u, err := m.Unit(ctx, instance.VM.Unit(noInstance))
 	if err != nil {
 		return err
 	}

@@ -94,12 +94,12 @@ func startJob(ctx context.Context, paths instance.Paths, id string) (job string,
 	}
 	defer m.Close()
 	for {
-		u, err := m.Unit(ctx, instance.Unit(id))
+		u, err := m.Unit(ctx, instance.VM.Unit(id))
 		if err != nil {
 			return "", false, err
 		}
 		if u.ActiveState != "deactivating" {
-			j, err := m.Job(ctx, instance.Unit(id))
+			j, err := m.Job(ctx, instance.VM.Unit(id))
 			return j.ID, u.MainPID != 0, err
 		}
 		select {

@@ -26,16 +26,16 @@ func unitShareLost(ctx context.Context, args []string) (int, error) {
 	}
 	defer m.Close()
 	id := instance.Escape(args[0])
-	first, err := m.Unit(ctx, instance.Unit(id))
+	first, err := m.Unit(ctx, instance.VM.Unit(id))
 	if err != nil || first.MainPID == 0 {
 		return 0, err
 	}
 	time.Sleep(endGrace)
-	vm, err := m.Unit(ctx, instance.Unit(id))
+	vm, err := m.Unit(ctx, instance.VM.Unit(id))
 	if err != nil || vm.MainPID != first.MainPID || !vm.Running() {
 		return 0, err
 	}
 	fmt.Fprintln(os.Stderr, "virtiofsd has died: stopping the VM")
-	_, err = m.Stop(ctx, instance.Unit(id))
+	_, err = m.Stop(ctx, instance.VM.Unit(id))
 	return 0, err
 }

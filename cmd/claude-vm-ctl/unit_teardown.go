@@ -38,10 +38,10 @@ func restartJob(ctx context.Context, paths instance.Paths, id string) (string, e
 		return "", err
 	}
 	defer m.Close()
-	runtime, err := m.Job(ctx, instance.RuntimeUnit(id))
+	runtime, err := m.Job(ctx, instance.Runtime.Unit(id))
 	if err != nil || runtime.Type != "restart" {
 		return "", err
 	}
-	vm, err := m.Job(ctx, instance.Unit(id))
+	vm, err := m.Job(ctx, instance.VM.Unit(id))
 	return vm.ID, err
 }

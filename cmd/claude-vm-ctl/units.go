@@ -25,7 +25,7 @@ func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error
 			return v.checkFit(ctx, out, u)
 		}
 		if beside != "" && !isLinked(beside, dir) {
-			if running, err := v.manager.Active(ctx, instance.Unit("*")); err != nil || len(running) > 0 {
+			if running, err := v.manager.Active(ctx, instance.VM.Unit("*")); err != nil || len(running) > 0 {
 				return errors.Join(err, v.checkFit(ctx, out, u))
 			}
 			break
@@ -38,7 +38,7 @@ func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error
 		return v.checkFit(ctx, out, u)
 	case "not-found":
 		if beside == "" {
-			return fail(exitHostUnable, mendUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.Unit(""))
+			return fail(exitHostUnable, mendUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.VM.Unit(""))
 		}
 	case "masked":
 		return fail(exitHostUnable, "systemctl --user unmask "+shellQuote(u.Name), "%s is masked", u.Name)
@@ -70,7 +70,7 @@ func (v *vm) link(ctx context.Context, from, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, name := range instance.Units("") {
+	for _, name := range instance.UnitFiles() {
 		err := os.Symlink(filepath.Join(from, name), filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, os.ErrExist) { // ours, or what somebody else has put there
 			return err
@@ -82,7 +82,7 @@ func (v *vm) link(ctx context.Context, from, dir string) error {
 // isLinked says whether dir has links to the units of another directory, but for
 // what somebody else has put in their place.
 func isLinked(from, dir string) bool {
-	for _, name := range instance.Units("") {
+	for _, name := range instance.UnitFiles() {
 		target, err := os.Readlink(filepath.Join(dir, name))
 		if errors.Is(err, os.ErrNotExist) || isLink(target, name) && target != filepath.Join(from, name) {
 			return false
@@ -98,7 +98,7 @@ func isLink(target, name string) bool { return filepath.Base(target) == name }
 // unlink removes the links that link has made, also those that lead nowhere now,
 // except those to one directory.
 func unlink(dir, except string) (removed []string, err error) {
-	for _, name := range instance.Units("") {
+	for _, name := range instance.UnitFiles() {
 		path := filepath.Join(dir, name)
 		target, err := os.Readlink(path)
 		if err != nil || !isLink(target, name) || target == filepath.Join(except, name) {
@@ -121,7 +121,7 @@ func unitsBeside() string {
 	}
 	for _, name := range []string{"lib", "share"} {
 		dir := filepath.Join(filepath.Dir(filepath.Dir(self)), name, "systemd/user")
-		if _, err := os.Stat(filepath.Join(dir, instance.Unit(""))); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, instance.VM.Unit(""))); err == nil {
 			return dir
 		}
 	}
@@ -131,12 +131,12 @@ func unitsBeside() string {
 // checkFit says when the units are of another version than this program, and
 // refuses those that call one which is gone: systemd would not say why.
 func (v *vm) checkFit(ctx context.Context, out *output, u manager.Unit) error {
-	program, err := v.manager.Program(ctx, instance.SetupUnit(v.id))
+	program, err := v.manager.Program(ctx, instance.Setup.Unit(v.id))
 	if err != nil {
 		return err
 	}
 	if missing(program) {
-		return fail(exitHostUnable, mendUnits(), "%s calls %s, which is not there", instance.SetupUnit(""), program)
+		return fail(exitHostUnable, mendUnits(), "%s calls %s, which is not there", instance.Setup.Unit(""), program)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
 		out.note("warning: the units in %s are of version %s, this is %s; see claude-vm-ctl doctor", filepath.Dir(u.Fragment), theirs, version)

@@ -135,7 +135,7 @@ func noManager(err error) error {
 	}
 }
 
-func (v *vm) unit() string { return instance.Unit(v.id) }
+func (v *vm) unit() string { return instance.VM.Unit(v.id) }
 
 func (v *vm) state(ctx context.Context) (manager.Unit, error) {
 	return v.manager.Unit(ctx, v.unit())

@@ -89,7 +89,7 @@ func (v *vm) offer(ctx context.Context) (*instance.Offer, error) {
 // whether the instance runs, by somebody else's start maybe.
 func (v *vm) awaitGone(ctx context.Context) (running bool, err error) {
 	for {
-		now, err := v.manager.Brief(ctx, v.unit(), instance.RuntimeUnit(v.id))
+		now, err := v.manager.Brief(ctx, v.unit(), instance.Runtime.Unit(v.id))
 		if err != nil || now[0].Running() {
 			return true, err
 		}
@@ -142,7 +142,11 @@ func (v *vm) showProgress(out *output) (stop func()) {
 // explain finds out which of the units failed to start and why.
 func (v *vm) explain(ctx context.Context, began time.Time) error {
 	hint := "claude-vm-ctl logs" + v.here()
-	for _, name := range []string{instance.SetupUnit(v.id), instance.ShareUnit(v.id), v.unit()} {
+	for _, p := range instance.Parts {
+		if p.When != instance.Always {
+			continue
+		}
+		name := p.Unit(v.id)
 		u, err := v.manager.Unit(ctx, name)
 		if err != nil || u.ActiveState != "failed" && (u.Result == "success" || u.Result == "") {
 			continue
@@ -154,7 +158,7 @@ func (v *vm) explain(ctx context.Context, began time.Time) error {
 		if reason == "" {
 			reason = "result " + u.Result
 		}
-		if name == instance.SetupUnit(v.id) {
+		if p == instance.Setup {
 			env, _ := v.manager.Environment(ctx, name)
 			reason, mend := v.mendSetup(reason, env["REFUSAL"])
 			return fail(exitHostUnable, mend, "%s", reason)

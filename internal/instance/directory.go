@@ -9,10 +9,6 @@ import (
 	"strings"
 )
 
-// maxID is the longest id with which the longest name, that of the directory of
-// virtiofsd's drop-ins, is a file name.
-const maxID = 255 - len("claude-vm-virtiofsd@.service.d")
-
 // ID gives the instance of a work directory. A directory whose id is longer
 // than a unit name can hold is reached through a short link in StateFiles, which
 // ID makes, and the link's path is escaped instead.
@@ -34,11 +30,11 @@ func (p Paths) ID(dir string) (string, error) {
 // PathID gives the id of a path as ID does, without a look at the file system,
 // and the short link that it needs, if it needs one.
 func (p Paths) PathID(path string) (id, link string, err error) {
-	if id = Escape(path); len(id) <= maxID {
+	if id = Escape(path); len(id) <= maxID() {
 		return id, "", nil
 	}
 	link = filepath.Join(p.StateFiles(), shortName(path))
-	if id = Escape(link); len(id) > maxID {
+	if id = Escape(link); len(id) > maxID() {
 		return "", "", fmt.Errorf("%s: too long for a unit name, and so is %s", path, p.StateFiles())
 	}
 	return id, link, nil

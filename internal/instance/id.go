@@ -60,30 +60,3 @@ func Unescape(id string) (string, error) {
 	}
 	return string(b), nil
 }
-
-// Units of an instance. VM stands for the whole: the others come and go with it.
-func Unit(id string) string      { return "claude-vm@" + id + ".service" }
-func ShareUnit(id string) string { return "claude-vm-virtiofsd@" + id + ".service" }
-func SetupUnit(id string) string { return "claude-vm-setup@" + id + ".service" }
-
-// RuntimeUnit is active from the start of SetupUnit to the end of the rest.
-func RuntimeUnit(id string) string { return "claude-vm-runtime@" + id + ".service" }
-
-// AgentUnit leads from the guest to an SSH agent, if that was asked for.
-func AgentUnit(id string) string { return "claude-vm-ssh-agent@" + id + ".service" }
-
-// ShareLostUnit looks after a VM whose share has failed.
-func ShareLostUnit(id string) string { return "claude-vm-share-lost@" + id + ".service" }
-
-// PortUnit leads a port of the host into the VM; it is transient.
-func PortUnit(id string, port int) string {
-	return fmt.Sprintf("claude-vm-port-%d@%s.service", port, id)
-}
-
-// Slice is the unit that all others of all instances are in.
-const Slice = `app-claude\x2dvm.slice`
-
-// Units lists all unit files, for an instance, with the slice.
-func Units(id string) []string {
-	return []string{RuntimeUnit(id), SetupUnit(id), ShareUnit(id), Unit(id), AgentUnit(id), ShareLostUnit(id), Slice}
-}

@@ -106,8 +106,8 @@ func TestLongDirectoryHasShortID(t *testing.T) {
 	if again, err := p.ID(dir); again != id || err != nil {
 		t.Errorf("second time: %s, %v, want %s", again, err, id)
 	}
-	if len(ShareUnit(id)+".d") > 255 {
-		t.Errorf("unit name of %d bytes", len(ShareUnit(id)))
+	if len(Virtiofsd.Unit(id)+".d") > 255 {
+		t.Errorf("unit name of %d bytes", len(Virtiofsd.Unit(id)))
 	}
 	path, err := Unescape(id)
 	if err != nil {
@@ -250,7 +250,7 @@ func TestReadRequest(t *testing.T) {
 
 func TestUnitID(t *testing.T) {
 	for name, want := range map[string]string{
-		Unit("a-b"): "a-b", ShareUnit(`a\x40b`): `a\x40b`, "claude-vm-port-80@a.service": "a",
+		VM.Unit("a-b"): "a-b", Virtiofsd.Unit(`a\x40b`): `a\x40b`, "claude-vm-port-80@a.service": "a",
 		"claude-vm@.service": "", "claude-vmx@a.service": "", "claude-vm@a.timer": "", "other.service": "",
 	} {
 		if got := UnitID(name); got != want {

@@ -37,9 +37,9 @@ func (m *Manager) Program(ctx context.Context, name string) (string, error) {
 	return path, nil
 }
 
-// Forget makes the manager forget that units of a pattern have failed.
-func (m *Manager) Forget(ctx context.Context, pattern string) error {
-	units, err := m.units.ListUnitsByPatternsContext(ctx, []string{"failed"}, []string{pattern})
+// ResetFailedAll resets the units that match the patterns and have failed.
+func (m *Manager) ResetFailedAll(ctx context.Context, patterns ...string) error {
+	units, err := m.units.ListUnitsByPatternsContext(ctx, []string{"failed"}, patterns)
 	for _, u := range units {
 		err = errors.Join(err, m.units.ResetFailedUnitContext(ctx, u.Name))
 	}

@@ -219,7 +219,7 @@ func (g generated) checkRefusals(t *testing.T, paths []string) {
 		ofVM = ofVM || e.File == paths[0] || e.File == paths[1]
 		ofDefaults = ofDefaults || e.File == paths[2]
 	}
-	template := instance.SetupUnit("") + ".d/" + defaultsName
+	template := instance.Setup.Unit("") + ".d/" + defaultsName
 	if _, refused := refusals[template]; refused != ofDefaults {
 		t.Fatalf("a fault in defaults.conf: %v; all refused: %v", ofDefaults, refused)
 	}
@@ -230,11 +230,11 @@ func (g generated) checkRefusals(t *testing.T, paths []string) {
 	if err != nil {
 		return
 	}
-	if _, refused := refusals[instance.SetupUnit(id)+".d/"+vmName]; refused != ofVM {
+	if _, refused := refusals[instance.Setup.Unit(id)+".d/"+vmName]; refused != ofVM {
 		t.Fatalf("a fault of the VM: %v; refused: %v", ofVM, refused)
 	}
 	for _, n := range g.tree {
-		if ofVM && (n.Target != "" || strings.HasPrefix(n.Path, instance.Unit(id))) {
+		if ofVM && (n.Target != "" || strings.HasPrefix(n.Path, instance.VM.Unit(id))) {
 			t.Fatalf("a VM that is refused has %s", n.Path)
 		}
 	}

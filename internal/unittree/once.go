@@ -34,7 +34,7 @@ func Once(id string, v, base vm.VM, token string) (Tree, error) {
 // OncePaths are the paths that Once may give; that of the setup unit is first.
 func OncePaths(id string) []string {
 	var paths []string
-	for _, unit := range unitsOf(id) {
+	for _, unit := range instance.Configured(id) {
 		paths = append(paths, filepath.Join(unit+".d", onceName))
 	}
 	return paths
@@ -42,8 +42,3 @@ func OncePaths(id string) []string {
 
 // OnceIn lists those of all instances that are in a directory of units.
 func OnceIn(dir string) ([]string, error) { return glob(dir, "claude-vm*@*.service.d", onceName) }
-
-// unitsOf lists the units of an instance as vm.Unit numbers them.
-func unitsOf(id string) []string {
-	return []string{instance.SetupUnit(id), instance.ShareUnit(id), instance.Unit(id)}
-}

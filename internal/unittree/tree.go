@@ -98,7 +98,7 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 		return p
 	}
 	var p part
-	for unit, unitName := range unitsOf(id) {
+	for unit, unitName := range instance.Configured(id) {
 		var passedUnit, passedService []unitfile.Entry
 		needed := len(lines[unit]) > 0
 		if vm.Unit(unit) == vm.Machine {
@@ -112,8 +112,8 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 	// As systemctl enable would make them, to the template; where that lies is not
 	// ours to know, and systemd looks at the name alone.
 	for _, l := range v.Links {
-		path := l.Target + "." + l.Kind + "/" + instance.Unit(id)
-		p.nodes = append(p.nodes, Node{Path: path, Target: "../" + instance.Unit("")})
+		path := l.Target + "." + l.Kind + "/" + instance.VM.Unit(id)
+		p.nodes = append(p.nodes, Node{Path: path, Target: "../" + instance.VM.Unit("")})
 	}
 	return p
 }

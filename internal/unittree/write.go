@@ -18,7 +18,7 @@ import (
 // guard is there while the tree is not complete: with a half of its restrictions
 // no VM may start.
 var guard = Node{
-	Path: instance.SetupUnit("") + ".d/zz-incomplete.conf",
+	Path: instance.Setup.Unit("") + ".d/zz-incomplete.conf",
 	Text: header + "; changes are lost.\n[Service]\nEnvironment=" +
 		unitfile.Environment("REFUSAL", "the settings were not written to the end; claude-vm-ctl generate writes them anew") + "\n",
 }
@@ -242,7 +242,7 @@ func find(dir string) (dropins, links []string, err error) {
 		return nil, nil, err
 	}
 	for _, path := range found {
-		if target, err := os.Readlink(path); err == nil && target == "../"+instance.Unit("") {
+		if target, err := os.Readlink(path); err == nil && target == "../"+instance.VM.Unit("") {
 			links = append(links, path)
 		}
 	}

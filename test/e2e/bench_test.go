@@ -78,7 +78,7 @@ func BenchmarkRelaunch(b *testing.B) {
 	var bare time.Duration
 	for b.Loop() {
 		p.systemctl("restart", p.unit()).ok()
-		share += p.activation(instance.ShareUnit(p.id))
+		share += p.activation(instance.Virtiofsd.Unit(p.id))
 		p.systemctl("stop", p.unit()).ok()
 		began := time.Now()
 		p.command("systemd-run", "--user", "--quiet", "--wait", "--collect", "true").ok()
@@ -109,7 +109,7 @@ func BenchmarkList(b *testing.B) {
 	p := bench(b)
 	var names []string
 	for i := range fakes {
-		name := instance.Unit(fmt.Sprintf("%s-%d", p.id, i))
+		name := instance.VM.Unit(fmt.Sprintf("%s-%d", p.id, i))
 		path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", name) // before the template
 		writeFile(path, fmt.Sprintf("[Service]\nType=exec\nExecStart=sleep infinity\nEnvironment=MEMORY=1024M NETWORK=hostfwd=tcp:127.0.0.1:%d-:80\n", 3000+i))
 		b.Cleanup(func() { os.Remove(path) })

@@ -97,11 +97,11 @@ func (r result) finds(status int, finding, mend string) {
 func (p *project) unfitUnits() {
 	p.t.Helper()
 	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user")
-	path, dropin := filepath.Join(dir, instance.AgentUnit("-")), filepath.Join(dir, instance.SetupUnit("-")+".d")
+	path, dropin := filepath.Join(dir, instance.SSHAgent.Unit("-")), filepath.Join(dir, instance.Setup.Unit("-")+".d")
 	defer func() {
 		os.Remove(path)
 		os.RemoveAll(dropin)
-		p.systemctl("reset-failed", instance.SetupUnit("-"))
+		p.systemctl("reset-failed", instance.Setup.Unit("-"))
 		p.systemctl("daemon-reload").ok()
 	}()
 	if err := os.Symlink(os.DevNull, path); err != nil {
@@ -114,7 +114,7 @@ func (p *project) unfitUnits() {
 		p.t.Fatal(err)
 	}
 	for text, c := range map[string][2]string{
-		"Type=exec":                        {" cannot be loaded: bad-setting", "systemctl --user status " + instance.AgentUnit("-")},
+		"Type=exec":                        {" cannot be loaded: bad-setting", "systemctl --user status " + instance.SSHAgent.Unit("-")},
 		"ExecStart=/nowhere/claude-vm-ctl": {" calls /nowhere/claude-vm-ctl, which is not there", "make install && systemctl --user daemon-reload"},
 	} {
 		writeFile(path, "[Service]\n"+text+"\n")
@@ -125,7 +125,7 @@ func (p *project) unfitUnits() {
 		p.t.Fatal(err)
 	}
 	p.systemctl("daemon-reload").ok()
-	p.systemctl("start", instance.SetupUnit("-")) // and fails: it stays loaded
+	p.systemctl("start", instance.Setup.Unit("-")) // and fails: it stays loaded
 	writeFile(filepath.Join(dropin, "50-test.conf"), "[Service]\n")
-	p.ctl("doctor").finds(0, "warn  units: "+instance.SetupUnit("")+" has changed since it was read", "systemctl --user daemon-reload")
+	p.ctl("doctor").finds(0, "warn  units: "+instance.Setup.Unit("")+" has changed since it was read", "systemctl --user daemon-reload")
 }

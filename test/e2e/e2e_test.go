@@ -110,7 +110,7 @@ func newProjectAt(t testing.TB, dir string) *project {
 	return p
 }
 
-func (p *project) unit() string { return instance.Unit(p.id) }
+func (p *project) unit() string { return instance.VM.Unit(p.id) }
 
 // result is how a command ended.
 type result struct {
@@ -221,7 +221,7 @@ func (p *project) property(name string) string {
 
 func (p *project) journal() string {
 	return p.command("journalctl", "--user", "--no-pager", "--output=cat", "--unit="+p.unit(),
-		"--unit="+instance.ShareUnit(p.id), "--unit="+instance.SetupUnit(p.id)).stdout
+		"--unit="+instance.Virtiofsd.Unit(p.id), "--unit="+instance.Setup.Unit(p.id)).stdout
 }
 
 func (p *project) write(name, text string) {
@@ -257,7 +257,7 @@ func (p *project) wantGone() {
 	// The share and the runtime directory go after the VM's own unit.
 	p.eventually("units go", func() bool {
 		units := p.systemctl("list-units", "--all", "--plain", "--no-legend",
-			p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id), instance.RuntimeUnit(p.id), instance.AgentUnit(p.id)).ok().stdout
+			p.unit(), instance.Virtiofsd.Unit(p.id), instance.Setup.Unit(p.id), instance.Runtime.Unit(p.id), instance.SSHAgent.Unit(p.id)).ok().stdout
 		return units == ""
 	})
 	if out := p.command("pgrep", "-af", "guest="+strings.ReplaceAll(p.id, `\`, `\\`)+",").stdout; out != "" {

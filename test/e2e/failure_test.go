@@ -40,7 +40,7 @@ func TestKills(t *testing.T) {
 	e.shows(ready)
 
 	t.Log("virtiofsd: the VM stops and says why")
-	p.killMain(instance.ShareUnit(p.id))
+	p.killMain(instance.Virtiofsd.Unit(p.id))
 	const logs = "claude-vm-ctl logs"
 	e.fails(123, "the VM on "+p.dir+" ended: virtiofsd, which shares the directory, died", logs)
 	if got := p.property("StatusText"); got != "virtiofsd, which shares the directory, died" {
@@ -99,9 +99,9 @@ func TestInterruptedStart(t *testing.T) {
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "missing")
-	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.SetupUnit(p.id)+".d")
+	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.Setup.Unit(p.id)+".d")
 	// doctor looks at an instance of its own, of no directory.
-	other := filepath.Join(filepath.Dir(dir), instance.SetupUnit("-")+".d")
+	other := filepath.Join(filepath.Dir(dir), instance.Setup.Unit("-")+".d")
 	if err := os.Symlink(dir, other); err != nil {
 		t.Fatal(err)
 	}
@@ -204,11 +204,11 @@ func TestRefusedDirectories(t *testing.T) {
 		p.ctl("run", c.dir).fails(2, fmt.Sprintf(c.message, c.dir), c.hint)
 		// The unit itself refuses too.
 		id := instance.Escape(c.dir)
-		r := p.systemctl("start", instance.Unit(id))
+		r := p.systemctl("start", instance.VM.Unit(id))
 		if r.status == 0 {
 			t.Errorf("systemctl start of %s works", c.dir)
 		}
-		p.systemctl("reset-failed", instance.SetupUnit(id))
+		p.systemctl("reset-failed", instance.Setup.Unit(id))
 	}
 }
 

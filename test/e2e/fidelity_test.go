@@ -152,7 +152,7 @@ func TestSuspend(t *testing.T) {
 	e := p.terminal("claude", 100, 30, run)
 	e.shows(ready)
 	for _, signal := range []string{"SIGSTOP", "SIGCONT"} {
-		for _, unit := range []string{p.unit(), instance.ShareUnit(p.id)} {
+		for _, unit := range []string{p.unit(), instance.Virtiofsd.Unit(p.id)} {
 			p.systemctl("kill", "--signal="+signal, unit).ok()
 		}
 		p.command("pkill", "--signal="+signal, "--full", "^"+run+"$").ok()

@@ -74,7 +74,7 @@ func TestList(t *testing.T) {
 	const secret = "sk-ant-secret-of-the-request"
 	p.command("env", "ANTHROPIC_API_KEY="+secret, "claude-vm-ctl", "start", "list-runs").ok()
 	p.ctl("start", "list-gone").fails(121, gone+": no such file or directory", "mkdir -p "+gone)
-	setup := instance.SetupUnit(instance.Escape(gone))
+	setup := instance.Setup.Unit(instance.Escape(gone))
 	defer exec.Command("systemctl", "--user", "reset-failed", setup).Run()
 
 	l := p.list(p.dir)

@@ -113,16 +113,16 @@ func (p *project) onceOfTheDead() {
 	p.eventually("the options go with the stop", func() bool { return p.once() == "" })
 
 	// As if killed between the drop-ins and the start.
-	p.dropin(instance.SetupUnit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
+	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
 	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
 	if r := p.systemctl("start", p.unit()); r.status == 0 {
 		p.t.Error("a start with somebody else's options")
 	}
-	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.SetupUnit(p.id)).stdout; got != "the options of another start were left and are gone now; mend: claude-vm-ctl start "+p.dir+"\n" {
+	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.Setup.Unit(p.id)).stdout; got != "the options of another start were left and are gone now; mend: claude-vm-ctl start "+p.dir+"\n" {
 		p.t.Errorf("StatusText=%s", got)
 	}
 	p.eventually("they are gone", func() bool { return p.once() == "" })
-	p.dropin(instance.SetupUnit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
+	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
 	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
 	p.ctl("start", ".").ok()
 	if got := p.guest("nproc"); got != "1\n" {
@@ -146,7 +146,7 @@ func (p *project) onceOfARefusal() {
 	p.vmFile("Guest=/usr/local/share/claude-vm/guest\n")
 	p.ctl("start", "--set", "Guest=", ".").fails(2, "Guest=/usr/local/share/claude-vm/guest of "+p.id+".vm cannot be undone: name another", "claude-vm-ctl edit")
 	p.ctl("start", "--mount", "/nowhere:/mnt", ".").fails(121, "Mount=/nowhere: no such file or directory", "claude-vm-ctl edit")
-	p.systemctl("reset-failed", instance.SetupUnit(p.id))
+	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	// A file that the manager has not read is no ground to build on.
 	path := filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")
 	writeFile(path, "[VM]\nWorkDirectory="+p.dir+"\nMemory=800M\n")

@@ -126,9 +126,9 @@ func TestRefusedSettings(t *testing.T) {
 		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: not a JSON object: array", p.dir),
 		line("CLAUDE_HOME", "none"):                             "Home=none: not ephemeral, project or user",
 	} {
-		p.dropin(instance.SetupUnit(p.id), vmFile, setting)
+		p.dropin(instance.Setup.Unit(p.id), vmFile, setting)
 		p.ctl("start", ".").fails(121, want, "claude-vm-ctl edit")
 	}
-	p.systemctl("reset-failed", instance.SetupUnit(p.id))
+	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	p.wantGone()
 }

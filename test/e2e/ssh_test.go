@@ -131,7 +131,7 @@ func TestSSH(t *testing.T) {
 	p.root("mount -t tmpfs -o ro none /run/claude-vm").ok()
 	withAgent("claude-vm-ctl", "shell", "-A", ".", "--", "true").fails(1, "forward the SSH agent: the guest refuses", "claude-vm-ctl logs")
 	p.root("umount /run/claude-vm").ok()
-	if out := p.systemctl("list-units", "--plain", "--no-legend", instance.AgentUnit(p.id)).ok().stdout; out != "" {
+	if out := p.systemctl("list-units", "--plain", "--no-legend", instance.SSHAgent.Unit(p.id)).ok().stdout; out != "" {
 		t.Errorf("it runs unasked: %s", out)
 	}
 }

@@ -143,12 +143,12 @@ func TestStartFails(t *testing.T) {
 	start.wait().fails(122, failed+"QEMU ended; its last words are in the journal", logs)
 
 	t.Log("systemd says no")
-	mask := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.SetupUnit(p.id))
+	mask := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.Setup.Unit(p.id))
 	if err := os.Symlink(os.DevNull, mask); err != nil {
 		t.Fatal(err)
 	}
 	p.systemctl("daemon-reload").ok()
-	p.ctl("start").fails(122, "start "+p.unit()+": Unit "+instance.SetupUnit(p.id)+" is masked.", "claude-vm-ctl doctor")
+	p.ctl("start").fails(122, "start "+p.unit()+": Unit "+instance.Setup.Unit(p.id)+" is masked.", "claude-vm-ctl doctor")
 	if err := os.Remove(mask); err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func TestRestarts(t *testing.T) {
 	}
 	// The share, which ends when QEMU does, may take its time: that it ends while the
 	// VM's unit waits for its restart must not stop that.
-	share := instance.ShareUnit(p.id)
+	share := instance.Virtiofsd.Unit(p.id)
 	p.systemctl("kill", "--signal=SIGSTOP", share).ok()
 	before := p.property("InvocationID")
 	p.killMain(p.unit())
@@ -244,7 +244,7 @@ func TestTwoGuestsDiffer(t *testing.T) {
 func (p *project) wantGone2() {
 	p.t.Helper()
 	p.systemctl("reset-failed", p.unit())
-	p.systemctl("reset-failed", instance.ShareUnit(p.id))
+	p.systemctl("reset-failed", instance.Virtiofsd.Unit(p.id))
 	p.wantGone()
 }
 

@@ -20,7 +20,7 @@ func TestVerify(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "verify")
 	r := p.command("systemd-analyze", "--user", "--man=no", "verify",
-		p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id), instance.RuntimeUnit(p.id), `app-claude\x2dvm.slice`).ok()
+		p.unit(), instance.Virtiofsd.Unit(p.id), instance.Setup.Unit(p.id), instance.Runtime.Unit(p.id), `app-claude\x2dvm.slice`).ok()
 	if r.stdout+r.stderr != "" {
 		t.Errorf("systemd-analyze verify: %s%s", r.stdout, r.stderr)
 	}
@@ -32,7 +32,7 @@ func TestExposure(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "exposure")
 	p.start()
-	for unit, budget := range map[string]float64{p.unit(): 4.5, instance.ShareUnit(p.id): 4.5} {
+	for unit, budget := range map[string]float64{p.unit(): 4.5, instance.Virtiofsd.Unit(p.id): 4.5} {
 		r := p.command("systemd-analyze", "--user", "security", "--no-pager", unit)
 		m := regexp.MustCompile(`Overall exposure level for .*: ([0-9.]+)`).FindStringSubmatch(r.stdout)
 		if m == nil {
@@ -62,7 +62,7 @@ func (p *project) wantConfined() {
 	}
 	// virtiofsd: nothing but the directory, in one that cannot be written.
 	p.write("only", "")
-	share := p.rootOf(instance.ShareUnit(p.id))
+	share := p.rootOf(instance.Virtiofsd.Unit(p.id))
 	if root, work := names(p, share), names(p, filepath.Join(share, "work")); root != "work" || work != "only" {
 		p.t.Errorf("virtiofsd sees %q, and %q in work", root, work)
 	}

@@ -248,7 +248,7 @@ func TestFaultyFile(t *testing.T) {
 	if _, err := os.Stat(job); !os.IsNotExist(err) {
 		t.Errorf("a refused start has left its job: %v", err)
 	}
-	p.systemctl("reset-failed", instance.SetupUnit(p.id))
+	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	if got := other.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
 		t.Errorf("the other VM has %s", got)
 	}
@@ -267,7 +267,7 @@ func TestGeneratedUnits(t *testing.T) {
 	p.vmFile("QEMUArguments=-fw_cfg " + word("name=opt/x,string="+odd) + "\n[Claude]\nArguments=" + word(odd) + "\nEnvironment=" + word("X="+odd) +
 		"\n[Share]\nReadOnly=" + word(odd) + "\nHide=" + word("deep/"+odd) + "\nMount=" + word("/srv/"+odd+":/mnt/"+odd) +
 		"\n[Network]\nPublishPort=18443:443 18053:53/udp\n[Service]\nMemoryMax=2G\n[Install]\nWantedBy=never.target\n")
-	r := p.command("systemd-analyze", "--user", "--man=no", "verify", p.unit(), instance.ShareUnit(p.id), instance.SetupUnit(p.id)).ok()
+	r := p.command("systemd-analyze", "--user", "--man=no", "verify", p.unit(), instance.Virtiofsd.Unit(p.id), instance.Setup.Unit(p.id)).ok()
 	if r.stdout+r.stderr != "" {
 		t.Errorf("systemd-analyze verify: %s%s", r.stdout, r.stderr)
 	}
@@ -275,7 +275,7 @@ func TestGeneratedUnits(t *testing.T) {
 		t.Errorf("is-enabled: %s", got)
 	}
 	// As systemctl show quotes them.
-	if got := p.systemctl("show", "--property=InaccessiblePaths", instance.ShareUnit(p.id)).ok().stdout; !strings.HasSuffix(got, `/share/work/deep/a'b\"c\\d\$e%f,g h"`+"\n") {
+	if got := p.systemctl("show", "--property=InaccessiblePaths", instance.Virtiofsd.Unit(p.id)).ok().stdout; !strings.HasSuffix(got, `/share/work/deep/a'b\"c\\d\$e%f,g h"`+"\n") {
 		t.Errorf("%s", got)
 	}
 }
