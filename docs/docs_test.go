@@ -122,7 +122,7 @@ func TestBlocks(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, e := range vmfile.Check([]string{file}, me) {
-				t.Errorf("%s:%d: %s", name, b.line+max(e.Line, 1)-1, e.Message)
+				t.Errorf("%s:%d: %s", name, b.line+max(e.Line, 1)-1, e.Err)
 			}
 		}
 		if found == 0 && (name == manual || name == "../README.md") {

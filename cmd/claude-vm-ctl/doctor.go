@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
 type doctorVerb struct{ json bool }
@@ -26,7 +27,7 @@ type finding struct {
 	State  string `json:"state"`            // ok, warn or fail
 	Fact   string `json:"fact,omitempty"`   // what was found, if that is well
 	Reason string `json:"reason,omitempty"` // else what is not
-	Mend   string `json:"mend,omitempty"`   // a command, or what to do
+	Fix    string `json:"fix,omitempty"`    // a command, or what to do
 }
 
 // checks are all of them, in the order in which they are told.
@@ -57,7 +58,7 @@ func (d *doctorVerb) run(ctx context.Context, out *output) (int, error) {
 	status := 0
 	for _, f := range findings {
 		if f.State == "fail" {
-			status = exitHostUnable
+			status = failure.HostUnable
 		}
 	}
 	if d.json {
@@ -74,8 +75,8 @@ func printFindings(w io.Writer, findings []finding) error {
 			fmt.Fprintf(&b, ": %s", oneLine(text))
 		}
 		b.WriteByte('\n')
-		if f.Mend != "" {
-			fmt.Fprintf(&b, "      mend: %s\n", oneLine(f.Mend))
+		if f.Fix != "" {
+			fmt.Fprintf(&b, "      fix: %s\n", oneLine(f.Fix))
 		}
 	}
 	fmt.Fprintf(&b, "      %s\n", untold)
@@ -131,18 +132,23 @@ func newFinding(name, fact string, err error) finding {
 	if err == nil {
 		return finding{Check: name, State: "ok", Fact: fact}
 	}
-	f := finding{Check: name, State: "fail", Reason: err.Error()}
+	f := finding{Check: name, State: "fail", Reason: err.Error(), Fix: failure.HintOf(err)}
 	if isWarning(err) {
 		f.State = "warn"
-	}
-	var t *trouble
-	if errors.As(err, &t) {
-		f.Mend = t.mend
 	}
 	return f
 }
 
+// warning is the result of a check that does not keep a VM from starting.
+type warning struct{ error }
+
+func (w warning) Unwrap() error { return w.error }
+
+func warn(hint, format string, args ...any) error {
+	return warning{failure.New(failure.Failed, hint, format, args...)}
+}
+
 func isWarning(err error) bool {
-	var t *trouble
-	return errors.As(err, &t) && t.warn
+	var w warning
+	return errors.As(err, &w)
 }

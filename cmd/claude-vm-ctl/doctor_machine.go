@@ -13,7 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,14 +47,14 @@ var number = regexp.MustCompile(`\d+(\.\d+)+`)
 func checkVersion(ctx context.Context, path, least string, p pack) (string, error) {
 	text, err := programVersion(ctx, path)
 	if err != nil {
-		return "", &trouble{error: err, mend: p.install()}
+		return "", failure.New(failure.HostUnable, p.install(), "%w", err)
 	}
 	found := number.FindString(text)
 	if found == "" {
-		return "", &trouble{error: fmt.Errorf("%s does not say its version, but %q", path, text), mend: p.install(), warn: true}
+		return "", warn(p.install(), "%s does not say its version, but %q", path, text)
 	}
 	if older(found, least) {
-		return "", &trouble{error: fmt.Errorf("%s is version %s, older than %s", path, found, least), mend: "a newer distribution, or " + p.what + " from its sources"}
+		return "", failure.New(failure.HostUnable, "a newer distribution, or "+p.what+" from its sources", "%s is version %s, older than %s", path, found, least)
 	}
 	return found + ", " + path, nil
 }
@@ -113,7 +115,7 @@ func checkBundle(_ context.Context, h *host) (string, error) {
 	}
 	built := info.ModTime()
 	if age := time.Since(built); age > maxAge {
-		return "", &trouble{error: fmt.Errorf("%s was built %s, and Claude Code in it is no newer", fact, built.Format(time.DateOnly)), mend: "guest/debian/update-claude && " + makeGuest, warn: true}
+		return "", warn("guest/debian/update-claude && "+makeGuest, "%s was built %s, and Claude Code in it is no newer", fact, built.Format(time.DateOnly))
 	}
 	return fact + ", built " + built.Format(time.DateOnly), nil
 }
@@ -127,25 +129,24 @@ func checkKVM(context.Context, *host) (string, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		mend = "enable virtualisation in the firmware, or nested virtualisation for a VM; modprobe kvm_intel or kvm_amd"
 	}
-	return "", &trouble{error: fmt.Errorf("%w: the VM is emulated, several times slower", err), mend: mend, warn: true}
+	return "", warn(mend, "%w: the VM is emulated, several times slower", err)
 }
 
 func checkLinger(_ context.Context, h *host) (string, error) {
 	name := h.paths.User
 	if name == "" {
-		return "", &trouble{error: errors.New("cannot be told, since this user has no name"), warn: true}
+		return "", warn("", "unknown, since this user has no name")
 	}
 	_, err := os.Stat(filepath.Join("/var/lib/systemd/linger", name))
 	if err == nil {
 		return "on: VMs outlive your logout", nil
 	}
-	return "", &trouble{error: errors.New("off: VMs end when you log out"), mend: onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"), warn: true}
+	return "", warn(onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"), "off: VMs end when you log out")
 }
 
 const (
-	mebibyte = 1 << 20
 	// What a few starts need, arguments and settings included.
-	leastRuntimeBytes = 16 * mebibyte
+	leastRuntimeBytes = 16 << 20
 	leastRuntimeFiles = 1000
 )
 
@@ -158,9 +159,9 @@ func checkRuntime(_ context.Context, h *host) (string, error) {
 		return "", fmt.Errorf("%s: %w", h.paths.Runtime, err)
 	}
 	free := fs.Bavail * uint64(fs.Bsize)
-	fact := fmt.Sprintf("%d MiB and %d files free in %s", free/mebibyte, fs.Ffree, h.paths.Runtime)
+	fact := fmt.Sprintf("%s and %d files free in %s", size.Format(free), fs.Ffree, h.paths.Runtime)
 	if free < leastRuntimeBytes || fs.Files > 0 && fs.Ffree < leastRuntimeFiles {
-		return "", &trouble{error: errors.New("only " + fact), mend: "du -a --inodes -h " + shellQuote(h.paths.Runtime) + " | sort -h | tail", warn: true}
+		return "", warn("du -a --inodes -h "+failure.Command(h.paths.Runtime)+" | sort -h | tail", "only %s", fact)
 	}
 	return fact, nil
 }
@@ -187,14 +188,14 @@ func checkMemory(ctx context.Context, h *host) (string, error) {
 	for _, n := range all {
 		sum += n
 	}
-	fact := fmt.Sprintf("%s; VMs that run or have a file take up to %s, another one %s", gib(total), gib(sum), gib(another))
+	fact := fmt.Sprintf("%s; VMs that run or have a file take up to %s, another one %s", size.Format(total), size.Format(sum), size.Format(another))
 	if max(sum, another) > total {
-		return "", &trouble{error: errors.New(fact), mend: "claude-vm-ctl edit --defaults, and set Memory=", warn: true}
+		return "", warn("claude-vm-ctl edit --defaults, and set Memory=", "%s", fact)
 	}
 	return fact, nil
 }
 
-// runningMemory gives the memory of the VMs that run, by directory, in MiB.
+// runningMemory gives the memory of the VMs that run, by directory, in bytes.
 func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
 	found := map[string]uint64{}
 	if h.manager == nil {
@@ -209,26 +210,12 @@ func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
 		if err != nil {
 			return nil, err
 		}
-		found[directoryOf(unit)] = memorySize(env["MEMORY"])
+		found[directoryOf(unit)], _ = size.Parse(env["MEMORY"]) // 0 for what QEMU rejects
 	}
 	return found, nil
 }
 
-// memorySize reads a size as QEMU does, in MiB; 0 for what it would not.
-func memorySize(text string) uint64 {
-	units := "MGT"
-	factor := uint64(1)
-	if i := strings.IndexAny(text, units); i >= 0 && i == len(text)-1 {
-		factor <<= 10 * strings.IndexByte(units, text[i])
-		text = text[:i]
-	}
-	n, _ := strconv.ParseUint(text, 10, 32)
-	return n * factor
-}
-
-func gib(mib uint64) string { return fmt.Sprintf("%.1f GiB", float64(mib)/1024) }
-
-// memoryInfo is a line of /proc/meminfo, in MiB.
+// memoryInfo is a line of /proc/meminfo, in bytes.
 func memoryInfo(key string) (uint64, error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -237,7 +224,7 @@ func memoryInfo(key string) (uint64, error) {
 	for line := range strings.Lines(string(text)) {
 		var n uint64
 		if _, err := fmt.Sscanf(line, key+": %d kB", &n); err == nil {
-			return n / 1024, nil
+			return n << 10, nil
 		}
 	}
 	return 0, fmt.Errorf("no %s in /proc/meminfo", key)
@@ -248,10 +235,10 @@ func memoryInfo(key string) (uint64, error) {
 func checkClock(context.Context, *host) (string, error) {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil {
-		return "", &trouble{error: fmt.Errorf("adjtimex: %w", err), warn: true}
+		return "", warn("", "adjtimex: %w", err)
 	}
 	if t.Maxerror >= 16_000_000 { // µs; see ntp_synced() of systemd
-		return "", &trouble{error: errors.New("not synchronised, and guests take it over"), mend: onNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"), warn: true}
+		return "", warn(onNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"), "not synchronised, and guests take it over")
 	}
 	return "synchronised", nil
 }

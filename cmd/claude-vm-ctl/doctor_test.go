@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
 	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
@@ -67,18 +68,10 @@ func TestOlder(t *testing.T) {
 	}
 }
 
-func TestMemorySize(t *testing.T) {
-	for text, want := range map[string]uint64{"4096M": 4096, "4096": 4096, "1G": 1024, "2T": 2 << 20, "": 0, "lots": 0, "G": 0} {
-		if got := memorySize(text); got != want {
-			t.Errorf("memorySize(%q) = %d, want %d", text, got, want)
-		}
-	}
-}
-
 // finds is what doctor tells of a check in one line.
 func finds(fact string, err error) string {
 	f := newFinding("", fact, err)
-	return fmt.Sprintf("%s: %s; mend: %s", f.State, f.Fact+f.Reason, f.Mend)
+	return fmt.Sprintf("%s: %s; fix: %s", f.State, f.Fact+f.Reason, f.Fix)
 }
 
 // TestMachine: what a machine lacks, as far as a test can choose.
@@ -88,43 +81,43 @@ func TestMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	huge := &host{}
-	huge.files.Defaults.Memory = 1 << 20
-	huge.files.VMs = []model.VM{{WorkDirectory: "/srv/a", Memory: 1 << 30}, {WorkDirectory: "/srv/b", Memory: 1 << 30}}
+	huge.files.Defaults.Memory = 1 << 40
+	huge.files.VMs = []model.VM{{WorkDirectory: "/srv/a", Memory: 1 << 50}, {WorkDirectory: "/srv/b", Memory: 1 << 50}}
 	small := &host{}
 	small.files.Defaults.Memory = total
 	for want, check := range map[string]func() (string, error){
-		"warn: cannot be told, since this user has no name; mend: ": func() (string, error) { return checkLinger(t.Context(), &host{}) },
-		"warn: off: VMs end when you log out; mend: " + onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
+		"warn: unknown, since this user has no name; fix: ": func() (string, error) { return checkLinger(t.Context(), &host{}) },
+		"warn: off: VMs end when you log out; fix: " + onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
 			return checkLinger(t.Context(), &host{paths: instance.Paths{User: "no/body"}})
 		},
-		"fail: /no/where: no such file or directory; mend: ": func() (string, error) {
+		"fail: /no/where: no such file or directory; fix: ": func() (string, error) {
 			return checkRuntime(t.Context(), &host{paths: instance.Paths{Runtime: "/no/where"}})
 		},
-		"warn: only 0 MiB and 0 files free in /proc; mend: du -a --inodes -h /proc | sort -h | tail": func() (string, error) {
+		"warn: only 0M and 0 files free in /proc; fix: du -a --inodes -h /proc | sort -h | tail": func() (string, error) {
 			return checkRuntime(t.Context(), &host{paths: instance.Paths{Runtime: "/proc"}})
 		},
-		fmt.Sprintf("warn: %s; VMs that run or have a file take up to 2097152.0 GiB, another one 1024.0 GiB; mend: claude-vm-ctl edit --defaults, and set Memory=", gib(total)): func() (string, error) {
+		fmt.Sprintf("warn: %s; VMs that run or have a file take up to 2097152G, another one 1024G; fix: claude-vm-ctl edit --defaults, and set Memory=", size.Format(total)): func() (string, error) {
 			return checkMemory(t.Context(), huge)
 		},
-		fmt.Sprintf("ok: %s; VMs that run or have a file take up to 0.0 GiB, another one %[1]s; mend: ", gib(total)): func() (string, error) {
+		fmt.Sprintf("ok: %s; VMs that run or have a file take up to 0M, another one %[1]s; fix: ", size.Format(total)): func() (string, error) {
 			return checkMemory(t.Context(), small)
 		},
-		"fail: the files cannot be read; mend: ": func() (string, error) {
+		"fail: the files cannot be read; fix: ": func() (string, error) {
 			return checkMemory(t.Context(), &host{filesErr: errors.New("the files cannot be read")})
 		},
-		"fail: no Nonsense in /proc/meminfo; mend: ": func() (string, error) {
+		"fail: no Nonsense in /proc/meminfo; fix: ": func() (string, error) {
 			_, err := memoryInfo("Nonsense")
 			return "", err
 		},
-		"fail: the units, which say where it is, are not to be found; mend: ": func() (string, error) { return checkBundle(t.Context(), &host{}) },
+		"fail: the units, which say where it is, are not to be found; fix: ": func() (string, error) { return checkBundle(t.Context(), &host{}) },
 	} {
 		if got := finds(check()); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
 	switch got := finds(checkClock(t.Context(), nil)); got {
-	case "ok: synchronised; mend: ":
-	case "warn: not synchronised, and guests take it over; mend: " + onNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"):
+	case "ok: synchronised; fix: ":
+	case "warn: not synchronised, and guests take it over; fix: " + onNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"):
 	default:
 		t.Error(got)
 	}
@@ -142,10 +135,10 @@ func program(t *testing.T, script string) string {
 
 func TestCheckVersion(t *testing.T) {
 	for _, c := range []struct{ script, want string }{
-		{"echo 'virtiofsd 1.13.2'", "ok: 1.13.2, PROGRAM; mend: "},
-		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.1; mend: a newer distribution, or QEMU from its sources"},
-		{"echo none", `warn: PROGRAM does not say its version, but "none"; mend: ` + qemuPackage.install()},
-		{"exit 3", "fail: PROGRAM --version: exit status 3; mend: " + qemuPackage.install()},
+		{"echo 'virtiofsd 1.13.2'", "ok: 1.13.2, PROGRAM; fix: "},
+		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.1; fix: a newer distribution, or QEMU from its sources"},
+		{"echo none", `warn: PROGRAM does not say its version, but "none"; fix: ` + qemuPackage.install()},
+		{"exit 3", "fail: PROGRAM --version: exit status 3; fix: " + qemuPackage.install()},
 	} {
 		path := program(t, c.script)
 		least := "1.13"
@@ -175,11 +168,11 @@ func TestHang(t *testing.T) {
 func TestCheckGuest(t *testing.T) {
 	whole := map[string]string{"kernel": "k", "initrd": "i", "root.erofs": "r", "guest.env": fmt.Sprintf("GUEST_APPEND=\"a b\"\nGUEST_CONTRACT=%d\n", contract.Version)}
 	for _, c := range []struct{ name, text, want string }{
-		{"", "", "ok: ; mend: "},
-		{"kernel", "", "fail: the guest bundle is not whole: DIR/kernel is empty; mend: make guest install"},
-		{"guest.env", "GUEST_FORMAT=1\n", "fail: the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env; mend: make guest install"},
-		{"guest.env", "GUEST_APPEND=a\n", "ok: ; mend: "},
-		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "fail: the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version) + "; mend: make guest install"},
+		{"", "", "ok: ; fix: "},
+		{"kernel", "", "fail: the guest bundle is not whole: DIR/kernel is empty; fix: make guest install"},
+		{"guest.env", "GUEST_FORMAT=1\n", "fail: the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env; fix: make guest install"},
+		{"guest.env", "GUEST_APPEND=a\n", "ok: ; fix: "},
+		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "fail: the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version) + "; fix: make guest install"},
 	} {
 		dir := t.TempDir()
 		for name, text := range whole {
@@ -211,9 +204,9 @@ func TestBundleAge(t *testing.T) {
 	os.WriteFile(env, []byte("GUEST_VERSION=\"debian-13 claude-2\"\nGUEST_APPEND=a\n"), 0o644)
 	old := time.Now().Add(-maxAge - 24*time.Hour)
 	for built, want := range map[time.Time]string{
-		time.Unix(1, 0): "ok: debian-13 claude-2 in " + dir + "; mend: ",
-		time.Now():      "ok: debian-13 claude-2 in " + dir + ", built " + time.Now().Format(time.DateOnly) + "; mend: ",
-		old:             "warn: debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and Claude Code in it is no newer; mend: guest/debian/update-claude && make guest install",
+		time.Unix(1, 0): "ok: debian-13 claude-2 in " + dir + "; fix: ",
+		time.Now():      "ok: debian-13 claude-2 in " + dir + ", built " + time.Now().Format(time.DateOnly) + "; fix: ",
+		old:             "warn: debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and Claude Code in it is no newer; fix: guest/debian/update-claude && make guest install",
 	} {
 		if err := os.Chtimes(env, built, built); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
@@ -26,7 +27,7 @@ type host struct {
 	files    vmfile.Set
 	tree     unittree.Tree // that they make
 	built    bool          // and that is there, written by somebody else
-	faults   []*unitfile.Error
+	faults   []*failure.Error
 	filesErr error
 	paths    instance.Paths
 	// What the units say: their files are the only place that knows.
@@ -64,7 +65,7 @@ func examine(ctx context.Context) *host {
 	}
 	if h.err != nil {
 		h.manager = nil
-		h.err = &trouble{error: h.err, mend: "log in as yourself (ssh, machinectl shell), not by su or sudo"}
+		h.err = failure.New(failure.HostUnable, "log in as yourself (ssh, machinectl shell), not by su or sudo", "%w", h.err)
 	}
 	h.readSettings(ctx)
 	return h
@@ -147,7 +148,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		}
 		if u.LoadState == "not-found" || u.LoadState == "loaded" && u.Fragment == "" { // slices need no file
 			unknown++
-			err = &trouble{error: fmt.Errorf("the user manager does not know %s", template), mend: mendUnits()}
+			err = failure.New(failure.HostUnable, mendUnits(), "the user manager does not know %s", template)
 		} else {
 			err = h.checkUnit(ctx, u, template)
 		}
@@ -166,9 +167,9 @@ func (h *host) checkUnit(ctx context.Context, u manager.Unit, template string) e
 	switch u.LoadState {
 	case "loaded":
 	case "masked":
-		return &trouble{error: fmt.Errorf("%s is masked", template), mend: "systemctl --user unmask " + template}
+		return failure.New(failure.HostUnable, "systemctl --user unmask "+template, "%s is masked", template)
 	default:
-		return &trouble{error: fmt.Errorf("%s cannot be loaded: %s", template, u.LoadState), mend: "systemctl --user status " + shellQuote(u.Name)}
+		return failure.New(failure.HostUnable, "systemctl --user status "+failure.Command(u.Name), "%s cannot be loaded: %s", template, u.LoadState)
 	}
 	if strings.HasSuffix(template, ".service") {
 		program, err := h.manager.Program(ctx, u.Name)
@@ -176,18 +177,18 @@ func (h *host) checkUnit(ctx context.Context, u manager.Unit, template string) e
 			return err
 		}
 		if missing(program) {
-			return &trouble{error: fmt.Errorf("%s calls %s, which is not there", template, program), mend: mendUnits()}
+			return failure.New(failure.HostUnable, mendUnits(), "%s calls %s, which is not there", template, program)
 		}
 	}
 	if u.Stale {
-		return &trouble{error: fmt.Errorf("%s has changed since it was read", template), mend: reloadUnits, warn: true}
+		return warn(reloadUnits, "%s has changed since it was read", template)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
 		mend := mendUnits()
 		if _, err := os.Readlink(u.Fragment); err == nil {
 			mend = "claude-vm-ctl uninstall: the next start links others"
 		}
-		return &trouble{error: fmt.Errorf("%s is of version %s, claude-vm-ctl of %s", u.Fragment, theirs, version), mend: mend, warn: true}
+		return warn(mend, "%s is of version %s, claude-vm-ctl of %s", u.Fragment, theirs, version)
 	}
 	return nil
 }
@@ -203,18 +204,16 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	generate := &trouble{mend: "claude-vm-ctl generate", warn: true}
+	const generate = "claude-vm-ctl generate"
 	path, found := findGenerator()
 	if !found {
 		switch {
 		case h.built && len(written) > 0:
-			generate.error = fmt.Errorf("what claude-vm-ctl generate has written before Home Manager did is left: %s", written[0])
-			return "", generate
+			return "", warn(generate, "what claude-vm-ctl generate has written before Home Manager did is left: %s", written[0])
 		case h.built:
 			return "not installed; Home Manager has written what the .vm files say", nil
 		case len(written) != len(h.tree) || !h.tree.IsIn(dir):
-			generate.error = fmt.Errorf("not installed, and what is in %s is not what the .vm files say", dir)
-			return "", generate
+			return "", warn(generate, "not installed, and what is in %s is not what the .vm files say", dir)
 		case len(h.tree) == 0:
 			return "not installed; there is no .vm file that needs it", nil
 		}
@@ -225,12 +224,11 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	case err != nil:
 		return "", err
 	case theirs != version:
-		return "", &trouble{error: fmt.Errorf("%s is of version %s, claude-vm-ctl of %s", path, theirs, version), mend: mendUnits(), warn: true}
+		return "", warn(mendUnits(), "%s is of version %s, claude-vm-ctl of %s", path, theirs, version)
 	case len(written) > 0:
-		generate.error = fmt.Errorf("what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
-		return "", generate
+		return "", warn(generate, "what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
 	case h.manager != nil && !h.tree.IsIn(filepath.Join(h.paths.Runtime, "systemd/generator")):
-		return "", &trouble{error: errors.New("the user manager has not read the .vm files as they are now"), mend: reloadUnits, warn: true}
+		return "", warn(reloadUnits, "the user manager has not read the .vm files as they are now")
 	}
 	return fmt.Sprintf("version %s, %s", version, path), nil
 }
@@ -249,6 +247,8 @@ func checkFiles(_ context.Context, h *host) (string, error) {
 		text += fmt.Sprintf(" (the first of %d faults)", n)
 	}
 	file := h.faults[0].File
-	edit := "claude-vm-ctl edit " + shellQuote(strings.TrimSuffix(filepath.Base(file), vmfile.Suffix))
-	return "", &trouble{error: errors.New(text), mend: mendFile(file, edit), warn: h.files.Defaults.Refusal == ""}
+	if h.files.Defaults.Refusal == "" {
+		return "", warn(vmfile.FixCommand(file), "%s", text)
+	}
+	return "", failure.New(failure.HostUnable, vmfile.FixCommand(file), "%s", text)
 }

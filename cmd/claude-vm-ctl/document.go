@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
@@ -36,13 +36,13 @@ func openDocument(config, file, name, dir, template string) (*document, error) {
 	}
 	switch target, err := filepath.EvalSymlinks(d.file); {
 	case err == nil && target == os.DevNull:
-		return nil, fail(exitFailure, "rm "+shellQuote(d.file), "%s is masked", d.file)
+		return nil, failure.New(failure.Failed, "rm "+failure.Command(d.file), "%s is masked", d.file)
 	case err == nil && unix.Access(filepath.Dir(target), unix.W_OK) != nil:
 		hint := ""
 		if inStore(target) {
 			hint = "change programs.claude-vm where Home Manager has it, then: home-manager switch"
 		}
-		return nil, fail(exitFailure, hint, "%s leads to %s, which cannot be written", d.file, target)
+		return nil, failure.New(failure.Failed, hint, "%s leads to %s, which cannot be written", d.file, target)
 	}
 	return d, nil
 }
@@ -81,13 +81,13 @@ func (d *document) end() error { return errors.Join(os.Remove(d.draft()), os.Rem
 
 // check gives the faults that saving would bring: all of this file, and those of
 // others that it makes.
-func (d *document) check(text []byte, paths instance.Paths) []*unitfile.Error {
+func (d *document) check(text []byte, paths instance.Paths) []*failure.Error {
 	dirs := vmfile.SearchPath(paths)
 	before := map[string]bool{}
 	for _, e := range faults(vmfile.Load(dirs, paths), paths) {
 		before[e.Error()] = true
 	}
-	var found []*unitfile.Error
+	var found []*failure.Error
 	for _, e := range faults(vmfile.LoadWith(dirs, paths, d.file, text), paths) {
 		if e.File == d.file || !before[e.Error()] {
 			found = append(found, e)
@@ -96,7 +96,7 @@ func (d *document) check(text []byte, paths instance.Paths) []*unitfile.Error {
 	return found
 }
 
-func faults(set vmfile.Set, paths instance.Paths) []*unitfile.Error {
+func faults(set vmfile.Set, paths instance.Paths) []*failure.Error {
 	_, errs := unittree.Build(set, paths)
 	return append(set.Errors, errs...)
 }

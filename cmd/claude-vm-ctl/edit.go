@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
@@ -52,13 +53,13 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	if faults := d.check(text, paths); len(faults) > 0 {
 		out.faults(faults)
-		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept in %s", d.file, d.draft())
+		return 0, failure.New(failure.Failed, e.again(), "%s is not saved; the draft is kept in %s", d.file, d.draft())
 	}
 	switch err := d.save(text); {
 	case errors.Is(err, errChanged):
-		return 0, fail(exitFailure, "diff "+shellQuote(d.file)+" "+shellQuote(d.draft()), "%s is not saved, since it has changed after the draft was begun; without %s edit begins anew", d.file, d.draft())
+		return 0, failure.New(failure.Failed, "diff "+failure.Command(d.file)+" "+failure.Command(d.draft()), "%s is not saved, since it has changed after the draft was begun; without %s edit begins anew", d.file, d.draft())
 	case err != nil:
-		return 0, fail(exitFailure, e.again(), "%s is not saved; the draft is kept in %s: %w", d.file, d.draft(), plain(err))
+		return 0, failure.New(failure.Failed, e.again(), "%s is not saved; the draft is kept in %s: %w", d.file, d.draft(), plain(err))
 	}
 	out.note("saved %s", d.file)
 	return 0, d.apply(context.WithoutCancel(ctx), out, paths)
@@ -72,7 +73,7 @@ func (e *editVerb) again() string {
 	case e.what == ".":
 		return "claude-vm-ctl edit"
 	}
-	return "claude-vm-ctl edit " + shellQuote(e.what)
+	return "claude-vm-ctl edit " + failure.Command(e.what)
 }
 
 // document finds out what to edit. What belongs to the system is copied.
@@ -126,13 +127,13 @@ func newDocument(config, dir string, paths instance.Paths) (*document, error) {
 			return d, nil
 		}
 	}
-	return nil, fail(exitUsage, mendName(dir), "no .vm file can name %s, which ends in a blank or a backslash or is no text", dir)
+	return nil, failure.New(failure.Usage, mendName(dir), "no .vm file can name %s, which ends in a blank or a backslash or is no text", dir)
 }
 
 // mendName is the hint for a directory that no file can name.
 func mendName(dir string) string {
 	name := strings.TrimRight(strings.ToValidUTF8(filepath.Base(dir), "_"), `\ `)
-	return "mv " + shellQuote(dir) + " " + shellQuote(filepath.Join(filepath.Dir(dir), name))
+	return "mv " + failure.Command(dir) + " " + failure.Command(filepath.Join(filepath.Dir(dir), name))
 }
 
 // lockEdit keeps others from editing files of the same user.
@@ -146,7 +147,7 @@ func lockEdit(dir string) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fail(exitFailure, "pgrep -af 'claude-vm-ctl edit'", "another claude-vm-ctl edit is at work in %s", dir)
+		return nil, failure.New(failure.Failed, "pgrep -af 'claude-vm-ctl edit'", "another claude-vm-ctl edit is at work in %s", dir)
 	}
 	return func() { f.Close() }, nil
 }
@@ -164,7 +165,7 @@ func (d *document) edit(out *output, again string) ([]byte, error) {
 		return nil, plain(err)
 	case len(bytes.TrimSpace(text)) == 0: // an empty file would be a mask
 		d.end()
-		return nil, fail(exitFailure, "", "nothing is saved, for the draft was empty")
+		return nil, failure.New(failure.Failed, "", "nothing is saved, for the draft was empty")
 	case bytes.Equal(text, d.text):
 		d.end()
 		if editorErr == nil {
@@ -172,7 +173,7 @@ func (d *document) edit(out *output, again string) ([]byte, error) {
 		}
 		return nil, editorErr
 	case editorErr != nil:
-		return nil, fail(exitFailure, again, "%w: nothing is saved; the draft is kept in %s", editorErr, d.draft())
+		return nil, failure.New(failure.Failed, again, "%w: nothing is saved; the draft is kept in %s", editorErr, d.draft())
 	}
 	return text, nil
 }
@@ -198,14 +199,14 @@ func runEditor(out *output, path, again string) error {
 		cmd := exec.Command(program, append(words[1:], path)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = out.stdin, out.stdout, out.stderr
 		if err := cmd.Run(); err != nil {
-			return fail(exitFailure, "", "%s: %w", words[0], err)
+			return failure.New(failure.Failed, "", "%s: %w", words[0], err)
 		}
 		return nil
 	}
 	if len(candidates) > 1 {
-		return fail(exitHostUnable, editorPackage.install(), "there is no editor, nano, vim or vi")
+		return failure.New(failure.HostUnable, editorPackage.install(), "there is no editor, nano, vim or vi")
 	}
-	return fail(exitHostUnable, "SYSTEMD_EDITOR=vi "+again, "there is no editor %s", candidates[0][0])
+	return failure.New(failure.HostUnable, "SYSTEMD_EDITOR=vi "+again, "there is no editor %s", candidates[0][0])
 }
 
 // apply makes the user manager know the file that was saved.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -47,7 +48,7 @@ func (f *forwardVerb) split() (dir string, ports []model.Port, err error) {
 	for _, word := range words {
 		p, err := vmfile.ParsePort(word)
 		if err == nil && p.Protocol != "tcp" {
-			return "", nil, fail(exitUsage, "claude-vm-ctl start --publish "+word+" "+shellQuote(dir), "%s: only TCP can be led into a running VM", word)
+			return "", nil, failure.New(failure.Usage, "claude-vm-ctl start --publish "+word+" "+failure.Command(dir), "%s: only TCP can be led into a running VM", word)
 		}
 		if err != nil {
 			return "", nil, usage(err)
@@ -110,7 +111,7 @@ func listen(ports []model.Port) ([]net.Listener, error) {
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", p.Address, p.Host))
 		if err != nil {
 			closeAll(listeners)
-			return nil, fail(exitFailure, mendListen(err, p.Host), "%w", err)
+			return nil, failure.New(failure.Failed, mendListen(err, p.Host), "%w", err)
 		}
 		listeners = append(listeners, l)
 	}
@@ -146,7 +147,7 @@ func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Por
 		names = append(names, port(p).String())
 	}
 	unit := instance.PortUnit(v.id, ports[0].Host)
-	exists := fail(exitFailure, "systemctl --user stop "+shellQuote(unit), "port %d leads into this VM already, by %s", ports[0].Host, unit)
+	exists := failure.New(failure.Failed, "systemctl --user stop "+failure.Command(unit), "port %d leads into this VM already, by %s", ports[0].Host, unit)
 	if u, err := v.manager.Unit(ctx, unit); err != nil || u.Running() {
 		return cmp.Or(err, exists)
 	}
@@ -162,7 +163,7 @@ func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Por
 		Command:     command,
 		BindsTo:     v.unit(),
 		Slice:       instance.Slice,
-		Success:     exitLost, // the VM has ended
+		Success:     failure.Lost, // the VM has ended
 	})
 	switch {
 	case errors.Is(err, manager.ErrExists):
@@ -170,8 +171,8 @@ func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Por
 	case err != nil:
 		return err
 	case result != "done":
-		return fail(exitFailure, "journalctl --user -n 20 -u "+shellQuote(unit), "%s did not start: result %s", unit, result)
+		return failure.New(failure.Failed, "journalctl --user -n 20 -u "+failure.Command(unit), "%s did not start: result %s", unit, result)
 	}
-	out.note("port %s leads into the VM on %s; end it with: systemctl --user stop %s", strings.Join(names, " "), v.dir, shellQuote(unit))
+	out.note("port %s leads into the VM on %s; end it with: systemctl --user stop %s", strings.Join(names, " "), v.dir, failure.Command(unit))
 	return nil
 }

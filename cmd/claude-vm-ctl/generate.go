@@ -9,9 +9,9 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
-	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
@@ -47,7 +47,7 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 // build makes the tree of all .vm files.
-func build(paths instance.Paths) (unittree.Tree, []*unitfile.Error) {
+func build(paths instance.Paths) (unittree.Tree, []*failure.Error) {
 	set := vmfile.Load(vmfile.SearchPath(paths), paths)
 	tree, errs := unittree.Build(set, paths)
 	return tree, append(set.Errors, errs...)
@@ -56,7 +56,7 @@ func build(paths instance.Paths) (unittree.Tree, []*unitfile.Error) {
 // install makes the manager know what the files say. Where it calls the generator
 // itself, that is a reload; elsewhere the tree is written where a home may have
 // units. What the manager then knows must be what the files say here.
-func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*unitfile.Error, error) {
+func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*failure.Error, error) {
 	dir := paths.DataUnits()
 	if _, found := findGenerator(); found {
 		if err := unittree.Clear(dir); err != nil { // of before it was installed
@@ -84,7 +84,7 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 		}
 		return errs, m.Reload(ctx)
 	}
-	var errs []*unitfile.Error
+	var errs []*failure.Error
 	err = unittree.Replace(dir, func() (t unittree.Tree, _ error) {
 		t, errs = build(paths)
 		return t, nil
@@ -104,7 +104,7 @@ func isBuilt(t unittree.Tree, paths instance.Paths) bool {
 // elsewhere is the error of a shell whose HOME or XDG_ variables, by which files
 // are found, are not the manager's.
 func elsewhere(what string) error {
-	return fail(exitFailure, "systemctl --user show-environment", "%s: HOME or one of XDG_* is not what it is there", what)
+	return failure.New(failure.Failed, "systemctl --user show-environment", "%s: HOME or one of XDG_* is not what it is there", what)
 }
 
 // findGenerator finds ours where user managers look for generators, of which the
@@ -121,12 +121,12 @@ func findGenerator() (string, bool) {
 }
 
 // faults tells those of files, and gives the exit status.
-func (o *output) faults(errs []*unitfile.Error) int {
+func (o *output) faults(errs []*failure.Error) int {
 	for _, e := range errs {
 		fmt.Fprintln(o.stderr, oneLine(e.Error()))
 		if e.Hint != "" {
 			fmt.Fprintln(o.stderr, "\thint: "+oneLine(e.Hint))
 		}
 	}
-	return min(len(errs), exitFailure)
+	return min(len(errs), failure.Failed)
 }

@@ -62,7 +62,7 @@ var verbExamples = map[string][]string{
 	"id":         {"id ~/src/web", "id --unit"},
 	"edit":       {"edit ~/src/web", "edit --defaults"},
 	"generate":   {"generate", "generate --dry-run"},
-	"doctor":     {"doctor", `doctor --json | jq -r '.[] | select(.state == "fail").mend'`},
+	"doctor":     {"doctor", `doctor --json | jq -r '.[] | select(.state == "fail").fix'`},
 	"uninstall":  {"uninstall --stop"},
 }
 

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,43 +11,24 @@ import (
 	"syscall"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
 // This file asks what the setup unit does before each start, and doctor too: no
 // program is run for it.
 
-// trouble is a check's bad result.
-type trouble struct {
-	error
-	mend string
-	warn bool
-}
-
-// mendMark stands before the mend in the setup unit's status, where a start finds
-// it again.
-const mendMark = "; mend: "
-
 // checkHost is what the setup unit asks.
 func checkHost() error {
 	_, qemuErr := findQEMU(os.Getenv("QEMU"))
 	_, virtiofsdErr := findShare(os.Getenv("VIRTIOFSD"))
-	for _, err := range []error{qemuErr, virtiofsdErr, checkGuest(os.Getenv("GUEST")), checkUserNamespaces()} {
-		var t *trouble
-		if errors.As(err, &t) && t.mend != "" {
-			return fmt.Errorf("%w%s%s", t.error, mendMark, t.mend)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(qemuErr, virtiofsdErr, checkGuest(os.Getenv("GUEST")), checkUserNamespaces())
 }
 
 func findQEMU(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
-		return "", &trouble{error: fmt.Errorf("%s is not installed", program), mend: qemuPackage.install()}
+		return "", failure.New(failure.HostUnable, qemuPackage.install(), "%s is not installed", program)
 	}
 	return path, nil
 }
@@ -55,7 +36,7 @@ func findQEMU(program string) (string, error) {
 func findShare(program string) (string, error) {
 	path, err := findVirtiofsd(program)
 	if err != nil {
-		return "", &trouble{error: errors.New("virtiofsd is not installed"), mend: virtiofsdPackage.install()}
+		return "", failure.New(failure.HostUnable, virtiofsdPackage.install(), "virtiofsd is not installed")
 	}
 	return path, nil
 }
@@ -76,7 +57,7 @@ func mendGuest(dir string) string {
 // checkGuest says whether the bundle in a directory is whole and fits.
 func checkGuest(dir string) error {
 	unfit := func(err error) error {
-		return &trouble{error: fmt.Errorf("the guest bundle is not whole: %w", plain(err)), mend: mendGuest(dir)}
+		return failure.New(failure.HostUnable, mendGuest(dir), "the guest bundle is not whole: %w", plain(err))
 	}
 	for _, name := range []string{"kernel", "initrd", "root.erofs", "guest.env"} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -96,10 +77,7 @@ func checkGuest(dir string) error {
 	}
 	// One that does not say it is refused by its agent, when it has booted.
 	if text := env["GUEST_CONTRACT"]; text != "" && text != strconv.Itoa(contract.Version) {
-		return &trouble{
-			error: fmt.Errorf("the guest bundle in %s speaks version %s of the contract, the host %d", dir, text, contract.Version),
-			mend:  mendGuest(dir),
-		}
+		return failure.New(failure.HostUnable, mendGuest(dir), "the guest bundle in %s speaks version %s of the contract, the host %d", dir, text, contract.Version)
 	}
 	return nil
 }
@@ -133,7 +111,7 @@ func checkUserNamespaces() error {
 	if err == nil {
 		return nil
 	}
-	return &trouble{error: fmt.Errorf("user namespaces are not permitted: %w", err), mend: permitUserNamespaces()}
+	return failure.New(failure.HostUnable, permitUserNamespaces(), "user namespaces are not permitted: %w", err)
 }
 
 func permitUserNamespaces() string {

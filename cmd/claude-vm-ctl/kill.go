@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"golang.org/x/sys/unix"
@@ -65,7 +66,7 @@ func parseSignal(text string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= last {
 		return unix.Signal(n), nil
 	}
-	return 0, fail(exitUsage, "kill -l", "unknown signal %s", text)
+	return 0, failure.New(failure.Usage, "kill -l", "unknown signal %s", text)
 }
 
 // finish leaves nothing of an instance whose QEMU was killed, or did not run yet,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
@@ -29,7 +30,7 @@ func (l *listVerb) register(app *kingpin.Application) string {
 
 func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 	if l.watch && !l.json && !term.IsTerminal(int(out.stdout.Fd())) {
-		return 0, fail(exitUsage, "claude-vm-ctl list --watch --json", "--watch draws on a terminal, and this is none")
+		return 0, failure.New(failure.Usage, "claude-vm-ctl list --watch --json", "--watch draws on a terminal, and this is none")
 	}
 	paths, err := hostPaths()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,7 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 	if l.boot {
 		args = append(args, "--boot")
 	}
-	path, err := findJournalctl("claude-vm-ctl logs " + shellQuote(l.dir))
+	path, err := findJournalctl("claude-vm-ctl logs " + failure.Command(l.dir))
 	if err != nil {
 		return 0, err
 	}
@@ -65,7 +66,7 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 func findJournalctl(again string) (string, error) {
 	path, err := exec.LookPath("journalctl")
 	if err != nil {
-		return "", fail(exitHostUnable, "PATH=$PATH:/usr/bin:/run/current-system/sw/bin "+again, "there is no journalctl in PATH=%s", os.Getenv("PATH"))
+		return "", failure.New(failure.HostUnable, "PATH=$PATH:/usr/bin:/run/current-system/sw/bin "+again, "there is no journalctl in PATH=%s", os.Getenv("PATH"))
 	}
 	return path, nil
 }

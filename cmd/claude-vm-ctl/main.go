@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"golang.org/x/sys/unix"
 )
@@ -96,23 +97,18 @@ func cutArguments(args []string) (before, after []string, found bool) {
 
 // usage is the error of a wrong command line, with the hint that err has.
 func usage(err error) error {
-	f := &failure{status: exitUsage, err: err}
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		f.hint = h.Hint()
-	}
-	return f
+	return failure.New(failure.Usage, failure.HintOf(err), "%w", err)
 }
 
 // explained gives what can happen to every verb that waits a status of its own.
 func explained(err error) error {
-	var f *failure
+	var e *failure.Error
 	switch {
-	case errors.As(err, &f):
+	case errors.As(err, &e):
 	case errors.Is(err, context.Canceled):
-		return fail(exitInterrupted, "", "interrupted")
+		return failure.New(failure.Interrupted, "", "interrupted")
 	case errors.Is(err, manager.ErrLost):
-		return fail(exitHostUnable, "systemctl --user status", "%w", err)
+		return failure.New(failure.HostUnable, "systemctl --user status", "%w", err)
 	}
 	return err
 }
@@ -120,9 +116,8 @@ func explained(err error) error {
 // withHelp gives wrong usage that has no better hint the help of the verb, or,
 // without one, the program's.
 func withHelp(err error, verb string) error {
-	var f *failure
-	if errors.As(err, &f) && f.status == exitUsage && f.hint == "" {
-		f.hint = strings.Join(strings.Fields("claude-vm-ctl "+verb+" --help"), " ")
+	if e := failure.Of(err); e.Status == failure.Usage && e.Hint == "" {
+		return failure.New(failure.Usage, strings.Join(strings.Fields("claude-vm-ctl "+verb+" --help"), " "), "%w", err)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -21,9 +22,8 @@ import (
 
 // told is what a person is told of an error, and its status.
 func told(err error) string {
-	f := &failure{status: exitFailure}
-	errors.As(err, &f)
-	return fmt.Sprintf("%d: %v; hint: %s", f.status, err, f.hint)
+	e := failure.Of(err)
+	return fmt.Sprintf("%d: %v; hint: %s", e.Status, e, e.Hint)
 }
 
 func TestIsPort(t *testing.T) {
@@ -121,28 +121,6 @@ func TestDialError(t *testing.T) {
 	}
 	if got, want := told(v.notRunning()), "120: no VM runs on /srv/a b; hint: claude-vm-ctl run '/srv/a b'"; got != want {
 		t.Errorf("%s, want %s", got, want)
-	}
-}
-
-// TestMendSetup: the hint of a start that the setup unit has refused.
-func TestMendSetup(t *testing.T) {
-	v := &vm{dir: "/srv/a b"}
-	for text, want := range map[string][2]string{
-		"qemu is not installed; mend: sudo apt install qemu":           {"qemu is not installed", "sudo apt install qemu"},
-		"/srv/link is a symbolic link; mend: claude-vm-ctl start /srv": {"/srv/link is a symbolic link", "claude-vm-ctl start /srv"},
-		"Mount=/x: no such file or directory":                          {"Mount=/x: no such file or directory", "claude-vm-ctl edit '/srv/a b'"},
-		"SettingsFile=/x: not a file":                                  {"SettingsFile=/x: not a file", "claude-vm-ctl edit '/srv/a b'"},
-		"Home=x: not ephemeral, project or user":                       {"Home=x: not ephemeral, project or user", "claude-vm-ctl edit '/srv/a b'"},
-		"/srv/a b: no such file or directory":                          {"/srv/a b: no such file or directory", "mkdir -p '/srv/a b'"},
-		"ask the user manager for the job: it is gone":                 {"ask the user manager for the job: it is gone", "claude-vm-ctl doctor"},
-	} {
-		if reason, mend := v.mendSetup(text, ""); reason != want[0] || mend != want[1] {
-			t.Errorf("%s: %s, %s", text, reason, mend)
-		}
-	}
-	const refusal = "/etc/claude-vm/user/defaults.conf:2: unknown key X="
-	if reason, mend := v.mendSetup(refusal, refusal); reason != refusal || mend != "claude-vm-ctl edit --defaults" {
-		t.Errorf("%s: %s", reason, mend)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
@@ -86,15 +87,15 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 	case err != nil:
 		return nil, err
 	case !current:
-		return nil, fail(exitFailure, "claude-vm-ctl generate", "the .vm files are not what the user manager has read")
+		return nil, failure.New(failure.Failed, "claude-vm-ctl generate", "the .vm files are not what the user manager has read")
 	case base.Refusal != "":
-		return nil, fail(exitHostUnable, v.mend(base.Refusal), "%s", base.Refusal)
+		return nil, failure.New(failure.HostUnable, base.RefusalHint, "%s", base.Refusal)
 	case len(o) == 0:
 		return nil, nil
 	}
 	settings, fault := vmfile.Apply(base, o, v.paths)
 	if fault != nil {
-		return nil, &failure{status: exitUsage, err: fault, hint: fault.Hint}
+		return nil, &failure.Error{Status: failure.Usage, Err: fault, Hint: fault.Hint}
 	}
 	if settings.ForwardAgent && !base.ForwardAgent {
 		if _, err := agentSocket(); err != nil {
@@ -103,31 +104,9 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 	}
 	n := &once{settings: settings, token: rand.Text()}
 	if n.tree, err = unittree.Once(v.id, settings, base, n.token); err != nil {
-		return nil, fail(exitUsage, "claude-vm-ctl edit"+v.here(), "%w", err)
+		return nil, failure.New(failure.Usage, "claude-vm-ctl edit"+v.here(), "%w", err)
 	}
 	return n, nil
-}
-
-// mend is the hint for a refusal, by the file that it names.
-func (v *vm) mend(refusal string) string {
-	file, _, _ := strings.Cut(refusal, ":")
-	if !filepath.IsAbs(file) {
-		return "claude-vm-ctl generate"
-	}
-	return mendFile(file, "claude-vm-ctl edit"+v.here())
-}
-
-// mendFile is what mends a file of settings; edit does if it is a .vm file.
-func mendFile(file, edit string) string {
-	switch {
-	case filepath.Base(file) == vmfile.DefaultsFile:
-		return "claude-vm-ctl edit --defaults"
-	case filepath.Ext(file) == vmfile.Suffix:
-		return edit
-	case filepath.Ext(file) == ".conf": // a drop-in
-		return "${EDITOR:-vi} " + shellQuote(file)
-	}
-	return "ls -ld " + shellQuote(file)
 }
 
 // settings are what the .vm files say about the instance, and whether that is in

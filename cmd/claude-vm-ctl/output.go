@@ -1,11 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"golang.org/x/term"
 )
 
@@ -17,31 +17,6 @@ import (
 //     with a small letter and has no full stop.
 //   - An error says what, the hint below it the whole command that mends it.
 //   - Progress is shown on a terminal only, in one line, and erased.
-
-// Exit statuses of our own. run and shell else return the guest program's.
-const (
-	exitFailure     = 1
-	exitUsage       = 2
-	exitNoInstance  = 120 // no such VM, or it does not run
-	exitHostUnable  = 121 // the machine lacks something; see doctor
-	exitStartFailed = 122 // the VM did not start
-	exitLost        = 123 // the connection into the VM, or the VM itself, was lost
-	exitInterrupted = 130 // as a shell says it of Ctrl-C
-)
-
-// failure is an error with an exit status and a hint.
-type failure struct {
-	status int
-	err    error
-	hint   string // may be empty
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func fail(status int, hint, format string, args ...any) error {
-	return &failure{status: status, err: fmt.Errorf(format, args...), hint: hint}
-}
 
 type output struct {
 	stdin, stdout, stderr *os.File
@@ -60,16 +35,12 @@ func (o *output) terminal() bool {
 // error prints err and gives the exit status that belongs to it.
 func (o *output) error(err error) int {
 	o.endProgress()
-	status := exitFailure
-	var f *failure
-	fmt.Fprintf(o.stderr, "claude-vm-ctl: error: %s\n", oneLine(err.Error()))
-	if errors.As(err, &f) {
-		status = f.status
-		if f.hint != "" {
-			fmt.Fprintf(o.stderr, "claude-vm-ctl: hint: %s\n", oneLine(f.hint))
-		}
+	e := failure.Of(err)
+	fmt.Fprintf(o.stderr, "claude-vm-ctl: error: %s\n", oneLine(e.Error()))
+	if e.Hint != "" {
+		fmt.Fprintf(o.stderr, "claude-vm-ctl: hint: %s\n", oneLine(e.Hint))
 	}
-	return status
+	return e.Status
 }
 
 // note tells something that is not an error, to people only.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
 	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
@@ -175,7 +176,7 @@ func (r *report) readProcess(u manager.Unit) {
 		case "GUEST_VERSION":
 			r.GuestVersion = oneLine(value)
 		case "MEMORY":
-			r.MemoryLimit = qemuSize(value)
+			r.MemoryLimit, _ = size.Parse(value)
 		case "NETWORK":
 			for _, p := range model.PublishedPorts(value) {
 				r.Ports = append(r.Ports, port(p))
@@ -184,9 +185,9 @@ func (r *report) readProcess(u manager.Unit) {
 	}
 	r.MemoryLimit = cmp.Or(u.MemoryMax, r.MemoryLimit)
 	if r.Memory = u.Memory; r.Memory == 0 { // no memory controller: QEMU's alone
-		var size, resident uint64
+		var total, resident uint64
 		text, _ := os.ReadFile(proc + "statm")
-		fmt.Sscan(string(text), &size, &resident)
+		fmt.Sscan(string(text), &total, &resident)
 		r.Memory = resident * uint64(os.Getpagesize())
 	}
 }
@@ -194,30 +195,9 @@ func (r *report) readProcess(u manager.Unit) {
 // memory shows what is used and, after a sign, the limit if that is known.
 func (r report) memory(of string) string {
 	if r.MemoryLimit == 0 {
-		return size(r.Memory)
+		return size.Format(r.Memory)
 	}
-	return size(r.Memory) + of + size(r.MemoryLimit)
-}
-
-// qemuSize reads a size as of QEMU's command line; 0 if it is none.
-func qemuSize(text string) uint64 {
-	var n uint64
-	var unit rune
-	fmt.Sscanf(text, "%d%c", &n, &unit)
-	shift := strings.IndexRune("BKMGT", unit)
-	if shift < 0 {
-		return 0
-	}
-	return n << (10 * shift)
-}
-
-// size shows bytes as systemctl does.
-func size(n uint64) string {
-	value, unit := float64(n)/(1<<20), "M"
-	if n >= 1<<30 {
-		value, unit = value/1024, "G"
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(value, 'f', 1, 64), ".0") + unit
+	return size.Format(r.Memory) + of + size.Format(r.MemoryLimit)
 }
 
 // ago says how long, in the largest fitting unit.

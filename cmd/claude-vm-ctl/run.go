@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"golang.org/x/term"
@@ -70,11 +71,11 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 // join attaches to a VM that runs already, or is about to.
 func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
 	if changes {
-		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here(),
+		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
 			"a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
 	}
 	if !out.terminal() {
-		return 0, fail(exitFailure, "claude-vm-ctl attach"+v.here(),
+		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
 			"a VM runs on %s already and its Claude has a terminal, which this is not", v.dir)
 	}
 	if u.ActiveState == "activating" {
@@ -86,7 +87,7 @@ func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool
 		stop()
 		switch {
 		case ctx.Err() != nil:
-			return 0, fail(exitInterrupted, "", "interrupted; the VM goes on starting")
+			return 0, failure.New(failure.Interrupted, "", "interrupted; the VM goes on starting")
 		case err != nil:
 			return 0, err
 		case !u.Running():
@@ -111,7 +112,7 @@ func (v *vm) session(ctx context.Context, out *output, terminal bool) (int, erro
 	case errors.Is(err, guest.ErrLost):
 		return 0, v.lost(ctx)
 	case errors.Is(err, guest.ErrRefused):
-		return 0, fail(exitFailure, "claude-vm-ctl shell"+v.here(), "Claude has no terminal in the VM on %s: its streams are another's", v.dir)
+		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.here(), "Claude has no terminal in the VM on %s: its streams are another's", v.dir)
 	case err != nil:
 		return 0, err
 	}
@@ -151,16 +152,16 @@ func (v *vm) lost(ctx context.Context) error {
 	})
 	hint := "claude-vm-ctl logs" + v.here()
 	if err != nil {
-		return fail(exitLost, hint, "the connection into the VM on %s was lost, and why cannot be told: %w", v.dir, err)
+		return failure.New(failure.Lost, hint, "the connection into the VM on %s was lost, and why cannot be told: %w", v.dir, err)
 	}
 	reason := oneLine(last.StatusText)
 	if last.Result == "success" && last.ActiveState == "inactive" {
-		return fail(exitLost, hint, "the VM on %s was stopped", v.dir)
+		return failure.New(failure.Lost, hint, "the VM on %s was stopped", v.dir)
 	}
 	if reason == "" {
 		reason = "result " + last.Result
 	}
-	return fail(exitLost, hint, "the VM on %s ended: %s", v.dir, reason)
+	return failure.New(failure.Lost, hint, "the VM on %s ended: %s", v.dir, reason)
 }
 
 // newRequest is what the person's terminal and environment say about a start.
@@ -171,7 +172,7 @@ func newRequest(out *output, verb string, args []string) (contract.Request, erro
 	}
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {
-			return r, fail(exitUsage, "claude-vm-ctl run . -- -p <FILE", "argument %d of Claude is not UTF-8: %q", i+1, arg)
+			return r, failure.New(failure.Usage, "claude-vm-ctl run . -- -p <FILE", "argument %d of Claude is not UTF-8: %q", i+1, arg)
 		}
 	}
 	for _, entry := range os.Environ() {

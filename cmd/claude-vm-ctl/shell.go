@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 )
 
@@ -32,11 +33,11 @@ func agentSocket() (string, error) {
 	const mend = `eval "$(ssh-agent)"; ssh-add`
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
-		return "", fail(exitHostUnable, mend, "SSH_AUTH_SOCK is not set: there is no SSH agent to forward")
+		return "", failure.New(failure.HostUnable, mend, "SSH_AUTH_SOCK is not set: there is no SSH agent to forward")
 	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
-		return "", fail(exitHostUnable, mend, "there is no SSH agent to forward: %w", err)
+		return "", failure.New(failure.HostUnable, mend, "there is no SSH agent to forward: %w", err)
 	}
 	return socket, conn.Close()
 }
@@ -67,13 +68,13 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 	defer client.Close()
 	var words []string
 	for _, arg := range s.args {
-		words = append(words, shellQuote(arg))
+		words = append(words, failure.Command(arg))
 	}
 	line := strings.Join(words, " ")
 	start := func(session *guest.Session) error {
 		if s.forwardAgent {
 			if err := session.ForwardAgent(client, socket); err != nil {
-				return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "forward the SSH agent: %w", err)
+				return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "forward the SSH agent: %w", err)
 			}
 		}
 		for _, name := range []string{"COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"} {
@@ -83,7 +84,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 		}
 		err := session.Run(line)
 		if errors.Is(err, guest.ErrRefused) {
-			err = fail(exitNoInstance, "claude-vm-ctl start"+v.here(), "the VM on %s is still starting", v.dir)
+			err = failure.New(failure.NoInstance, "claude-vm-ctl start"+v.here(), "the VM on %s is still starting", v.dir)
 		}
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
@@ -47,12 +48,12 @@ func sshInstance(host string) (string, error) {
 		name, found = strings.CutSuffix(host, sshSuffix)
 	}
 	if !found || name == "" {
-		return "", fail(exitUsage, "claude-vm-ctl ssh-config", "%q is neither %sNAME nor NAME%s", host, sshPrefix, sshSuffix)
+		return "", failure.New(failure.Usage, "claude-vm-ctl ssh-config", "%q is neither %sNAME nor NAME%s", host, sshPrefix, sshSuffix)
 	}
 	if strings.Contains(name, "/") {
 		path, err := url.PathUnescape("/" + strings.TrimPrefix(name, "/"))
 		if err != nil {
-			return "", fail(exitUsage, "ssh "+shellQuote(strings.ReplaceAll(host, "%", "%25")), "%q: %w", host, err)
+			return "", failure.New(failure.Usage, "ssh "+failure.Command(strings.ReplaceAll(host, "%", "%25")), "%q: %w", host, err)
 		}
 		return path, nil
 	}
@@ -91,7 +92,7 @@ Host %s* *%s
 	StrictHostKeyChecking no
 	UserKnownHostsFile /dev/null
 	LogLevel ERROR
-`, sshPrefix, sshSuffix, strings.ReplaceAll(shellQuote(self), "%", "%%"), forward)
+`, sshPrefix, sshSuffix, strings.ReplaceAll(failure.Command(self), "%", "%%"), forward)
 	return 0, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
 type startVerb struct {
@@ -31,7 +32,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if u.Running() && len(s.args)+len(s.options) > 0 {
-		return 0, fail(exitFailure, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
+		return 0, failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
 	}
 	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return 0, err
@@ -84,7 +85,7 @@ func (v *vm) stopped(ctx context.Context) error {
 		return err
 	}
 	if u.Result == "timeout" {
-		return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "%w", errKilled)
+		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "%w", errKilled)
 	}
 	return nil
 }
@@ -108,6 +109,5 @@ func (r *restartVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 func isNoInstance(err error) bool {
-	f, ok := err.(*failure)
-	return ok && f.status == exitNoInstance
+	return failure.Of(err).Status == failure.NoInstance
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
@@ -51,7 +52,7 @@ func (s *statusVerb) run(ctx context.Context, out *output) (int, error) {
 		err = v.lastLines(ctx, out, lines)
 	}
 	if err == nil && !u.Running() {
-		return exitNoInstance, nil
+		return failure.NoInstance, nil
 	}
 	return 0, err
 }
@@ -163,7 +164,7 @@ func (v *vm) lastLines(ctx context.Context, out *output, lines int) error {
 	cmd.Stderr = out.stderr // it says what is wrong
 	text, err := cmd.Output()
 	if err != nil {
-		return fail(exitFailure, "claude-vm-ctl logs"+v.here(), "journalctl: %w", err)
+		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "journalctl: %w", err)
 	}
 	if len(text) > 0 {
 		_, err = fmt.Fprintf(out.stdout, "\n%s", text)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
 // fitTerminal makes the request of somebody who will attach agree with what the
@@ -22,7 +23,7 @@ func (v *vm) fitTerminal(ctx context.Context, r *contract.Request, n *once) erro
 		r.Terminal = false
 	case terminalYes:
 		if !r.Terminal {
-			return fail(exitUsage, "claude-vm-ctl start"+v.here(), "Claude has a terminal here (Terminal=yes), and this is none")
+			return failure.New(failure.Usage, "claude-vm-ctl start"+v.here(), "Claude has a terminal here (Terminal=yes), and this is none")
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
@@ -42,7 +43,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	if len(running) > 0 {
-		return 0, fail(exitFailure, "claude-vm-ctl uninstall --stop", "a VM runs on %s%s", directoryOf(running[0]), andMore(len(running)-1))
+		return 0, failure.New(failure.Failed, "claude-vm-ctl uninstall --stop", "a VM runs on %s%s", directoryOf(running[0]), andMore(len(running)-1))
 	}
 	removed, err := removeOwn(paths)
 	for _, path := range removed {

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"golang.org/x/sys/unix"
 )
 
@@ -115,7 +116,7 @@ func findVirtiofsd(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fail(exitHostUnable, virtiofsdPackage.install(), "virtiofsd is not installed")
+	return "", failure.New(failure.HostUnable, virtiofsdPackage.install(), "virtiofsd is not installed")
 }
 
 // explainResult says what systemd's finding means; empty if a helper, whose

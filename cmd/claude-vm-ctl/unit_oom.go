@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
 )
 
 // cgroupRoot is where cgroup v2 is mounted.
@@ -20,7 +22,7 @@ func explainOOM(root, cgroup string) string {
 		if err != nil || parsed != nil || !wasFull(filepath.Join(root, dir, "memory.events")) {
 			continue
 		}
-		return fmt.Sprintf("QEMU was killed: the VM needed more memory than MemoryMax=%dM of %s", limit>>20, filepath.Base(dir))
+		return fmt.Sprintf("QEMU was killed: the VM needed more memory than MemoryMax=%s of %s", size.Format(limit), filepath.Base(dir))
 	}
 	return "QEMU was killed by the kernel's or systemd's OOM killer: the machine's memory ran out"
 }

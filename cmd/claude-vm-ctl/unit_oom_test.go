@@ -23,11 +23,11 @@ func TestExplainOOM(t *testing.T) {
 		{"no limit", map[string]string{unit + "/memory.max": "max\n", unit + "/memory.events": "low 0\noom 0\noom_kill 1\n"}, all},
 		{"limit not reached", map[string]string{unit + "/memory.max": "4294967296\n", unit + "/memory.events": "oom 0\noom_kill 1\n"}, all},
 		{"unit", map[string]string{unit + "/memory.max": "3221225472\n", unit + "/memory.events": "low 0\nmax 7\noom 1\noom_kill 1\n"},
-			"QEMU was killed: the VM needed more memory than MemoryMax=3072M of claude-vm@srv-web.service"},
+			"QEMU was killed: the VM needed more memory than MemoryMax=3G of claude-vm@srv-web.service"},
 		{"slice", map[string]string{
 			unit + "/memory.max": "max\n", unit + "/memory.events": "oom 0\n",
 			slice + "/memory.max": "1073741824\n", slice + "/memory.events": "oom 2\n",
-		}, "QEMU was killed: the VM needed more memory than MemoryMax=1024M of app.slice"},
+		}, "QEMU was killed: the VM needed more memory than MemoryMax=1G of app.slice"},
 	} {
 		root := t.TempDir()
 		for name, text := range test.files {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -143,7 +144,7 @@ func TestMountSource(t *testing.T) {
 		}
 	}
 	_, err = workDirectory(paths, root+"/link", "")
-	if want := root + "/link is a symbolic link; mend: claude-vm-ctl start " + root + "/srv"; err == nil || err.Error() != want {
+	if want := fmt.Sprintf("121: %s/link is a symbolic link; hint: claude-vm-ctl start %[1]s/srv", root); err == nil || told(err) != want {
 		t.Errorf("a link: %v, want %q", err, want)
 	}
 	_, err = workDirectory(paths, root+"/none", "")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
@@ -28,46 +29,65 @@ func unitSetup(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask the user manager for the job: %w", err)
 	}
-	// A start of what runs, or a second one of what is starting, is none.
+	// The VM runs, or its start has been set up: nothing to do.
 	if runs || paths.IsSetUp(id, job) {
 		return 0, nil
 	}
-	// Settings that cannot be understood must not start a VM without them.
-	if text := os.Getenv("REFUSAL"); text != "" {
-		return 0, errors.New(text)
-	}
-	path, err := workDirectory(paths, args[0], os.Getenv("WORK_DIRECTORY"))
+	offered, err := paths.OpenOffer(id)
 	if err != nil {
 		return 0, err
+	}
+	defer offered.Close()
+	if err := setUp(paths, id, args[0], job, offered); err != nil {
+		return 0, errors.Join(err, offered.Refuse(failure.Of(err)))
+	}
+	return 0, nil
+}
+
+// setUp checks the host and the settings, and creates the runtime directory.
+func setUp(paths instance.Paths, id, dir, job string, offered instance.Offered) error {
+	// Invalid settings must not start a VM without them.
+	if text := os.Getenv("REFUSAL"); text != "" {
+		return failure.New(failure.HostUnable, os.Getenv("REFUSAL_HINT"), "%s", text)
+	}
+	path, err := workDirectory(paths, dir, os.Getenv("WORK_DIRECTORY"))
+	if err != nil {
+		return err
 	}
 	if err := checkHost(); err != nil {
-		return 0, err
+		return err
 	}
-	shares, err := sharesOf(paths, id)
+	shares, settings, err := configured(paths, id, path)
 	if err != nil {
-		return 0, err
+		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "edit", path), "%w", err)
 	}
-	for name, source := range shares {
-		if name != contract.ShareHome && (instance.Overlap(source, path)) {
-			return 0, fmt.Errorf("Mount=%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", source)
-		}
-	}
-	shares[contract.ShareWork] = path
-	settings, err := readSettings(os.Getenv("SETTINGS_FILE"))
+	request, err := takeRequest(paths, id, job, offered)
 	if err != nil {
-		return 0, err
-	}
-	request, err := takeRequest(paths, id, job)
-	if err != nil {
-		return 0, err
+		return err
 	}
 	// Those of a start that was killed; they go with the runtime unit.
 	if os.Getenv("RUN_OPTIONS") != request.Once {
-		return 0, errors.New("the options of another start were left and are gone now" + mendMark + "claude-vm-ctl start " + shellQuote(path))
+		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "the options of another start were left and are gone now")
 	}
 	request.Settings = settings
 	request.AuthSocket = authSocket(request.AuthSocket)
-	return 0, paths.MakeRuntimeDirectory(id, job, shares, request)
+	return paths.MakeRuntimeDirectory(id, job, shares, request)
+}
+
+// configured reads what the settings name: what is shared, by name, with the work
+// directory path, and Claude Code's settings.
+func configured(paths instance.Paths, id, path string) (shares map[string]string, settings json.RawMessage, err error) {
+	if shares, err = sharesOf(paths, id); err != nil {
+		return nil, nil, err
+	}
+	for name, source := range shares {
+		if name != contract.ShareHome && instance.Overlap(source, path) {
+			return nil, nil, fmt.Errorf("Mount=%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", source)
+		}
+	}
+	shares[contract.ShareWork] = path
+	settings, err = readSettings(os.Getenv("SETTINGS_FILE"))
+	return shares, settings, err
 }
 
 // authSocket gives the socket of the SSH agent that the guest may use, if it may:
@@ -78,7 +98,7 @@ func authSocket(asked string) string {
 	}
 	socket := cmp.Or(asked, os.Getenv("SSH_AUTH_SOCK"))
 	if !filepath.IsAbs(socket) {
-		fmt.Fprintln(os.Stderr, "ForwardAgent=yes, but there is no SSH agent; mend: systemctl --user import-environment SSH_AUTH_SOCK")
+		fmt.Fprintln(os.Stderr, "ForwardAgent=yes, but there is no SSH agent; fix: systemctl --user import-environment SSH_AUTH_SOCK")
 		return ""
 	}
 	return socket
@@ -119,14 +139,17 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 		}
 	}
 	path, err := instance.Resolve(name)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "", failure.New(failure.HostUnable, failure.Command("mkdir", "-p", cmp.Or(long, name)), "%w", plain(err))
+	case err != nil:
 		return "", plain(err)
 	}
 	if err := paths.Check(path); err != nil {
 		return "", err
 	}
 	if path != name && !instance.IsShort(name, path) {
-		return "", fmt.Errorf("%s is a symbolic link%sclaude-vm-ctl start %s", name, mendMark, shellQuote(path))
+		return "", failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "%s is a symbolic link", name)
 	}
 	return path, nil
 }
@@ -229,7 +252,7 @@ func readSettings(path string) (json.RawMessage, error) {
 
 // takeRequest gives the request of this start: after a restart that of the run
 // before, else the one that was left for it.
-func takeRequest(paths instance.Paths, id, job string) (contract.Request, error) {
+func takeRequest(paths instance.Paths, id, job string, offered instance.Offered) (contract.Request, error) {
 	kept, err := paths.TakeKept(id, job)
 	if err != nil {
 		// Less than what was asked for, but a VM; the journal has the reason.
@@ -239,7 +262,7 @@ func takeRequest(paths instance.Paths, id, job string) (contract.Request, error)
 		kept.By = restartedBy(kept.By)
 		return *kept, nil
 	}
-	return paths.TakeOffer(id)
+	return offered.Take()
 }
 
 // restartedBy is who started what systemd starts again: itself, if nobody else.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
@@ -38,12 +39,12 @@ func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error
 		return v.checkFit(ctx, out, u)
 	case "not-found":
 		if beside == "" {
-			return fail(exitHostUnable, mendUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.VM.Unit(""))
+			return failure.New(failure.HostUnable, mendUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.VM.Unit(""))
 		}
 	case "masked":
-		return fail(exitHostUnable, "systemctl --user unmask "+shellQuote(u.Name), "%s is masked", u.Name)
+		return failure.New(failure.HostUnable, "systemctl --user unmask "+failure.Command(u.Name), "%s is masked", u.Name)
 	default:
-		return fail(exitHostUnable, "systemctl --user status "+shellQuote(u.Name), "%s cannot be loaded: %s", u.Name, u.LoadState)
+		return failure.New(failure.HostUnable, "systemctl --user status "+failure.Command(u.Name), "%s cannot be loaded: %s", u.Name, u.LoadState)
 	}
 	if err := v.link(ctx, beside, dir); err != nil {
 		return err
@@ -136,7 +137,7 @@ func (v *vm) checkFit(ctx context.Context, out *output, u manager.Unit) error {
 		return err
 	}
 	if missing(program) {
-		return fail(exitHostUnable, mendUnits(), "%s calls %s, which is not there", instance.Setup.Unit(""), program)
+		return failure.New(failure.HostUnable, mendUnits(), "%s calls %s, which is not there", instance.Setup.Unit(""), program)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
 		out.note("warning: the units in %s are of version %s, this is %s; see claude-vm-ctl doctor", filepath.Dir(u.Fragment), theirs, version)

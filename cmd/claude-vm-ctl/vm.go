@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
@@ -54,17 +55,17 @@ func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
 // name of a .vm file.
 func find(paths instance.Paths, what string) (id, dir string, err error) {
 	if what == "" { // a shell's unset variable, perhaps
-		return "", "", fail(exitUsage, "claude-vm-ctl list --all", "the name of the directory is empty")
+		return "", "", failure.New(failure.Usage, "claude-vm-ctl list --all", "the name of the directory is empty")
 	}
 	if id, err = paths.ID(what); err == nil {
 		dir, err = instance.Resolve(what)
 		return id, dir, err
 	}
 	if isDirectory(what) {
-		return "", "", &failure{status: exitUsage, err: plain(err), hint: "mkdir -p ~/project && claude-vm-ctl run ~/project"}
+		return "", "", &failure.Error{Status: failure.Usage, Err: plain(err), Hint: "mkdir -p ~/project && claude-vm-ctl run ~/project"}
 	}
 	if strings.Contains(what, "/") {
-		return "", "", &failure{status: exitUsage, err: plain(err), hint: "claude-vm-ctl list --all"}
+		return "", "", &failure.Error{Status: failure.Usage, Err: plain(err), Hint: "claude-vm-ctl list --all"}
 	}
 	return findNamed(paths, what)
 }
@@ -77,7 +78,7 @@ func findNamed(paths instance.Paths, what string) (id, dir string, err error) {
 	dirs := vmfile.SearchPath(paths)
 	file := findFile(dirs, what)
 	if file == "" {
-		return "", "", fail(exitUsage, "claude-vm-ctl list --all", "no directory, id or .vm file has the name %s", what)
+		return "", "", failure.New(failure.Usage, "claude-vm-ctl list --all", "no directory, id or .vm file has the name %s", what)
 	}
 	for _, v := range vmfile.Load(dirs, paths).VMs {
 		if v.Source[0] != file {
@@ -89,7 +90,7 @@ func findNamed(paths instance.Paths, what string) (id, dir string, err error) {
 		}
 		return id, v.WorkDirectory, err
 	}
-	return "", "", fail(exitUsage, "claude-vm-ctl edit "+shellQuote(what), "%s does not say which directory it is for", file)
+	return "", "", failure.New(failure.Usage, "claude-vm-ctl edit "+failure.Command(what), "%s does not say which directory it is for", file)
 }
 
 // findFile gives the .vm file of a name, with .vm or without; empty if there is none.
@@ -129,10 +130,7 @@ func hostPaths() (instance.Paths, error) {
 }
 
 func noManager(err error) error {
-	return &failure{
-		status: exitHostUnable, err: err,
-		hint: "log in as yourself (ssh, machinectl shell), not by su or sudo; then 'systemctl --user status' answers",
-	}
+	return failure.New(failure.HostUnable, "log in as yourself (ssh, machinectl shell), not by su or sudo; then 'systemctl --user status' answers", "%w", err)
 }
 
 func (v *vm) unit() string { return instance.VM.Unit(v.id) }
@@ -146,19 +144,7 @@ func (v *vm) here() string {
 	if wd, err := os.Getwd(); err == nil && wd == v.dir {
 		return ""
 	}
-	return " " + shellQuote(v.dir)
-}
-
-// shellQuote makes text one word of a shell's command line.
-func shellQuote(text string) string {
-	plain := func(r rune) bool {
-		return r == '/' || r == '.' || r == '_' || r == '-' || r == '+' || r == ':' || r == '@' || r > 0x7f ||
-			'0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	return " " + failure.Command(v.dir)
 }
 
 // notRunning is the error of what shows Claude.
@@ -167,7 +153,7 @@ func (v *vm) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.he
 // noInstance is the error of all verbs that need a running VM, with the command that
 // mends it: not run, which takes the terminal, if something else is to have that.
 func (v *vm) noInstance(hint string) error {
-	return fail(exitNoInstance, hint, "no VM runs on %s", v.dir)
+	return failure.New(failure.NoInstance, hint, "no VM runs on %s", v.dir)
 }
 
 // dial connects into the running VM.
@@ -186,13 +172,13 @@ func (v *vm) dialError(err error) error {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED): // QEMU has ended just now
 		return v.noInstance("claude-vm-ctl start" + v.here())
 	case errors.Is(err, guest.ErrBusy):
-		return fail(exitFailure, "pgrep -af claude-vm-ctl", "%s: %w", v.dir, err)
+		return failure.New(failure.Failed, "pgrep -af claude-vm-ctl", "%s: %w", v.dir, err)
 	}
 	var op *net.OpError
 	if errors.As(err, &op) { // its address is below /proc/self/fd
 		err = op.Err
 	}
-	return fail(exitLost, "claude-vm-ctl logs"+v.here(), "the VM on %s cannot be reached: %w", v.dir, err)
+	return failure.New(failure.Lost, "claude-vm-ctl logs"+v.here(), "the VM on %s cannot be reached: %w", v.dir, err)
 }
 
 // directoryOf is the work directory of a VM's unit, for people.

@@ -1,14 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
@@ -50,21 +50,21 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 			stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), time.Minute, errors.New("it does not end"))
 			defer cancel()
 			if _, err := v.manager.Stop(stopping, v.unit()); err != nil {
-				return fail(exitFailure, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
+				return failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
 			}
 			return context.Cause(ctx)
 		}
-		return fail(exitStartFailed, "claude-vm-ctl doctor", "start %s: %w", v.unit(), err)
+		return failure.New(failure.StartFailed, "claude-vm-ctl doctor", "start %s: %w", v.unit(), err)
 	}
 	switch result {
 	case "done":
 	case "canceled":
-		return fail(exitStartFailed, "claude-vm-ctl logs"+v.here(), "the VM on %s was stopped while it started", v.dir)
+		return failure.New(failure.StartFailed, "claude-vm-ctl logs"+v.here(), "the VM on %s was stopped while it started", v.dir)
 	default:
-		return v.explain(ctx, began)
+		return v.explain(ctx, began, offer)
 	}
 	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal || n != nil) {
-		return fail(exitFailure, "claude-vm-ctl attach"+v.here(), "somebody else has just started the VM on %s, with other arguments or options", v.dir)
+		return failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(), "somebody else has just started the VM on %s, with other arguments or options", v.dir)
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (v *vm) showProgress(out *output) (stop func()) {
 }
 
 // explain finds out which of the units failed to start and why.
-func (v *vm) explain(ctx context.Context, began time.Time) error {
+func (v *vm) explain(ctx context.Context, began time.Time, offer *instance.Offer) error {
 	hint := "claude-vm-ctl logs" + v.here()
 	for _, p := range instance.Parts {
 		if p.When != instance.Always {
@@ -159,30 +159,13 @@ func (v *vm) explain(ctx context.Context, began time.Time) error {
 			reason = "result " + u.Result
 		}
 		if p == instance.Setup {
-			env, _ := v.manager.Environment(ctx, name)
-			reason, mend := v.mendSetup(reason, env["REFUSAL"])
-			return fail(exitHostUnable, mend, "%s", reason)
+			hint = ""
+			if refusal := offer.Refusal(); refusal != nil {
+				reason, hint = refusal.Error(), refusal.Hint
+			}
+			return failure.New(failure.HostUnable, cmp.Or(hint, "claude-vm-ctl doctor"), "%s", reason)
 		}
-		return fail(exitStartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
+		return failure.New(failure.StartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
 	}
-	return fail(exitStartFailed, hint, "the VM on %s was stopped while it started", v.dir)
-}
-
-// mendSetup splits what the setup unit says into a reason and what mends it; refusal
-// is that of the .vm files, if there is one.
-func (v *vm) mendSetup(text, refusal string) (reason, mend string) {
-	reason, mend, found := strings.Cut(text, mendMark)
-	key, _, _ := strings.Cut(reason, "=")
-	switch {
-	case refusal != "":
-		mend = v.mend(refusal)
-	case found:
-	case slices.Contains([]string{"Mount", "Home", "SettingsFile"}, key):
-		mend = "claude-vm-ctl edit" + v.here()
-	case reason == v.dir+": no such file or directory":
-		mend = "mkdir -p " + shellQuote(v.dir)
-	default:
-		mend = "claude-vm-ctl doctor"
-	}
-	return reason, mend
+	return failure.New(failure.StartFailed, hint, "the VM on %s was stopped while it started", v.dir)
 }

@@ -12,8 +12,8 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
@@ -160,7 +160,7 @@ const (
 )
 
 // files tells the faults of files and gives the exit status.
-func (r reporter) files(errs []*unitfile.Error) int {
+func (r reporter) files(errs []*failure.Error) int {
 	for _, e := range errs {
 		r.line(priorityError, "", e.Error())
 		if e.Hint != "" {
@@ -182,9 +182,8 @@ func (r reporter) failure(err error) int {
 		err = fmt.Errorf("%s: %w", p.Path, p.Err)
 	}
 	r.line(priorityError, "claude-vm-generator: error: ", err.Error())
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		r.line(priorityNotice, "claude-vm-generator: ", "hint: "+h.Hint())
+	if hint := failure.HintOf(err); hint != "" {
+		r.line(priorityNotice, "claude-vm-generator: ", "hint: "+hint)
 	}
 	return 1
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"golang.org/x/sys/unix"
 )
 
@@ -132,12 +133,24 @@ func TestOffer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	take := func(when string, want contract.Request) {
+		t.Helper()
+		offered, err := p.OpenOffer("x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer offered.Close()
+		got, err := offered.Take()
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: Take() mismatch (-want +got):\n%s%v", when, diff, err)
+		}
+	}
 	offer, err := p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil || offer.Taken() {
-		t.Errorf("before there is a request: %v, %v", got, err)
+	if take("before there is a request", plain); offer.Taken() {
+		t.Error("an empty offer is taken")
 	}
 	fill(offer)
 	if _, err := p.Offer("x"); !errors.Is(err, ErrStarting) {
@@ -146,14 +159,10 @@ func TestOffer(t *testing.T) {
 	if offer.Taken() {
 		t.Error("taken by nobody")
 	}
-	got, err := p.TakeOffer("x")
-	if !offer.Taken() {
+	if take("the request", want); !offer.Taken() {
 		t.Error("not taken")
 	}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("TakeOffer() mismatch (-want +got):\n%s%v", diff, err)
-	}
-	// The next offer, which begins before the first one has ended, is another.
+	// The next offer, made before the first one is withdrawn, is another.
 	next, err := p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
@@ -163,26 +172,64 @@ func TestOffer(t *testing.T) {
 		t.Error("offers are mistaken for each other")
 	}
 	offer.Withdraw()
-	if got, err := p.TakeOffer("x"); !cmp.Equal(want, got) || err != nil || !next.Taken() {
-		t.Errorf("the second offer: %v, %v", got, err)
+	if take("the second offer", want); !next.Taken() {
+		t.Error("not taken")
 	}
 	next.Withdraw()
-	if got, err := p.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
-		t.Errorf("without an offer: %v, %v", got, err)
-	}
+	take("without an offer", plain)
 
-	// An offer whose maker was killed is not taken up by a later start.
+	// An offer whose maker was killed is not used by a later start.
 	offer, err = p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	fill(offer)
 	offer.file.Close()
-	if got, err := p.TakeOffer("x"); !cmp.Equal(plain, got) || err != nil {
-		t.Errorf("with a stale offer: %v, %v", got, err)
-	}
+	take("with a stale offer", plain)
 	if _, err := os.Stat(p.offerPath("x")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the stale offer is left: %v", err)
+	}
+}
+
+// TestRefusal: the maker of an offer gets the reason and the hint of a failed start,
+// whether or not the request was taken before.
+func TestRefusal(t *testing.T) {
+	for _, filled := range []bool{false, true} {
+		for _, taken := range []bool{false, true} {
+			p := testPaths(t)
+			offer, err := p.Offer("x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if filled {
+				if err := offer.Fill(contract.Request{Arguments: []string{strings.Repeat("long", 1000)}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			offered, err := p.OpenOffer("x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if taken {
+				if _, err := offered.Take(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := offer.Refusal(); got != nil {
+				t.Errorf("refused before: %v", got)
+			}
+			if err := offered.Refuse(failure.Of(failure.New(failure.HostUnable, "make it", "no: \u00e9"))); err != nil {
+				t.Fatal(err)
+			}
+			offered.Close()
+			if got := offer.Refusal(); got == nil || got.Error() != "no: \u00e9" || got.Hint != "make it" || got.Status != failure.HostUnable {
+				t.Errorf("filled %v, taken %v: %+v", filled, taken, got)
+			}
+			offer.Withdraw()
+		}
+	}
+	if err := (Offered{}).Refuse(failure.Of(errors.New("x"))); err != nil {
+		t.Errorf("without an offer: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"golang.org/x/sys/unix"
 )
 
@@ -77,27 +78,74 @@ func (o *Offer) Withdraw() {
 	o.file.Close()
 }
 
-// TakeOffer gives the request that was left for this start; without one, what
-// a bare systemctl start means: Claude on a terminal that waits for somebody.
-func (p Paths) TakeOffer(id string) (contract.Request, error) {
-	plain := contract.Request{Terminal: true}
-	f, err := os.Open(p.offerPath(id))
+// Refusal returns why the setup unit has refused the start; nil if it has not.
+func (o *Offer) Refusal() *failure.Error {
+	var a answer
+	if err := json.NewDecoder(io.NewSectionReader(o.file, 0, maxRequest)).Decode(&a); err != nil {
+		return nil // no request, and no answer
+	}
+	return a.Refusal
+}
+
+// answer is what the setup unit writes in place of the request.
+type answer struct {
+	Refusal *failure.Error `json:"refusal"`
+}
+
+// Offered is the setup unit's end of an offer, or of none.
+type Offered struct{ file *os.File }
+
+// OpenOffer opens the offer for this start, if there is one.
+func (p Paths) OpenOffer(id string) (Offered, error) {
+	f, err := os.OpenFile(p.offerPath(id), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return plain, nil
+		return Offered{}, nil
 	}
 	if err != nil {
-		return plain, err
+		return Offered{}, err
 	}
-	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
-		return plain, os.Remove(f.Name()) // its maker is gone
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil { // its maker was killed
+		f.Close()
+		return Offered{}, os.Remove(f.Name())
+	}
+	return Offered{f}, nil
+}
+
+// Take returns the request of the offer. Without one, it is what systemctl start
+// means: Claude on a terminal, to which somebody attaches later.
+func (o Offered) Take() (contract.Request, error) {
+	plain := contract.Request{Terminal: true}
+	if o.file == nil {
+		return plain, nil
 	}
 	var r contract.Request
-	switch err := json.NewDecoder(f).Decode(&r); {
+	switch err := json.NewDecoder(o.file).Decode(&r); {
 	case errors.Is(err, io.EOF):
 		return plain, nil // not filled yet
 	case err != nil:
 		return plain, err
 	}
-	return r, os.Remove(f.Name())
+	return r, os.Remove(o.file.Name())
+}
+
+// Refuse answers the offer's maker that the start has failed.
+func (o Offered) Refuse(why *failure.Error) error {
+	if o.file == nil {
+		return nil
+	}
+	text, err := json.Marshal(answer{why})
+	if err == nil {
+		err = o.file.Truncate(0)
+	}
+	if err == nil {
+		_, err = o.file.WriteAt(text, 0)
+	}
+	return err
+}
+
+// Close ends the use of the offer by the setup unit.
+func (o Offered) Close() {
+	if o.file != nil {
+		o.file.Close()
+	}
 }

@@ -7,11 +7,14 @@
 package unitfile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
 // MaxSize is the size, in bytes, from which a text is refused: LONG_LINE_MAX of
@@ -37,23 +40,8 @@ type Entry struct {
 	Line                int
 }
 
-// Error is a fault of a file. Line is 0 if it is the whole file's.
-type Error struct {
-	File    string
-	Line    int
-	Message string
-	Hint    string // how to mend it; may be empty
-}
-
-func (e *Error) Error() string {
-	if e.Line == 0 {
-		return e.File + ": " + e.Message
-	}
-	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Message)
-}
-
 // Parse reads a file. It goes on after a fault: File holds all that is well.
-func Parse(name string, text []byte) (*File, []*Error) {
+func Parse(name string, text []byte) (*File, []*failure.Error) {
 	p := &parser{file: &File{Name: name}}
 	if len(text) > MaxSize {
 		p.fail(0, "larger than 1 MiB", "")
@@ -118,13 +106,13 @@ func continued(line string) bool {
 
 type parser struct {
 	file    *File
-	errs    []*Error
+	errs    []*failure.Error
 	section string // empty before the first, and in one that is refused
 	refused bool
 }
 
 func (p *parser) fail(line int, message, hint string) {
-	p.errs = append(p.errs, &Error{File: p.file.Name, Line: line, Message: message, Hint: hint})
+	p.errs = append(p.errs, &failure.Error{File: p.file.Name, Line: line, Status: failure.Usage, Err: errors.New(message), Hint: hint})
 }
 
 // check refuses bytes that have no place in a text.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -25,7 +26,7 @@ var me = instance.Paths{
 type generated struct {
 	set  vmfile.Set
 	tree Tree
-	errs []*unitfile.Error
+	errs []*failure.Error
 }
 
 func generate(dir string) generated {

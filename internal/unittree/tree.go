@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/parallel"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
@@ -35,10 +36,10 @@ type Tree []Node
 
 // Build makes the tree of what the files say. What turns out now not to be
 // possible is refused and told.
-func Build(set vmfile.Set, paths instance.Paths) (Tree, []*unitfile.Error) {
+func Build(set vmfile.Set, paths instance.Paths) (Tree, []*failure.Error) {
 	template := templates.DropIn()
 	all := set.Defaults
-	all.Refusal = "" // no VM takes back that all are refused
+	all.Refusal, all.RefusalHint = "", "" // no VM takes back that all are refused
 	base := all.Base()
 	parts := make([]part, 1+len(set.VMs))
 	parts[0] = newPart(template, "", defaultsName, set.Defaults, vm.Default().Base())
@@ -46,14 +47,14 @@ func Build(set vmfile.Set, paths instance.Paths) (Tree, []*unitfile.Error) {
 		v := set.VMs[i]
 		id, link, err := paths.PathID(v.WorkDirectory)
 		if err != nil {
-			parts[1+i].errs = []*unitfile.Error{{File: v.Source[0], Message: err.Error()}}
+			parts[1+i].errs = []*failure.Error{{File: v.Source[0], Err: err}}
 			return
 		}
 		v.Long = link != ""
 		parts[1+i] = newPart(template, id, vmName, v, base)
 	})
 	t, links := make(Tree, 0, 2*len(parts)), make(Tree, 0, len(parts))
-	var errs []*unitfile.Error
+	var errs []*failure.Error
 	done := make(map[string]bool, 2*len(parts))
 	for _, p := range parts {
 		errs = append(errs, p.errs...)
@@ -74,7 +75,7 @@ func Build(set vmfile.Set, paths instance.Paths) (Tree, []*unitfile.Error) {
 // part is what one VM adds to the tree.
 type part struct {
 	nodes Tree
-	errs  []*unitfile.Error
+	errs  []*failure.Error
 }
 
 // newPart has the drop-ins that make an instance of base one of v; of all
@@ -88,10 +89,10 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 	}
 	lines, err := base.Lines(v)
 	if err != nil {
-		fault := &unitfile.Error{File: v.Source[0], Message: err.Error()}
+		fault := &failure.Error{File: v.Source[0], Err: err}
 		var p part
 		if v.Refusal == "" {
-			v.Refusal = fault.Error()
+			v.Refusal, v.RefusalHint = fault.Error(), vmfile.FixCommand(fault.File)
 			p = newPart(template, id, name, v, base)
 		}
 		p.errs = append(p.errs, fault)

@@ -20,7 +20,8 @@ import (
 var guard = Node{
 	Path: instance.Setup.Unit("") + ".d/zz-incomplete.conf",
 	Text: header + "; changes are lost.\n[Service]\nEnvironment=" +
-		unitfile.Environment("REFUSAL", "the settings were not written to the end; claude-vm-ctl generate writes them anew") + "\n",
+		unitfile.Environment("REFUSAL", "the settings are incomplete: writing them was interrupted") +
+		"\nEnvironment=" + unitfile.Environment("REFUSAL_HINT", "claude-vm-ctl generate") + "\n",
 }
 
 // header begins every file that is written here.

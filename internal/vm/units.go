@@ -75,7 +75,7 @@ func (b Base) Lines(v VM) ([units][]string, error) {
 // Refused is a VM that has v's refusal and is otherwise as all are.
 func (b Base) Refused(v VM) VM {
 	r := b.vm.Clone()
-	r.Refusal, r.Source = v.Refusal, v.Source
+	r.Refusal, r.RefusalHint, r.Source = v.Refusal, v.RefusalHint, v.Source
 	r.Unit, r.Service, r.Links = nil, nil, nil
 	return r
 }
@@ -96,7 +96,7 @@ var (
 )
 
 const (
-	variables = 16
+	variables = 17
 	lists     = 6
 )
 
@@ -126,8 +126,9 @@ func (v VM) variables() [variables]variable {
 	qemuArguments, _ := unitfile.JoinPlain(v.QEMUArguments)
 	return [variables]variable{
 		{"Refusal", "REFUSAL", v.Refusal, ofSetup},
+		{"Refusal", "REFUSAL_HINT", v.RefusalHint, ofSetup},
 		{"WorkDirectory", "WORK_DIRECTORY", long, ofSetup},
-		{"Memory", "MEMORY", strconv.FormatUint(v.Memory, 10) + "M", ofMachine},
+		{"Memory", "MEMORY", strconv.FormatUint(v.Memory>>20, 10) + "M", ofMachine},
 		{"CPUs", "CPUS", strconv.Itoa(v.CPUs), ofMachine},
 		{"Accelerator", "ACCELERATOR", accelerator, ofMachine},
 		{"Guest", "GUEST", v.Guest, ofBoth},

@@ -244,10 +244,10 @@ func TestLines(t *testing.T) {
 	}{
 		"nothing differs": {},
 		"nothing differs from defaults": {
-			base: func(v *VM) { v.Memory, v.Hide, v.Home = 1024, []string{".env"}, "user" },
+			base: func(v *VM) { v.Memory, v.Hide, v.Home = 1<<30, []string{".env"}, "user" },
 		},
 		"variables": {
-			change: func(v *VM) { v.Memory, v.CPUs, v.Accelerator = 512, 1, "tcg" },
+			change: func(v *VM) { v.Memory, v.CPUs, v.Accelerator = 512<<20, 1, "tcg" },
 			want: [units][]string{Machine: {
 				`Environment="MEMORY=512M"`, `Environment="CPUS=1"`, `Environment="ACCELERATOR=tcg"`,
 			}},
@@ -260,8 +260,8 @@ func TestLines(t *testing.T) {
 			},
 		},
 		"back to what the units have": {
-			base:   func(v *VM) { v.Memory, v.Terminal = 1024, "no" },
-			change: func(v *VM) { v.Memory, v.Terminal = 4096, "auto" },
+			base:   func(v *VM) { v.Memory, v.Terminal = 1<<30, "no" },
+			change: func(v *VM) { v.Memory, v.Terminal = 4<<30, "auto" },
 			want:   [units][]string{Machine: {`Environment="MEMORY=4096M"`, `Environment="CLAUDE_TERMINAL=auto"`}},
 		},
 		"a refusal": {

@@ -17,12 +17,13 @@ type VM struct {
 	Name string
 	// Source is the file, and its drop-ins after it.
 	Source []string
-	// Refusal, if there is one, is why the instance must not start.
-	Refusal string
+	// Refusal, if there is one, is why the instance must not start, and RefusalHint
+	// the command that fixes it.
+	Refusal, RefusalHint string
 
 	WorkDirectory string // absolute and clean
 	Long          bool   // too long for a unit's name: the instance is a short link
-	Memory        uint64 // in MiB
+	Memory        uint64 // in bytes
 	CPUs          int
 	Accelerator   string // auto, kvm or tcg
 	Guest         string // directory of the bundle; empty for the installed one
@@ -74,7 +75,7 @@ type Link struct{ Target, Kind string }
 // Default is what the units say by themselves; a test holds them together.
 func Default() VM {
 	return VM{
-		Memory: 4096, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "user",
+		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "user",
 		Credentials: []Credential{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
 		ReadOnly: []string{
 			".git/hooks", ".git/config", ".claude/settings.json", ".claude/settings.local.json",

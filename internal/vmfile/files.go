@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"golang.org/x/sys/unix"
@@ -88,19 +89,19 @@ func (l *loader) scan(dirs []string) []string {
 }
 
 // checkName refuses what cannot be written into a unit.
-func checkName(full string) *unitfile.Error {
+func checkName(full string) *failure.Error {
 	if utf8.ValidString(full) && strings.IndexFunc(full, unicode.IsControl) < 0 {
 		return nil
 	}
-	return &unitfile.Error{File: strconv.Quote(full), Message: "a file's name that is no text"}
+	return &failure.Error{File: strconv.Quote(full), Err: errors.New("a file's name that is no text")}
 }
 
 // dropins lists a file's drop-ins in the order in which they apply: by name,
 // whatever directory they are in. Of equal names the one for this file alone
 // counts, and then that of the more important directory. What cannot be read might
 // restrict the VM: it is a fault of the file.
-func (l *loader) dropins(name, common string) ([]string, []*unitfile.Error) {
-	var errs []*unitfile.Error
+func (l *loader) dropins(name, common string) ([]string, []*failure.Error) {
+	var errs []*failure.Error
 	byName := map[string]string{}
 	for _, dir := range slices.Concat(l.dirs[name+".d"], l.dirs[common]) {
 		entries, err := os.ReadDir(l.root.path(dir))
@@ -159,10 +160,10 @@ func readFile(name string) ([]byte, error) {
 	return text, nil
 }
 
-func unreadable(name string, err error) *unitfile.Error {
+func unreadable(name string, err error) *failure.Error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		err = p.Err
 	}
-	return &unitfile.Error{File: name, Message: err.Error()}
+	return &failure.Error{File: name, Err: err}
 }

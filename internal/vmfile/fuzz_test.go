@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -34,7 +35,7 @@ func FuzzValues(f *testing.F) {
 		}
 		v := vm.Default()
 		v.Name = "web"
-		r := reading{vm: &v, specifiers: HostSpecifiers(nobody), where: map[string]unitfile.Error{}}
+		r := reading{vm: &v, specifiers: HostSpecifiers(nobody), where: map[string]failure.Error{}}
 		if errs := r.apply(file); len(errs) > 0 {
 			return
 		}
@@ -188,7 +189,7 @@ func mountName(i int, m vm.Mount) string {
 func checkMachine(t *testing.T, v vm.VM, lines []string) {
 	t.Helper()
 	env := environment(t, lines)
-	check(t, env, "MEMORY", "4096M", fmt.Sprintf("%dM", v.Memory))
+	check(t, env, "MEMORY", "4096M", fmt.Sprintf("%dM", v.Memory>>20))
 	check(t, env, "CPUS", "4", fmt.Sprint(v.CPUs))
 	check(t, env, "ACCELERATOR", "kvm:tcg", map[string]string{"auto": "kvm:tcg", "kvm": "kvm", "tcg": "tcg"}[v.Accelerator])
 	check(t, env, "GUEST", "", v.Guest)

@@ -1,9 +1,11 @@
 package vmfile
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -11,15 +13,15 @@ import (
 // links maps the keys of [Install] to the directories of their links.
 var links = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
 
-func (r *reading) install(e unitfile.Entry) *unitfile.Error {
+func (r *reading) install(e unitfile.Entry) *failure.Error {
 	kind, ok := links[e.Key]
 	switch {
 	case r.defaults:
-		return &unitfile.Error{Message: "[Install] has no place here: these settings are for all VMs"}
+		return &failure.Error{Err: errors.New("[Install] has no place here: these settings are for all VMs")}
 	case !ok:
-		return &unitfile.Error{
-			Message: fmt.Sprintf("unknown key %s= in [Install]", abridged(e.Key)),
-			Hint:    didYouMean("%s=", e.Key, []string{"WantedBy", "RequiredBy", "UpheldBy"}),
+		return &failure.Error{
+			Err:  fmt.Errorf("unknown key %s= in [Install]", abridged(e.Key)),
+			Hint: didYouMean("%s=", e.Key, []string{"WantedBy", "RequiredBy", "UpheldBy"}),
 		}
 	case e.Value == "":
 		kept := r.vm.Links[:0]
@@ -33,7 +35,7 @@ func (r *reading) install(e unitfile.Entry) *unitfile.Error {
 	}
 	for _, target := range strings.Fields(e.Value) {
 		if !isUnitName(target) {
-			return &unitfile.Error{Message: fmt.Sprintf("%s=%s: %q is not the name of a unit", e.Key, abridged(e.Value), abridged(target))}
+			return &failure.Error{Err: fmt.Errorf("%s=%s: %q is not the name of a unit", e.Key, abridged(e.Value), abridged(target))}
 		}
 		r.vm.Links = append(r.vm.Links, vm.Link{Target: target, Kind: kind})
 	}

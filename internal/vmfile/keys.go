@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -38,7 +39,8 @@ var Keys = []Key{
 	{Section: "VM", Name: "WorkDirectory", Value: "PATH", Doc: "The directory that the VM sees; required",
 		set: setWorkDirectory, reset: func(v *vm.VM, b vm.VM) { v.WorkDirectory = "" }},
 	{Section: "VM", Name: "Memory", Flag: "memory", Value: "SIZE", Default: "4G", Doc: "Memory of the guest",
-		set: setMemory, reset: func(v *vm.VM, b vm.VM) { v.Memory = b.Memory }},
+		set:   func(v *vm.VM, s string) (err error) { v.Memory, err = vm.ParseMemory(s); return err },
+		reset: func(v *vm.VM, b vm.VM) { v.Memory = b.Memory }},
 	{Section: "VM", Name: "CPUs", Flag: "cpus", Value: "NUMBER", Default: "4", Doc: "Processors of the guest",
 		set: setCPUs, reset: func(v *vm.VM, b vm.VM) { v.CPUs = b.CPUs }},
 	{Section: "VM", Name: "Accelerator", Value: "auto|kvm|tcg", Default: "auto", Doc: "What runs the guest's code; auto is KVM, or else emulation",
@@ -107,12 +109,12 @@ type reading struct {
 	specifiers Specifiers
 	check      func(dir string) error
 	// where has the last line of each key, for what is found out at the end.
-	where map[string]unitfile.Error
+	where map[string]failure.Error
 }
 
 // apply takes over one file and gives its faults.
-func (r *reading) apply(f *unitfile.File) []*unitfile.Error {
-	var errs []*unitfile.Error
+func (r *reading) apply(f *unitfile.File) []*failure.Error {
+	var errs []*failure.Error
 	for _, s := range f.Sections {
 		if err := r.checkSection(s); err != nil {
 			err.File = f.Name
@@ -121,7 +123,7 @@ func (r *reading) apply(f *unitfile.File) []*unitfile.Error {
 	}
 	for _, e := range f.Entries {
 		if findKey(e.Section, e.Key) != nil {
-			r.where[e.Key] = unitfile.Error{File: f.Name, Line: e.Line}
+			r.where[e.Key] = failure.Error{File: f.Name, Line: e.Line}
 		}
 		if err := r.assign(e); err != nil {
 			err.File, err.Line = f.Name, e.Line
@@ -131,7 +133,7 @@ func (r *reading) apply(f *unitfile.File) []*unitfile.Error {
 	return errs
 }
 
-func (r *reading) checkSection(s unitfile.Section) *unitfile.Error {
+func (r *reading) checkSection(s unitfile.Section) *failure.Error {
 	if strings.HasPrefix(s.Name, "X-") {
 		return nil
 	}
@@ -139,16 +141,16 @@ func (r *reading) checkSection(s unitfile.Section) *unitfile.Error {
 	if slices.Contains(known, s.Name) {
 		return nil
 	}
-	return &unitfile.Error{Line: s.Line, Message: fmt.Sprintf("unknown section [%s]", abridged(s.Name)), Hint: didYouMean("[%s]", s.Name, known)}
+	return &failure.Error{Line: s.Line, Err: fmt.Errorf("unknown section [%s]", abridged(s.Name)), Hint: didYouMean("[%s]", s.Name, known)}
 }
 
 // assign takes over one assignment.
-func (r *reading) assign(e unitfile.Entry) *unitfile.Error {
+func (r *reading) assign(e unitfile.Entry) *failure.Error {
 	switch {
 	case strings.HasPrefix(e.Section, "X-"), strings.HasPrefix(e.Key, "X-"):
 		return nil
 	case (e.Section == sectionUnit || e.Section == sectionService) && isOurs(e.Key):
-		return &unitfile.Error{Message: fmt.Sprintf("unknown key %s= in [%s]", e.Key, e.Section), Hint: r.hintFor(e, nil)}
+		return &failure.Error{Err: fmt.Errorf("unknown key %s= in [%s]", e.Key, e.Section), Hint: r.hintFor(e, nil)}
 	case e.Section == sectionUnit:
 		r.vm.Unit = append(r.vm.Unit, e)
 		return nil
@@ -170,7 +172,7 @@ func (r *reading) assign(e unitfile.Entry) *unitfile.Error {
 	if names == nil {
 		return nil // the section's header has been told
 	}
-	return &unitfile.Error{Message: fmt.Sprintf("unknown key %s= in [%s]", abridged(e.Key), e.Section), Hint: r.hintFor(e, names)}
+	return &failure.Error{Err: fmt.Errorf("unknown key %s= in [%s]", abridged(e.Key), e.Section), Hint: r.hintFor(e, names)}
 }
 
 // findKey gives the key of a section; of any, if that is empty.
@@ -204,9 +206,9 @@ func (r *reading) hintFor(e unitfile.Entry, names []string) string {
 }
 
 // set gives a key a value as it stands in a file.
-func (r *reading) set(k *Key, value string) *unitfile.Error {
+func (r *reading) set(k *Key, value string) *failure.Error {
 	if k.Name == "WorkDirectory" && r.defaults {
-		return &unitfile.Error{Message: "WorkDirectory= has no place here: these settings are for all VMs"}
+		return &failure.Error{Err: errors.New("WorkDirectory= has no place here: these settings are for all VMs")}
 	}
 	words := []string{value}
 	var err error
@@ -227,16 +229,11 @@ func (r *reading) set(k *Key, value string) *unitfile.Error {
 }
 
 // fault makes a key's error one of a file.
-func fault(k *Key, value string, err error) *unitfile.Error {
+func fault(k *Key, value string, err error) *failure.Error {
 	if err == nil {
 		return nil
 	}
-	out := &unitfile.Error{Message: fmt.Sprintf("%s=%s: %v", k.Name, abridged(value), err)}
-	var h hinted
-	if errors.As(err, &h) {
-		out.Hint = h.hint
-	}
-	return out
+	return &failure.Error{Status: failure.Usage, Err: fmt.Errorf("%s=%s: %w", k.Name, abridged(value), err), Hint: failure.HintOf(err)}
 }
 
 // abridged keeps a message to a line or two of a screen.

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/parallel"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
@@ -25,7 +26,7 @@ const (
 type Set struct {
 	Defaults vm.VM
 	VMs      []vm.VM
-	Errors   []*unitfile.Error
+	Errors   []*failure.Error
 }
 
 // Load reads all files.
@@ -47,16 +48,17 @@ func (l *loader) load(dirs []string) Set {
 		l.add(&d)
 		if set.Defaults = d.vm; d.vm.Refusal != "" {
 			set.Defaults = vm.Default()
-			set.Defaults.Source, set.Defaults.Refusal = d.vm.Source, d.vm.Refusal
+			set.Defaults.Source, set.Defaults.Refusal, set.Defaults.RefusalHint = d.vm.Source, d.vm.Refusal, d.vm.RefusalHint
 		}
 	}
 	all := make([]description, len(names))
 	parallel.Do(len(names), func(i int) {
 		v := set.Defaults.Clone()
-		v.Name, v.Source, v.Refusal, v.Unit, v.Service = strings.TrimSuffix(names[i], Suffix), nil, "", nil, nil
+		v.Name, v.Source, v.Unit, v.Service = strings.TrimSuffix(names[i], Suffix), nil, nil, nil
+		v.Refusal, v.RefusalHint = "", ""
 		all[i] = l.read(v, l.first[names[i]], commonDir, false)
 	})
-	l.vms, l.places = make([]vm.VM, 0, len(all)), make([]unitfile.Error, 0, len(all))
+	l.vms, l.places = make([]vm.VM, 0, len(all)), make([]failure.Error, 0, len(all))
 	for i := range all {
 		l.add(&all[i])
 	}
@@ -64,7 +66,8 @@ func (l *loader) load(dirs []string) Set {
 	set.VMs = l.vms
 	if l.blind != nil { // there may be restrictions that nobody knows
 		set.Defaults = vm.Default()
-		set.Defaults.Source, set.Defaults.Refusal = []string{l.blind.File}, l.blind.Error()
+		set.Defaults.Source = []string{l.blind.File}
+		refuse(&set.Defaults, l.blind)
 	}
 	set.Errors = l.errs
 	return set
@@ -81,30 +84,30 @@ type loader struct {
 	text       []byte
 
 	// What has been found.
-	vms    []vm.VM
-	places []unitfile.Error // of each VM's WorkDirectory=
-	errs   []*unitfile.Error
-	told   map[unitfile.Error]bool
-	blind  *unitfile.Error // a directory that cannot be read
+	vms      []vm.VM
+	places   []failure.Error // of each VM's WorkDirectory=
+	errs     []*failure.Error
+	reported map[string]bool
+	blind    *failure.Error // a directory that cannot be read
 }
 
 // fail tells a fault, once: drop-ins for all VMs are read for each.
-func (l *loader) fail(e *unitfile.Error) {
-	if l.told[*e] {
+func (l *loader) fail(e *failure.Error) {
+	if l.reported[e.Error()] {
 		return
 	}
-	if l.told == nil {
-		l.told = map[unitfile.Error]bool{}
+	if l.reported == nil {
+		l.reported = map[string]bool{}
 	}
-	l.told[*e] = true
+	l.reported[e.Error()] = true
 	l.errs = append(l.errs, e)
 }
 
 // description is what a file and its drop-ins say.
 type description struct {
 	vm    vm.VM
-	place unitfile.Error // of WorkDirectory=
-	errs  []*unitfile.Error
+	place failure.Error // of WorkDirectory=
+	errs  []*failure.Error
 }
 
 // add takes a description over. A VM that is masked, or so wrong that nobody knows
@@ -121,7 +124,7 @@ func (l *loader) add(d *description) {
 // read makes v what a file and its drop-ins say. It changes nothing of l, for
 // several are read at once.
 func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
-	r := &reading{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root, where: map[string]unitfile.Error{}}
+	r := &reading{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root, where: map[string]failure.Error{}}
 	dropins, errs := l.dropins(path.Base(file), common)
 	for i, name := range append([]string{file}, dropins...) {
 		text, err := l.text, error(nil)
@@ -146,16 +149,16 @@ func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
 		errs = append(errs, r.finish(file)...)
 	}
 	if len(errs) > 0 {
-		v.Refusal = errs[0].Error()
+		refuse(&v, errs[0])
 	}
 	return description{vm: v, place: r.where["WorkDirectory"], errs: errs}
 }
 
 // finish checks the whole.
-func (r *reading) finish(file string) []*unitfile.Error {
+func (r *reading) finish(file string) []*failure.Error {
 	if r.vm.WorkDirectory == "" && !r.defaults {
-		return []*unitfile.Error{{
-			File: file, Message: "WorkDirectory= is missing",
+		return []*failure.Error{{
+			File: file, Err: errors.New("WorkDirectory= is missing"),
 			Hint: "name the project's directory in the section [VM]",
 		}}
 	}
@@ -167,7 +170,7 @@ func (r *reading) finish(file string) []*unitfile.Error {
 		// The VM is that on what a link leads to, and would start without what is
 		// said here.
 		if real := r.root.physical(r.vm.WorkDirectory); real != r.vm.WorkDirectory {
-			err = hinted{fmt.Sprintf("WorkDirectory=%s: a symbolic link is in it", r.vm.WorkDirectory), "write " + real}
+			err = invalid("write "+real, "WorkDirectory=%s: a symbolic link is in it", r.vm.WorkDirectory)
 			r.vm.WorkDirectory = real
 		}
 	}
@@ -178,12 +181,26 @@ func (r *reading) finish(file string) []*unitfile.Error {
 	if at.File == "" { // what is wrong comes from elsewhere
 		at.File = file
 	}
-	at.Message = err.Error()
-	var h hinted
-	if errors.As(err, &h) {
-		at.Hint = h.hint
+	at.Status, at.Err, at.Hint = failure.Usage, err, failure.HintOf(err)
+	return []*failure.Error{&at}
+}
+
+// refuse makes v one that must not start.
+func refuse(v *vm.VM, why *failure.Error) {
+	v.Refusal, v.RefusalHint = why.Error(), FixCommand(why.File)
+}
+
+// FixCommand is the command that fixes what is wrong with a file of settings.
+func FixCommand(file string) string {
+	switch name := path.Base(file); {
+	case name == DefaultsFile:
+		return "claude-vm-ctl edit --defaults"
+	case path.Ext(name) == Suffix:
+		return failure.Command("claude-vm-ctl", "edit", strings.TrimSuffix(name, Suffix))
+	case path.Ext(name) == ".conf": // a drop-in
+		return "${EDITOR:-vi} " + failure.Command(file)
 	}
-	return []*unitfile.Error{&at}
+	return failure.Command("ls", "-ld", file)
 }
 
 // refuseTwins refuses VMs that want the same directory.
@@ -196,16 +213,17 @@ func (l *loader) refuseTwins() {
 			continue
 		}
 		first, second := l.places[j], l.places[i]
-		second.Message = fmt.Sprintf("WorkDirectory=%s is also that of %s:%d", v.WorkDirectory, first.File, first.Line)
+		second.Err = fmt.Errorf("WorkDirectory=%s is also that of %s:%d", v.WorkDirectory, first.File, first.Line)
 		second.Hint = "a directory has one VM: remove one of the files"
 		l.fail(&second)
-		l.vms[i].Refusal, l.vms[j].Refusal = second.Error(), second.Error()
+		refuse(&l.vms[i], &second)
+		refuse(&l.vms[j], &second)
 	}
 }
 
 // Check reads single files, each with the drop-ins beside it, and gives their
 // faults. A .conf file may be defaults.conf or a drop-in.
-func Check(files []string, p instance.Paths) []*unitfile.Error {
+func Check(files []string, p instance.Paths) []*failure.Error {
 	l := loader{specifiers: HostSpecifiers(p), check: p.Checker()}
 	for _, file := range files {
 		name := path.Base(file)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -19,7 +20,7 @@ var nobody = instance.Paths{
 }
 
 // load gives the faults of a .vm file.
-func load(t *testing.T, text string) []*unitfile.Error {
+func load(t *testing.T, text string) []*failure.Error {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "web.vm"), text)
@@ -87,7 +88,7 @@ WantedBy=default.target
 	want := Set{Defaults: vm.Default()}
 	d := &want.Defaults
 	d.Source = []string{dir + "/defaults.conf"}
-	d.Memory, d.Guest, d.QEMUArguments, d.Arguments, d.Environment = 1024, "/srv/guest", []string{"-a"}, []string{"-a"}, []string{"A=1", "B=2"}
+	d.Memory, d.Guest, d.QEMUArguments, d.Arguments, d.Environment = 1<<30, "/srv/guest", []string{"-a"}, []string{"-a"}, []string{"A=1", "B=2"}
 	d.Credentials, d.ReadOnly, d.Hide = append(d.Credentials, vm.Credential{Name: "X"}), append(d.ReadOnly, "a"), []string{"b"}
 	d.Mounts = []vm.Mount{{Host: "/srv/a", Guest: "/a"}}
 	d.Ports = []vm.Port{{Protocol: "tcp", Address: "127.0.0.1", Host: 1, Guest: 1}}

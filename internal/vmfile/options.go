@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -25,9 +26,9 @@ type Option struct {
 }
 
 // Apply gives a VM that is v but for the options.
-func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *unitfile.Error) {
+func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) {
 	v = v.Clone()
-	r := &reading{vm: &v, specifiers: HostSpecifiers(p), where: map[string]unitfile.Error{}}
+	r := &reading{vm: &v, specifiers: HostSpecifiers(p), where: map[string]failure.Error{}}
 	for _, o := range options {
 		if err := r.option(o); err != nil {
 			err.File = o.Flag
@@ -39,46 +40,46 @@ func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *unitfile.Error)
 		if at.File == "" { // of the file alone, and told when that was read
 			at.File = "the options"
 		}
-		return v, &unitfile.Error{File: at.File, Message: err.Error()}
+		return v, &failure.Error{File: at.File, Err: err}
 	}
 	return v, nil
 }
 
-func (r *reading) option(o Option) *unitfile.Error {
+func (r *reading) option(o Option) *failure.Error {
 	section, name, found := strings.Cut(o.Key, ".")
 	if !found {
 		section, name = "", o.Key
 	}
 	switch {
 	case !utf8.ValidString(o.Value) || strings.IndexByte(o.Value, 0) >= 0:
-		return &unitfile.Error{Message: fmt.Sprintf("%s=%q is not a text", name, o.Value)}
+		return &failure.Error{Err: fmt.Errorf("%s=%q is not a text", name, o.Value)}
 	case name == "WorkDirectory", section == sectionInstall:
-		return &unitfile.Error{Message: fmt.Sprintf("%s= is not to be changed for one run", name)}
+		return &failure.Error{Err: fmt.Errorf("%s= is not to be changed for one run", name)}
 	case section == sectionUnit, section == sectionService:
 		want := unitfile.Entry{Section: section, Key: name, Value: strings.TrimSpace(o.Value), Line: 2}
 		file, errs := unitfile.Parse("", []byte("["+section+"]\n"+name+"="+o.Value+"\n"))
 		if len(errs) > 0 || len(file.Entries) != 1 || file.Entries[0] != want {
-			return &unitfile.Error{Message: fmt.Sprintf("%s=%s is no line of a unit", name, abridged(o.Value))}
+			return &failure.Error{Err: fmt.Errorf("%s=%s is no line of a unit", name, abridged(o.Value))}
 		}
 		return r.assign(want)
 	}
 	k := findKey(section, name)
 	if k == nil {
-		return &unitfile.Error{Message: fmt.Sprintf("unknown key %s=", abridged(o.Key)), Hint: optionHint(name, o.Value)}
+		return &failure.Error{Err: fmt.Errorf("unknown key %s=", abridged(o.Key)), Hint: optionHint(name, o.Value)}
 	}
-	r.where[k.Name] = unitfile.Error{File: o.Flag}
+	r.where[k.Name] = failure.Error{File: o.Flag}
 	switch {
 	case !o.Literal:
 		return r.set(k, o.Value)
 	case o.Value == "": // a shell's unset variable, perhaps
-		return &unitfile.Error{Message: fmt.Sprintf("%s= without a value", k.Name), Hint: fmt.Sprintf("--set %s= if it is to be the default, or an empty list", k.Name)}
+		return &failure.Error{Err: fmt.Errorf("%s= without a value", k.Name), Hint: fmt.Sprintf("--set %s= if it is to be the default, or an empty list", k.Name)}
 	}
 	return r.setLiteral(k, o.Value)
 }
 
 // setLiteral gives a key one word, or all of its value. A host's path may be as
 // seen from where the person stands.
-func (r *reading) setLiteral(k *Key, value string) *unitfile.Error {
+func (r *reading) setLiteral(k *Key, value string) *failure.Error {
 	if host, rest, found := strings.Cut(value, ":"); k.Name == "Mount" && found && host != "" {
 		if absolute, err := filepath.Abs(host); err == nil {
 			value = absolute + ":" + rest

@@ -24,7 +24,7 @@ func TestApply(t *testing.T) {
 	}{
 		"one value": {
 			Option{Flag: "--memory", Key: "Memory", Value: "1G", Literal: true},
-			func(v *vm.VM) { v.Memory = 1024 },
+			func(v *vm.VM) { v.Memory = 1 << 30 },
 		},
 		"an empty value is the built-in default": {
 			Option{Flag: "--set", Key: "CPUs"},

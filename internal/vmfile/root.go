@@ -1,11 +1,11 @@
 package vmfile
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
@@ -31,10 +31,8 @@ func (r Root) Paths() (instance.Paths, error) {
 	}
 	p, ok := instance.EnvironmentPaths()
 	if !ok {
-		return p, hinted{
-			fmt.Sprintf("HOME=%s and USER=%s: with --root they must say whose files are meant", os.Getenv("HOME"), os.Getenv("USER")),
-			fmt.Sprintf("HOME=/home/alice USER=alice claude-vm-generator --root=%s --dry-run", r),
-		}
+		return p, invalid("HOME=/home/alice USER=alice claude-vm-generator --root="+failure.Command(string(r))+" --dry-run",
+			"HOME=%s and USER=%s: with --root they must name the user", os.Getenv("HOME"), os.Getenv("USER"))
 	}
 	return p, nil
 }

@@ -2,7 +2,6 @@ package vmfile
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -41,10 +40,10 @@ func (s Specifiers) expand(value, name string) (string, error) {
 		case i < len(value) && s[value[i]] != "":
 			b.WriteString(s[value[i]])
 		case i < len(value) && (value[i] == 't' || value[i] == 'U'): // only of another machine
-			return "", hinted{fmt.Sprintf("unknown specifier %%%c", value[i]), "with --root it is known from XDG_RUNTIME_DIR=/run/user/UID only"}
+			return "", invalid("with --root it is known from XDG_RUNTIME_DIR=/run/user/UID only", "unknown specifier %%%c", value[i])
 		default:
 			rest := []rune(value[i-1:])
-			return "", hinted{fmt.Sprintf("unknown specifier %s", string(rest[:min(2, len(rest))])), "a percent sign is written %%"}
+			return "", invalid("a percent sign is written %%", "unknown specifier %s", string(rest[:min(2, len(rest))]))
 		}
 	}
 	return b.String(), nil

@@ -10,18 +10,14 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// hinted is an error that knows how to mend it.
-type hinted struct {
-	message, hint string
+// invalid is the error of a value, with what fixes it.
+func invalid(hint, format string, args ...any) error {
+	return failure.New(failure.Usage, hint, format, args...)
 }
-
-func (h hinted) Error() string { return h.message }
-
-// Hint is for callers elsewhere.
-func (h hinted) Hint() string { return h.hint }
 
 func choose(target *string, value string, choices ...string) error {
 	if !slices.Contains(choices, value) {
@@ -49,38 +45,6 @@ func setTerminal(v *vm.VM, value string) error {
 	return choose(&v.Terminal, value, "auto", "yes", "no")
 }
 
-// minMemory is what the guest's kernel, systemd and Claude Code need to come up,
-// in MiB; maxMemory is beyond every machine and within QEMU's arithmetic.
-const (
-	minMemory = 512
-	maxMemory = 1 << 26 // 64 TiB
-)
-
-// setMemory reads a size as systemd writes it: bytes, or K, M, G, T to base 1024.
-func setMemory(v *vm.VM, value string) error {
-	number, shift := value, 0
-	if i := strings.IndexAny(value, "KMGT"); i >= 0 && i == len(value)-1 {
-		number, shift = value[:i], 10*(strings.IndexByte("KMGT", value[i])+1)
-	}
-	n, err := strconv.ParseUint(number, 10, 64)
-	switch {
-	case err != nil:
-		return hinted{"not a size", "write a number and K, M, G or T, for example 8G"}
-	case n > maxMemory<<20>>shift:
-		return errors.New("more than any machine has")
-	case n<<shift < minMemory<<20:
-		h := hinted{message: fmt.Sprintf("less than the %d MiB that the guest needs", minMemory)}
-		if shift == 0 && n >= minMemory {
-			h.hint = fmt.Sprintf("a bare number is bytes; did you mean %dM?", n)
-		}
-		return h
-	case n<<shift%(1<<20) != 0:
-		return errors.New("not a whole number of MiB")
-	}
-	v.Memory = n << shift >> 20
-	return nil
-}
-
 // maxCPUs is what q35 has without further ado.
 const maxCPUs = 255
 
@@ -98,7 +62,7 @@ func setCPUs(v *vm.VM, value string) error {
 func absolute(value string) (string, error) {
 	switch {
 	case !path.IsAbs(value):
-		return "", hinted{"not an absolute path", "begin it with / or, for your home directory, %h"}
+		return "", invalid("begin it with / or, for your home directory, %h", "not an absolute path")
 	case slices.Contains(strings.Split(value, "/"), ".."):
 		return "", errors.New("a path with ..")
 	case strings.IndexFunc(value, unicode.IsControl) >= 0:
@@ -183,13 +147,13 @@ func addPath(list *[]string, word string) error {
 	case word == "":
 		return errors.New("an empty path")
 	case path.IsAbs(word):
-		return hinted{"not a path in the work directory", "write it as seen from there, for example .env"}
+		return invalid("write it as seen from there, for example .env", "not a path in the work directory")
 	case slices.Contains(strings.Split(word, "/"), ".."):
 		return errors.New("a path with ..")
 	case strings.IndexFunc(word, unicode.IsControl) >= 0:
 		return errors.New("a path with a control character")
 	case strings.ContainsAny(word, "*?"):
-		return hinted{"wildcards are not known here", "name each path"}
+		return invalid("name each path", "wildcards are not known here")
 	case tooLong(word):
 		return errors.New("longer than a path can be")
 	}
@@ -218,7 +182,7 @@ func addMount(v *vm.VM, word string) error {
 	parts := strings.Split(word, ":")
 	m := vm.Mount{ReadOnly: len(parts) == 3 && parts[2] == "ro"}
 	if len(parts) < 2 || len(parts) > 3 || len(parts) == 3 && parts[2] != "ro" && parts[2] != "rw" {
-		return hinted{fmt.Sprintf("%q is not HOST:GUEST[:ro]", abridged(word)), "a path with a colon in it cannot be mounted"}
+		return invalid("a path with a colon in it cannot be mounted", "%q is not HOST:GUEST[:ro]", abridged(word))
 	}
 	var err error
 	if m.Host, err = absolute(parts[0]); err != nil {
@@ -262,7 +226,7 @@ func ParsePort(word string) (vm.Port, error) {
 		}
 	}
 	if strings.HasPrefix(text, "[") {
-		return p, hinted{"ports are published on IPv4 addresses only", "127.0.0.1 is the default, 0.0.0.0 all"}
+		return p, invalid("127.0.0.1 is the default, 0.0.0.0 all", "ports are published on IPv4 addresses only")
 	}
 	parts := strings.Split(text, ":")
 	if strings.Contains(parts[0], ".") {

@@ -82,31 +82,6 @@ func TestReset(t *testing.T) {
 	}
 }
 
-func TestMemory(t *testing.T) {
-	for value, want := range map[string]uint64{
-		"512M": 512, "536870912": 512, "524288K": 512, "1G": 1024, "007G": 7168,
-		"64T": 1 << 26, "65536G": 1 << 26, "67108864M": 1 << 26, "70368744177664": 1 << 26,
-	} {
-		var v vm.VM
-		if err := setMemory(&v, value); err != nil || v.Memory != want {
-			t.Errorf("Memory=%s: %d, %v, want %d", value, v.Memory, err, want)
-		}
-	}
-	for value, want := range map[string]string{
-		"":  "not a size",
-		"G": "not a size", "1GG": "not a size", "1 G": "not a size", "+1G": "not a size", "0x400M": "not a size", "1e3M": "not a size",
-		"536870911": "less than the 512 MiB that the guest needs", "0T": "less than the 512 MiB that the guest needs",
-		"536870913": "not a whole number of MiB", "524289K": "not a whole number of MiB",
-		"67108865M": "more than any machine has", "18446744073709551615T": "more than any machine has",
-		"16777216T": "more than any machine has", // 2^64 bytes
-	} {
-		v := vm.VM{Memory: 1}
-		if err := setMemory(&v, value); err == nil || err.Error() != want || v.Memory != 1 {
-			t.Errorf("Memory=%s: %d, %v, want %s", value, v.Memory, err, want)
-		}
-	}
-}
-
 func TestBoolean(t *testing.T) {
 	for _, word := range []string{"1", "yes", "Y", "TRUE", "t", "On"} {
 		if got, err := boolean(word); !got || err != nil {
@@ -227,8 +202,8 @@ func TestLongMessages(t *testing.T) {
 				full = fmt.Sprintf(text, filler)
 			}
 			for _, e := range load(t, full) {
-				if n := len(e.Message) + len(e.Hint); n > 1000 {
-					t.Errorf("%.40q: %d bytes: %.100s", full, n, e.Message)
+				if n := len(e.Err.Error()) + len(e.Hint); n > 1000 {
+					t.Errorf("%.40q: %d bytes: %.100s", full, n, e.Err)
 				}
 			}
 		}

@@ -87,7 +87,7 @@ func TestKernelRefuses(t *testing.T) {
 // finds wants doctor to tell this of a check.
 func (r result) finds(status int, finding, mend string) {
 	r.t.Helper()
-	if r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      mend: "+mend+"\n") {
+	if r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      fix: "+mend+"\n") {
 		r.t.Errorf("%s: status %d, want %d and %s; mend: %s\n%s", r.what, r.status, status, finding, mend, r.stdout)
 	}
 }

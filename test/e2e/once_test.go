@@ -118,7 +118,7 @@ func (p *project) onceOfTheDead() {
 	if r := p.systemctl("start", p.unit()); r.status == 0 {
 		p.t.Error("a start with somebody else's options")
 	}
-	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.Setup.Unit(p.id)).stdout; got != "the options of another start were left and are gone now; mend: claude-vm-ctl start "+p.dir+"\n" {
+	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.Setup.Unit(p.id)).stdout; got != "the options of another start were left and are gone now\n" {
 		p.t.Errorf("StatusText=%s", got)
 	}
 	p.eventually("they are gone", func() bool { return p.once() == "" })
