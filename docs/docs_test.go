@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
@@ -59,7 +59,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	set := vmfile.Load([]string{"examples"}, me)
-	_, errs := unittree.Build(set, me)
+	_, errs := dropin.Build(set, me)
 	for _, e := range append(set.Errors, errs...) {
 		t.Error(e)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
@@ -37,7 +38,7 @@ func instanceHints() []string {
 			hints = append(hints, dir)
 		}
 	}
-	hints = slices.DeleteFunc(append(hints, fileHints()...), func(hint string) bool { return oneLine(hint) != hint })
+	hints = slices.DeleteFunc(append(hints, fileHints()...), func(hint string) bool { return failure.OneLine(hint) != hint })
 	return append(hints, anyDirectory)
 }
 

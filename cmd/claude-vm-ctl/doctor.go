@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 )
 
 type doctorVerb struct{ json bool }
@@ -36,18 +36,18 @@ var checks = []struct {
 	run  func(ctx context.Context, h *host) (fact string, err error)
 }{
 	{"user manager", checkManager},
-	{"lingering", checkLinger},
+	{"lingering", func(_ context.Context, h *host) (string, error) { return preflight.Linger(h.paths.User) }},
 	{"units", checkUnits},
 	{"generator", checkGenerator},
 	{".vm files", checkFiles},
 	{"guest bundle", checkBundle},
-	{"QEMU", checkQEMU},
-	{"virtiofsd", checkVirtiofsd},
-	{"KVM", checkKVM},
-	{"user namespaces", func(context.Context, *host) (string, error) { return "permitted", checkUserNamespaces() }},
+	{"QEMU", func(ctx context.Context, h *host) (string, error) { return preflight.QEMU(ctx, h.qemu) }},
+	{"virtiofsd", func(ctx context.Context, h *host) (string, error) { return preflight.Virtiofsd(ctx, h.virtiofsd) }},
+	{"KVM", func(context.Context, *host) (string, error) { return preflight.KVM() }},
+	{"user namespaces", func(context.Context, *host) (string, error) { return "permitted", preflight.UserNamespaces() }},
 	{"memory", checkMemory},
 	{"runtime directory", checkRuntime},
-	{"clock", checkClock},
+	{"clock", func(context.Context, *host) (string, error) { return preflight.Clock() }},
 }
 
 // untold is what a person might expect to be checked.
@@ -72,11 +72,11 @@ func printFindings(w io.Writer, findings []finding) error {
 	for _, f := range findings {
 		fmt.Fprintf(&b, "%-4s  %s", f.State, f.Check)
 		if text := f.Fact + f.Reason; text != "" {
-			fmt.Fprintf(&b, ": %s", oneLine(text))
+			fmt.Fprintf(&b, ": %s", failure.OneLine(text))
 		}
 		b.WriteByte('\n')
 		if f.Fix != "" {
-			fmt.Fprintf(&b, "      fix: %s\n", oneLine(f.Fix))
+			fmt.Fprintf(&b, "      fix: %s\n", failure.OneLine(f.Fix))
 		}
 	}
 	fmt.Fprintf(&b, "      %s\n", untold)
@@ -133,22 +133,8 @@ func newFinding(name, fact string, err error) finding {
 		return finding{Check: name, State: "ok", Fact: fact}
 	}
 	f := finding{Check: name, State: "fail", Reason: err.Error(), Fix: failure.HintOf(err)}
-	if isWarning(err) {
+	if preflight.IsWarning(err) {
 		f.State = "warn"
 	}
 	return f
-}
-
-// warning is the result of a check that does not keep a VM from starting.
-type warning struct{ error }
-
-func (w warning) Unwrap() error { return w.error }
-
-func warn(hint, format string, args ...any) error {
-	return warning{failure.New(failure.Failed, hint, format, args...)}
-}
-
-func isWarning(err error) bool {
-	var w warning
-	return errors.As(err, &w)
 }

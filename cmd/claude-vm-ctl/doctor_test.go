@@ -5,68 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/t0mpr1c3/claude-microvm/internal/contract"
-	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
-	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
-
-func TestFamily(t *testing.T) {
-	for text, want := range map[string]string{
-		"ID=debian\n": "debian",
-		"NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n":       "debian",
-		"ID_LIKE=\"rhel centos fedora\"\nID=\"almalinux\"\n": "fedora",
-		"ID=nixos":                       "nixos",
-		"ID=endeavouros\nID_LIKE=arch\n": "arch",
-		"ID=guix\n":                      "",
-		"":                               "",
-	} {
-		if got := family(text); got != want {
-			t.Errorf("family(%q) = %s, want %s", text, got, want)
-		}
-	}
-	for family, want := range map[string]string{
-		"debian": "sudo apt install qemu-system-x86",
-		"fedora": "sudo dnf install qemu-system-x86",
-		"arch":   "sudo pacman -S qemu-base",
-		"nixos":  "environment.systemPackages = [ pkgs.qemu_kvm ];",
-		"":       "install QEMU: it is called qemu-system-x86, qemu-system-x86 or qemu-base elsewhere",
-	} {
-		if _, p := qemuOn("amd64"); p.installOn(family) != want {
-			t.Errorf("on %s: %s, want %s", family, p.installOn(family), want)
-		}
-	}
-	for family, want := range map[string]string{
-		"debian": "sudo apt install qemu-system-arm",
-		"fedora": "sudo dnf install qemu-system-aarch64",
-		"arch":   "sudo pacman -S qemu-system-aarch64",
-	} {
-		if program, p := qemuOn("arm64"); p.installOn(family) != want || program != "qemu-system-aarch64" {
-			t.Errorf("%s on %s: %s, want %s", program, family, p.installOn(family), want)
-		}
-	}
-}
-
-func TestOlder(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want bool
-	}{
-		{"7.0.0", "7.1", true}, {"7.1", "7.1", false}, {"7.1.0", "7.1", false}, {"10.0.13", "7.1", false}, {"1.9", "1.13", true}, {"1.13.2", "1.13", false},
-	} {
-		if got := older(c.a, c.b); got != c.want {
-			t.Errorf("older(%s, %s) = %v", c.a, c.b, got)
-		}
-	}
-}
 
 // finds is what doctor tells of a check in one line.
 func finds(fact string, err error) string {
@@ -74,28 +22,18 @@ func finds(fact string, err error) string {
 	return fmt.Sprintf("%s: %s; fix: %s", f.State, f.Fact+f.Reason, f.Fix)
 }
 
-// TestMachine: what a machine lacks, as far as a test can choose.
-func TestMachine(t *testing.T) {
-	total, err := memoryInfo("MemTotal")
+// TestMemory: what the VMs take at most is compared with what the machine has.
+func TestMemory(t *testing.T) {
+	total, err := preflight.MemoryInfo("MemTotal")
 	if err != nil {
 		t.Fatal(err)
 	}
 	huge := &host{}
 	huge.files.Defaults.Memory = 1 << 40
-	huge.files.VMs = []model.VM{{WorkDirectory: "/srv/a", Memory: 1 << 50}, {WorkDirectory: "/srv/b", Memory: 1 << 50}}
+	huge.files.VMs = []vm.VM{{WorkDirectory: "/srv/a", Memory: 1 << 50}, {WorkDirectory: "/srv/b", Memory: 1 << 50}}
 	small := &host{}
 	small.files.Defaults.Memory = total
 	for want, check := range map[string]func() (string, error){
-		"warn: unknown, since this user has no name; fix: ": func() (string, error) { return checkLinger(t.Context(), &host{}) },
-		"warn: off: VMs end when you log out; fix: " + onNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
-			return checkLinger(t.Context(), &host{paths: instance.Paths{User: "no/body"}})
-		},
-		"fail: /no/where: no such file or directory; fix: ": func() (string, error) {
-			return checkRuntime(t.Context(), &host{paths: instance.Paths{Runtime: "/no/where"}})
-		},
-		"warn: only 0M and 0 files free in /proc; fix: du -a --inodes -h /proc | sort -h | tail": func() (string, error) {
-			return checkRuntime(t.Context(), &host{paths: instance.Paths{Runtime: "/proc"}})
-		},
 		fmt.Sprintf("warn: %s; VMs that run or have a file take up to 2097152G, another one 1024G; fix: claude-vm-ctl edit --defaults, and set Memory=", size.Format(total)): func() (string, error) {
 			return checkMemory(t.Context(), huge)
 		},
@@ -105,119 +43,14 @@ func TestMachine(t *testing.T) {
 		"fail: the files cannot be read; fix: ": func() (string, error) {
 			return checkMemory(t.Context(), &host{filesErr: errors.New("the files cannot be read")})
 		},
-		"fail: no Nonsense in /proc/meminfo; fix: ": func() (string, error) {
-			_, err := memoryInfo("Nonsense")
-			return "", err
-		},
 		"fail: the units, which say where it is, are not to be found; fix: ": func() (string, error) { return checkBundle(t.Context(), &host{}) },
 	} {
 		if got := finds(check()); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	switch got := finds(checkClock(t.Context(), nil)); got {
-	case "ok: synchronised; fix: ":
-	case "warn: not synchronised, and guests take it over; fix: " + onNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"):
-	default:
-		t.Error(got)
-	}
 }
 
-// program makes one that is a shell script.
-func program(t *testing.T, script string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func TestCheckVersion(t *testing.T) {
-	for _, c := range []struct{ script, want string }{
-		{"echo 'virtiofsd 1.13.2'", "ok: 1.13.2, PROGRAM; fix: "},
-		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.1; fix: a newer distribution, or QEMU from its sources"},
-		{"echo none", `warn: PROGRAM does not say its version, but "none"; fix: ` + qemuPackage.install()},
-		{"exit 3", "fail: PROGRAM --version: exit status 3; fix: " + qemuPackage.install()},
-	} {
-		path := program(t, c.script)
-		least := "1.13"
-		if strings.Contains(c.script, "QEMU") {
-			least = "7.1"
-		}
-		got := finds(checkVersion(context.Background(), path, least, qemuPackage))
-		if want := strings.ReplaceAll(c.want, "PROGRAM", path); got != want {
-			t.Errorf("%s: %s, want %s", c.script, got, want)
-		}
-	}
-}
-
-// TestHang: a program that does not end, and whose child holds the pipe, is left.
-func TestHang(t *testing.T) {
-	began := time.Now()
-	path := program(t, "sleep 60 & sleep 60")
-	_, err := programVersion(context.Background(), path)
-	if want := path + " --version does not come to an end"; err == nil || err.Error() != want {
-		t.Errorf("%v, want %s", err, want)
-	}
-	if d := time.Since(began); d > 4*programTimeout {
-		t.Errorf("it took %v", d)
-	}
-}
-
-func TestCheckGuest(t *testing.T) {
-	whole := map[string]string{"kernel": "k", "initrd": "i", "root.erofs": "r", "guest.env": fmt.Sprintf("GUEST_APPEND=\"a b\"\nGUEST_CONTRACT=%d\n", contract.Version)}
-	for _, c := range []struct{ name, text, want string }{
-		{"", "", "ok: ; fix: "},
-		{"kernel", "", "fail: the guest bundle is not whole: DIR/kernel is empty; fix: make guest install"},
-		{"guest.env", "GUEST_FORMAT=1\n", "fail: the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env; fix: make guest install"},
-		{"guest.env", "GUEST_APPEND=a\n", "ok: ; fix: "},
-		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "fail: the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version) + "; fix: make guest install"},
-	} {
-		dir := t.TempDir()
-		for name, text := range whole {
-			if name == c.name {
-				text = c.text
-			}
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got := finds("", checkGuest(dir))
-		if want := strings.ReplaceAll(c.want, "DIR", dir); got != want {
-			t.Errorf("with %s %q: %s, want %s", c.name, c.text, got, want)
-		}
-	}
-	dir := t.TempDir()
-	if got, want := checkGuest(dir), "the guest bundle is not whole: "+dir+"/kernel: no such file or directory"; got == nil || got.Error() != want {
-		t.Errorf("empty: %v, want %s", got, want)
-	}
-}
-
-// TestBundleAge: what is old is told, and Nix's times are no times.
-func TestBundleAge(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{"kernel", "initrd", "root.erofs"} {
-		os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644)
-	}
-	env := filepath.Join(dir, "guest.env")
-	os.WriteFile(env, []byte("GUEST_VERSION=\"debian-13 claude-2\"\nGUEST_APPEND=a\n"), 0o644)
-	old := time.Now().Add(-maxAge - 24*time.Hour)
-	for built, want := range map[time.Time]string{
-		time.Unix(1, 0): "ok: debian-13 claude-2 in " + dir + "; fix: ",
-		time.Now():      "ok: debian-13 claude-2 in " + dir + ", built " + time.Now().Format(time.DateOnly) + "; fix: ",
-		old:             "warn: debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and Claude Code in it is no newer; fix: guest/debian/update-claude && make guest install",
-	} {
-		if err := os.Chtimes(env, built, built); err != nil {
-			t.Fatal(err)
-		}
-		if got := finds(checkBundle(context.Background(), &host{guest: dir})); got != want {
-			t.Errorf("built %v: %s, want %s", built, got, want)
-		}
-	}
-}
-
-// TestLate: a check that hangs is told, and keeps nobody.
 func TestLate(t *testing.T) {
 	late := make(chan struct{})
 	defer close(late)
@@ -259,18 +92,6 @@ func TestSilentBus(t *testing.T) {
 	for _, f := range findings {
 		if strings.HasPrefix(f.Reason, "no answer") || f.Check == ".vm files" && f.State != "ok" {
 			t.Errorf("%+v", f)
-		}
-	}
-}
-
-func TestMendsOfNix(t *testing.T) {
-	for path, want := range map[string][2]string{
-		"/nix/store/x-claude-vm/bin/x": {"programs.claude-vm.enable = true; by NixOS or Home Manager", "nix flake update, then build the guest and claude-vm from the same inputs"},
-		"/usr/local/x":                 {"make install && systemctl --user daemon-reload", "make guest install"},
-		"":                             {"make install && systemctl --user daemon-reload", "make guest install"},
-	} {
-		if got := [2]string{mendUnitsOf(path), mendGuest(path)}; got != want {
-			t.Errorf("%s: %q", path, got)
 		}
 	}
 }

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
@@ -25,8 +27,8 @@ type host struct {
 	manager  *manager.Manager // nil without one
 	err      error            // then why
 	files    vmfile.Set
-	tree     unittree.Tree // that they make
-	built    bool          // and that is there, written by somebody else
+	tree     dropin.Tree // that they make
+	built    bool        // and that is there, written by somebody else
 	faults   []*failure.Error
 	filesErr error
 	paths    instance.Paths
@@ -77,7 +79,7 @@ func readFiles() *host {
 	if h.filesErr = err; err == nil {
 		h.paths = paths
 		h.files = vmfile.Load(vmfile.SearchPath(paths), paths)
-		h.tree, h.faults = unittree.Build(h.files, paths)
+		h.tree, h.faults = dropin.Build(h.files, paths)
 		h.faults = append(h.files.Errors, h.faults...)
 		h.built = isBuilt(h.tree, paths)
 	}
@@ -100,7 +102,7 @@ func (h *host) readSettings(ctx context.Context) {
 	if env["QEMU"] == "" {
 		env = fileEnvironment(filepath.Join(unitsBeside(), instance.Setup.Unit("")))
 	}
-	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], qemuProgram), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
+	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], preflight.QEMUProgram), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
 	h.guest = env["GUEST"]
 }
 
@@ -148,11 +150,11 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		}
 		if u.LoadState == "not-found" || u.LoadState == "loaded" && u.Fragment == "" { // slices need no file
 			unknown++
-			err = failure.New(failure.HostUnable, mendUnits(), "the user manager does not know %s", template)
+			err = failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager does not know %s", template)
 		} else {
 			err = h.checkUnit(ctx, u, template)
 		}
-		if worst == nil || isWarning(worst) && err != nil && !isWarning(err) {
+		if worst == nil || preflight.IsWarning(worst) && err != nil && !preflight.IsWarning(err) {
 			worst = err
 		}
 		dir = filepath.Dir(u.Fragment)
@@ -177,18 +179,18 @@ func (h *host) checkUnit(ctx context.Context, u manager.Unit, template string) e
 			return err
 		}
 		if missing(program) {
-			return failure.New(failure.HostUnable, mendUnits(), "%s calls %s, which is not there", template, program)
+			return failure.New(failure.HostUnable, preflight.FixUnits(), "%s calls %s, which is not there", template, program)
 		}
 	}
 	if u.Stale {
-		return warn(reloadUnits, "%s has changed since it was read", template)
+		return preflight.Warn(reloadUnits, "%s has changed since it was read", template)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
-		mend := mendUnits()
+		mend := preflight.FixUnits()
 		if _, err := os.Readlink(u.Fragment); err == nil {
 			mend = "claude-vm-ctl uninstall: the next start links others"
 		}
-		return warn(mend, "%s is of version %s, claude-vm-ctl of %s", u.Fragment, theirs, version)
+		return preflight.Warn(mend, "%s is of version %s, claude-vm-ctl of %s", u.Fragment, theirs, version)
 	}
 	return nil
 }
@@ -200,7 +202,7 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 		return "", h.filesErr
 	}
 	dir := h.paths.DataUnits()
-	written, err := unittree.Written(dir)
+	written, err := dropin.Written(dir)
 	if err != nil {
 		return "", err
 	}
@@ -209,26 +211,26 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	if !found {
 		switch {
 		case h.built && len(written) > 0:
-			return "", warn(generate, "what claude-vm-ctl generate has written before Home Manager did is left: %s", written[0])
+			return "", preflight.Warn(generate, "what claude-vm-ctl generate has written before Home Manager did is left: %s", written[0])
 		case h.built:
 			return "not installed; Home Manager has written what the .vm files say", nil
 		case len(written) != len(h.tree) || !h.tree.IsIn(dir):
-			return "", warn(generate, "not installed, and what is in %s is not what the .vm files say", dir)
+			return "", preflight.Warn(generate, "not installed, and what is in %s is not what the .vm files say", dir)
 		case len(h.tree) == 0:
 			return "not installed; there is no .vm file that needs it", nil
 		}
 		return "not installed; claude-vm-ctl generate has written what the .vm files say", nil
 	}
-	theirs, err := programVersion(ctx, path)
+	theirs, err := preflight.ProgramVersion(ctx, path)
 	switch {
 	case err != nil:
 		return "", err
 	case theirs != version:
-		return "", warn(mendUnits(), "%s is of version %s, claude-vm-ctl of %s", path, theirs, version)
+		return "", preflight.Warn(preflight.FixUnits(), "%s is of version %s, claude-vm-ctl of %s", path, theirs, version)
 	case len(written) > 0:
-		return "", warn(generate, "what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
+		return "", preflight.Warn(generate, "what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
 	case h.manager != nil && !h.tree.IsIn(filepath.Join(h.paths.Runtime, "systemd/generator")):
-		return "", warn(reloadUnits, "the user manager has not read the .vm files as they are now")
+		return "", preflight.Warn(reloadUnits, "the user manager has not read the .vm files as they are now")
 	}
 	return fmt.Sprintf("version %s, %s", version, path), nil
 }
@@ -248,7 +250,70 @@ func checkFiles(_ context.Context, h *host) (string, error) {
 	}
 	file := h.faults[0].File
 	if h.files.Defaults.Refusal == "" {
-		return "", warn(vmfile.FixCommand(file), "%s", text)
+		return "", preflight.Warn(vmfile.FixCommand(file), "%s", text)
 	}
 	return "", failure.New(failure.HostUnable, vmfile.FixCommand(file), "%s", text)
+}
+
+func checkBundle(_ context.Context, h *host) (string, error) {
+	if h.guest == "" {
+		return "", errors.New("the units, which say where it is, are not to be found")
+	}
+	return preflight.BundleAge(h.guest)
+}
+
+func checkRuntime(_ context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	return preflight.RuntimeDirectory(h.paths.Runtime)
+}
+
+// checkMemory holds what VMs may take against what there is. The kernel gives it
+// to them as they use it.
+func checkMemory(ctx context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	total, err := preflight.MemoryInfo("MemTotal")
+	if err != nil {
+		return "", err
+	}
+	running, err := h.runningMemory(ctx)
+	if err != nil {
+		return "", err
+	}
+	all := running
+	for _, v := range h.files.VMs {
+		all[v.WorkDirectory] = max(all[v.WorkDirectory], v.Memory)
+	}
+	sum, another := uint64(0), h.files.Defaults.Memory
+	for _, n := range all {
+		sum += n
+	}
+	fact := fmt.Sprintf("%s; VMs that run or have a file take up to %s, another one %s", size.Format(total), size.Format(sum), size.Format(another))
+	if max(sum, another) > total {
+		return "", preflight.Warn("claude-vm-ctl edit --defaults, and set Memory=", "%s", fact)
+	}
+	return fact, nil
+}
+
+// runningMemory gives the memory of the VMs that run, by directory, in bytes.
+func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
+	found := map[string]uint64{}
+	if h.manager == nil {
+		return found, nil
+	}
+	units, err := h.manager.Active(ctx, instance.VM.Unit("*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, unit := range units {
+		env, err := h.manager.Environment(ctx, unit)
+		if err != nil {
+			return nil, err
+		}
+		found[directoryOf(unit)], _ = size.Parse(env["MEMORY"]) // 0 for what QEMU rejects
+	}
+	return found, nil
 }

@@ -7,9 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +28,7 @@ func openDocument(config, file, name, dir, template string) (*document, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, plain(err)
+			return nil, failure.Plain(err)
 		}
 		d.file, d.text = file, text
 		if strings.HasPrefix(file, "/etc/") || strings.HasPrefix(file, "/usr/") {
@@ -39,7 +40,7 @@ func openDocument(config, file, name, dir, template string) (*document, error) {
 		return nil, failure.New(failure.Failed, "rm "+failure.Command(d.file), "%s is masked", d.file)
 	case err == nil && unix.Access(filepath.Dir(target), unix.W_OK) != nil:
 		hint := ""
-		if inStore(target) {
+		if preflight.InStore(target) {
 			hint = "change programs.claude-vm where Home Manager has it, then: home-manager switch"
 		}
 		return nil, failure.New(failure.Failed, hint, "%s leads to %s, which cannot be written", d.file, target)
@@ -65,12 +66,12 @@ func (d *document) begin(out *output) error {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(d.file), 0o755); err != nil {
-		return plain(err)
+		return failure.Plain(err)
 	}
 	for _, path := range []string{d.base(), d.draft()} {
 		if err := os.WriteFile(path, d.text, 0o600); err != nil {
 			d.end() // a part is no draft to take up
-			return plain(err)
+			return failure.Plain(err)
 		}
 	}
 	return nil
@@ -97,7 +98,7 @@ func (d *document) check(text []byte, paths instance.Paths) []*failure.Error {
 }
 
 func faults(set vmfile.Set, paths instance.Paths) []*failure.Error {
-	_, errs := unittree.Build(set, paths)
+	_, errs := dropin.Build(set, paths)
 	return append(set.Errors, errs...)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
@@ -59,7 +60,7 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	case errors.Is(err, errChanged):
 		return 0, failure.New(failure.Failed, "diff "+failure.Command(d.file)+" "+failure.Command(d.draft()), "%s is not saved, since it has changed after the draft was begun; without %s edit begins anew", d.file, d.draft())
 	case err != nil:
-		return 0, failure.New(failure.Failed, e.again(), "%s is not saved; the draft is kept in %s: %w", d.file, d.draft(), plain(err))
+		return 0, failure.New(failure.Failed, e.again(), "%s is not saved; the draft is kept in %s: %w", d.file, d.draft(), failure.Plain(err))
 	}
 	out.note("saved %s", d.file)
 	return 0, d.apply(context.WithoutCancel(ctx), out, paths)
@@ -101,7 +102,7 @@ func (e *editVerb) document(paths instance.Paths) (*document, error) {
 // newDocument is one for a directory that has none, named after it.
 func newDocument(config, dir string, paths instance.Paths) (*document, error) {
 	dirs := vmfile.SearchPath(paths)
-	base := strings.TrimLeft(oneLine(filepath.Base(dir)), ".")
+	base := strings.TrimLeft(failure.OneLine(filepath.Base(dir)), ".")
 	base = strings.ToValidUTF8(base[:min(len(base), 100)], "")
 	name := base
 	faulty := map[string]bool{} // of which one may be meant for this directory
@@ -139,11 +140,11 @@ func mendName(dir string) string {
 // lockEdit keeps others from editing files of the same user.
 func lockEdit(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, plain(err)
+		return nil, failure.Plain(err)
 	}
 	f, err := os.Open(dir)
 	if err != nil {
-		return nil, plain(err)
+		return nil, failure.Plain(err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
@@ -162,7 +163,7 @@ func (d *document) edit(out *output, again string) ([]byte, error) {
 	text, err := os.ReadFile(d.draft())
 	switch {
 	case err != nil:
-		return nil, plain(err)
+		return nil, failure.Plain(err)
 	case len(bytes.TrimSpace(text)) == 0: // an empty file would be a mask
 		d.end()
 		return nil, failure.New(failure.Failed, "", "nothing is saved, for the draft was empty")
@@ -204,7 +205,7 @@ func runEditor(out *output, path, again string) error {
 		return nil
 	}
 	if len(candidates) > 1 {
-		return failure.New(failure.HostUnable, editorPackage.install(), "there is no editor, nano, vim or vi")
+		return failure.New(failure.HostUnable, preflight.EditorPackage.Install(), "there is no editor, nano, vim or vi")
 	}
 	return failure.New(failure.HostUnable, "SYSTEMD_EDITOR=vi "+again, "there is no editor %s", candidates[0][0])
 }
@@ -227,7 +228,7 @@ func (d *document) apply(ctx context.Context, out *output, paths instance.Paths)
 		return err
 	}
 	if u, err := m.Unit(ctx, instance.VM.Unit(id)); err == nil && u.Running() {
-		out.note("the VM that runs gets it by: claude-vm-ctl restart%s", (&vm{dir: d.dir}).here())
+		out.note("the VM that runs gets it by: claude-vm-ctl restart%s", (&target{dir: d.dir}).here())
 	}
 	return nil
 }

@@ -11,11 +11,12 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
-	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
@@ -37,7 +38,7 @@ func (f *forwardVerb) register(app *kingpin.Application) string {
 var isPort = regexp.MustCompile(`^(\[[0-9a-f:]*\])?[0-9.:]*[0-9][0-9.:]*(/[a-z]*)?$`)
 
 // split tells the ports from the instance, which may come before them.
-func (f *forwardVerb) split() (dir string, ports []model.Port, err error) {
+func (f *forwardVerb) split() (dir string, ports []vm.Port, err error) {
 	dir, words := ".", f.words
 	if len(words) > 0 && !isPort.MatchString(words[0]) {
 		dir, words = words[0], words[1:]
@@ -78,7 +79,7 @@ func (f *forwardVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 // forward leads the ports into the VM until the connection is lost or ctx is done.
-func (v *vm) forward(ctx context.Context, out *output, ports []model.Port) error {
+func (v *target) forward(ctx context.Context, out *output, ports []vm.Port) error {
 	listeners, err := listen(ports)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (v *vm) forward(ctx context.Context, out *output, ports []model.Port) error
 		go client.Forward(listeners[i], p.Guest, refused)
 		out.note("%s:%d leads to port %d of the VM on %s", p.Address, p.Host, p.Guest, v.dir)
 	}
-	notify("READY=1")
+	daemon.SdNotify(false, "READY=1") // of a unit, see forwardDetached
 	gone := make(chan error, 1)
 	go func() { gone <- client.Wait() }()
 	select {
@@ -105,7 +106,7 @@ func (v *vm) forward(ctx context.Context, out *output, ports []model.Port) error
 	}
 }
 
-func listen(ports []model.Port) ([]net.Listener, error) {
+func listen(ports []vm.Port) ([]net.Listener, error) {
 	var listeners []net.Listener
 	for _, p := range ports {
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", p.Address, p.Host))
@@ -136,7 +137,7 @@ func closeAll(listeners []net.Listener) {
 }
 
 // forwardDetached makes a unit that does it.
-func (v *vm) forwardDetached(ctx context.Context, out *output, ports []model.Port) error {
+func (v *target) forwardDetached(ctx context.Context, out *output, ports []vm.Port) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

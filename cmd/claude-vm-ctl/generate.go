@@ -9,10 +9,10 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
@@ -47,9 +47,9 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 // build makes the tree of all .vm files.
-func build(paths instance.Paths) (unittree.Tree, []*failure.Error) {
+func build(paths instance.Paths) (dropin.Tree, []*failure.Error) {
 	set := vmfile.Load(vmfile.SearchPath(paths), paths)
-	tree, errs := unittree.Build(set, paths)
+	tree, errs := dropin.Build(set, paths)
 	return tree, append(set.Errors, errs...)
 }
 
@@ -59,7 +59,7 @@ func build(paths instance.Paths) (unittree.Tree, []*failure.Error) {
 func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*failure.Error, error) {
 	dir := paths.DataUnits()
 	if _, found := findGenerator(); found {
-		if err := unittree.Clear(dir); err != nil { // of before it was installed
+		if err := dropin.Clear(dir); err != nil { // of before it was installed
 			return nil, err
 		}
 		if err := m.Reload(ctx); err != nil {
@@ -79,13 +79,13 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 		return nil, elsewhere("the user manager does not look for units in " + dir)
 	}
 	if tree, errs := build(paths); isBuilt(tree, paths) {
-		if err := unittree.Clear(dir); err != nil {
+		if err := dropin.Clear(dir); err != nil {
 			return nil, err
 		}
 		return errs, m.Reload(ctx)
 	}
 	var errs []*failure.Error
-	err = unittree.Replace(dir, func() (t unittree.Tree, _ error) {
+	err = dropin.Replace(dir, func() (t dropin.Tree, _ error) {
 		t, errs = build(paths)
 		return t, nil
 	})
@@ -97,7 +97,7 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 
 // isBuilt says whether somebody else, as Home Manager, has put all of a tree where
 // people have units.
-func isBuilt(t unittree.Tree, paths instance.Paths) bool {
+func isBuilt(t dropin.Tree, paths instance.Paths) bool {
 	return len(t) > 0 && t.IsIn(filepath.Join(paths.Config, "systemd/user"))
 }
 
@@ -123,9 +123,9 @@ func findGenerator() (string, bool) {
 // faults tells those of files, and gives the exit status.
 func (o *output) faults(errs []*failure.Error) int {
 	for _, e := range errs {
-		fmt.Fprintln(o.stderr, oneLine(e.Error()))
+		fmt.Fprintln(o.stderr, failure.OneLine(e.Error()))
 		if e.Hint != "" {
-			fmt.Fprintln(o.stderr, "\thint: "+oneLine(e.Hint))
+			fmt.Fprintln(o.stderr, "\thint: "+failure.OneLine(e.Hint))
 		}
 	}
 	return min(len(errs), failure.Failed)

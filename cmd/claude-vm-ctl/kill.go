@@ -71,7 +71,7 @@ func parseSignal(text string) (unix.Signal, error) {
 
 // finish leaves nothing of an instance whose QEMU was killed, or did not run yet,
 // also no failure.
-func (v *vm) finish(ctx context.Context, killed error) error {
+func (v *target) finish(ctx context.Context, killed error) error {
 	if killed != nil && !errors.Is(killed, manager.ErrNoProcess) {
 		return killed
 	}

@@ -121,7 +121,7 @@ func addConfigured(reports []report, paths instance.Paths) []report {
 			continue
 		}
 		r := newReport(paths, id, &units{})
-		r.Directory, r.Status, r.VMFile = v.WorkDirectory, oneLine(v.Refusal), v.Source[0]
+		r.Directory, r.Status, r.VMFile = v.WorkDirectory, failure.OneLine(v.Refusal), v.Source[0]
 		r.SSHHost = sshHost(id, r.VMFile)
 		known[v.WorkDirectory] = &r
 		configured = append(configured, r)
@@ -150,7 +150,7 @@ func rows(reports []report, home string) [][]string {
 		if status == "" && r.State == "failed" {
 			status = "result " + r.Result
 		}
-		row := []string{oneLine(tilde(r.Directory, home)), r.State, uptime, memory, cpu, strings.Join(ports, " "), status}
+		row := []string{failure.OneLine(tilde(r.Directory, home)), r.State, uptime, memory, cpu, strings.Join(ports, " "), status}
 		for i := range row {
 			row[i] = cmp.Or(row[i], "-")
 		}

@@ -96,5 +96,5 @@ func lastWords(ctx context.Context, unit string, since time.Time) string {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return oneLine(lines[len(lines)-1])
+	return failure.OneLine(lines[len(lines)-1])
 }

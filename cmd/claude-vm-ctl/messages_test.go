@@ -5,16 +5,14 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,18 +38,18 @@ func TestIsPort(t *testing.T) {
 }
 
 func TestSplitForward(t *testing.T) {
-	tcp := func(address string, host, guest int) model.Port {
-		return model.Port{Protocol: "tcp", Address: address, Host: host, Guest: guest}
+	tcp := func(address string, host, guest int) vm.Port {
+		return vm.Port{Protocol: "tcp", Address: address, Host: host, Guest: guest}
 	}
 	for text, want := range map[string]struct {
 		dir   string
-		ports []model.Port
+		ports []vm.Port
 	}{
-		"80":                        {".", []model.Port{tcp("127.0.0.1", 80, 80)}},
-		"web 80 127.0.0.2:81:82":    {"web", []model.Port{tcp("127.0.0.1", 80, 80), tcp("127.0.0.2", 81, 82)}},
-		"./80 80/tcp":               {"./80", []model.Port{tcp("127.0.0.1", 80, 80)}},
-		"0.0.0.0:1 65535":           {".", []model.Port{tcp("0.0.0.0", 1, 1), tcp("127.0.0.1", 65535, 65535)}},
-		`home-me-a\x2db 5432:15432`: {`home-me-a\x2db`, []model.Port{tcp("127.0.0.1", 5432, 15432)}},
+		"80":                        {".", []vm.Port{tcp("127.0.0.1", 80, 80)}},
+		"web 80 127.0.0.2:81:82":    {"web", []vm.Port{tcp("127.0.0.1", 80, 80), tcp("127.0.0.2", 81, 82)}},
+		"./80 80/tcp":               {"./80", []vm.Port{tcp("127.0.0.1", 80, 80)}},
+		"0.0.0.0:1 65535":           {".", []vm.Port{tcp("0.0.0.0", 1, 1), tcp("127.0.0.1", 65535, 65535)}},
+		`home-me-a\x2db 5432:15432`: {`home-me-a\x2db`, []vm.Port{tcp("127.0.0.1", 5432, 15432)}},
 	} {
 		dir, ports, err := (&forwardVerb{words: strings.Fields(text)}).split()
 		if diff := cmp.Diff(want.ports, ports); dir != want.dir || err != nil || diff != "" {
@@ -71,7 +69,7 @@ func TestListen(t *testing.T) {
 		"127.0.0.1": fmt.Sprintf("1: listen tcp 127.0.0.1:%d: bind: address already in use; hint: ss -ltnp 'sport = :%[1]d'", port),
 		"192.0.2.1": fmt.Sprintf("1: listen tcp 192.0.2.1:%d: bind: cannot assign requested address; hint: ip address", port), // RFC 5737
 	} {
-		listeners, err := listen([]model.Port{{Protocol: "tcp", Address: "127.0.0.1"}, {Protocol: "tcp", Address: address, Host: port}})
+		listeners, err := listen([]vm.Port{{Protocol: "tcp", Address: "127.0.0.1"}, {Protocol: "tcp", Address: address, Host: port}})
 		if got := told(err); got != want || listeners != nil {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -101,7 +99,7 @@ func TestSSHHost(t *testing.T) {
 }
 
 func TestDialError(t *testing.T) {
-	v := &vm{dir: "/srv/a b"}
+	v := &target{dir: "/srv/a b"}
 	dial := func(err error) error {
 		return &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: "/proc/self/fd/7/ssh.0.sock"}, Err: os.NewSyscallError("connect", err)}
 	}
@@ -151,74 +149,5 @@ func TestMendName(t *testing.T) {
 		if got := mendName(dir); got != want {
 			t.Errorf("%q: %s, want %s", dir, got, want)
 		}
-	}
-}
-
-// TestExplainResult: what becomes the unit's status when systemd has found a failure.
-func TestExplainResult(t *testing.T) {
-	for _, c := range []struct {
-		result, code, status string
-		ready                bool
-		want                 string
-	}{
-		{result: "signal", code: "killed", status: "KILL", want: "QEMU was killed by SIGKILL"},
-		{result: "core-dump", code: "dumped", status: "SEGV", ready: true, want: "QEMU was killed by SIGSEGV"},
-		{result: "timeout", want: "the guest did not come up in time"},
-		{result: "timeout", ready: true, want: "the guest did not shut down in time and was killed"},
-		{result: "exit-code", code: "exited", status: "1", want: "QEMU exited with status 1"},
-		{result: "exit-code", code: "exited", status: "0"}, // a helper has failed
-		{result: "exit-code", code: "killed", status: "TERM"},
-		{result: "protocol"},
-	} {
-		t.Setenv("EXIT_CODE", c.code)
-		t.Setenv("EXIT_STATUS", c.status)
-		if got := explainResult(c.result, contract.Status{Ready: c.ready}); got != c.want {
-			t.Errorf("%+v: %q", c, got)
-		}
-	}
-}
-
-// TestPowerButton: what QEMU's monitor has against it is told.
-func TestPowerButton(t *testing.T) {
-	t.Chdir(t.TempDir())
-	monitor, err := net.Listen("unix", contract.QMPSocket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer monitor.Close()
-	for answers, want := range map[string]string{
-		`{"QMP": {}} {"return": {}} {"event": "STOP"} {"return": {}}`: "<nil>",
-		`{"QMP": {}} {"return": {}} {"error": {"desc": "not now"}}`:   "QEMU's monitor: system_powerdown: not now",
-		`{"QMP": {}}`: "QEMU's monitor: qmp_capabilities: EOF",
-		`nonsense`:    "QEMU's monitor: its greeting: invalid character 'o' in literal null (expecting 'u')",
-	} {
-		go func() {
-			if c, err := monitor.Accept(); err == nil {
-				c.Write([]byte(answers))
-				c.(*net.UnixConn).CloseWrite()
-				c.Read(make([]byte, 1000))
-				c.Read(make([]byte, 1000))
-				c.Close()
-			}
-		}()
-		if got := fmt.Sprint(pressPowerButton()); got != want {
-			t.Errorf("%s: %s, want %s", answers, got, want)
-		}
-	}
-}
-
-func TestFindVirtiofsd(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("PATH", dir)
-	_, err := findVirtiofsd("no-virtiofsd")
-	if got, want := told(err), "121: virtiofsd is not installed; hint: "+virtiofsdPackage.install(); got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-	path := filepath.Join(dir, "virtiofsd")
-	if err := os.WriteFile(path, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := findVirtiofsd("virtiofsd"); got != path || err != nil {
-		t.Errorf("%s, %v", got, err)
 	}
 }

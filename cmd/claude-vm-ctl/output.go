@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"golang.org/x/term"
@@ -36,9 +35,9 @@ func (o *output) terminal() bool {
 func (o *output) error(err error) int {
 	o.endProgress()
 	e := failure.Of(err)
-	fmt.Fprintf(o.stderr, "claude-vm-ctl: error: %s\n", oneLine(e.Error()))
+	fmt.Fprintf(o.stderr, "claude-vm-ctl: error: %s\n", failure.OneLine(e.Error()))
 	if e.Hint != "" {
-		fmt.Fprintf(o.stderr, "claude-vm-ctl: hint: %s\n", oneLine(e.Hint))
+		fmt.Fprintf(o.stderr, "claude-vm-ctl: hint: %s\n", failure.OneLine(e.Hint))
 	}
 	return e.Status
 }
@@ -47,7 +46,7 @@ func (o *output) error(err error) int {
 func (o *output) note(format string, args ...any) {
 	if o.shows() {
 		o.endProgress()
-		fmt.Fprintf(o.stderr, "claude-vm-ctl: %s\n", oneLine(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(o.stderr, "claude-vm-ctl: %s\n", failure.OneLine(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -72,14 +71,4 @@ func (o *output) endProgress() {
 		fmt.Fprint(o.stderr, "\r\x1b[K")
 		o.progressing = false
 	}
-}
-
-// oneLine makes text of unknown origin fit for a line of a terminal.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.TrimSpace(text))
 }

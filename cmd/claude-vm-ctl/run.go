@@ -13,7 +13,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"golang.org/x/term"
 )
 
@@ -49,7 +51,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return 0, err
 	}
-	once, err := v.once(ctx, r.options)
+	o, err := v.overridesOf(ctx, r.options)
 	if err != nil {
 		return 0, err
 	}
@@ -58,10 +60,10 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	request.Attached = true
-	if err := v.fitTerminal(ctx, &request, once); err != nil {
+	if err := v.fitTerminal(ctx, &request, o); err != nil {
 		return 0, err
 	}
-	if err := v.start(ctx, out, request, once); err != nil {
+	if err := v.start(ctx, out, request, o); err != nil {
 		return 0, err
 	}
 	warnEmulation(out)
@@ -69,7 +71,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 // join attaches to a VM that runs already, or is about to.
-func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
+func (v *target) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
 	if changes {
 		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
 			"a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
@@ -98,7 +100,7 @@ func (v *vm) join(ctx context.Context, out *output, u manager.Unit, changes bool
 }
 
 // session attaches to Claude and returns its status when the VM is gone.
-func (v *vm) session(ctx context.Context, out *output, terminal bool) (int, error) {
+func (v *target) session(ctx context.Context, out *output, terminal bool) (int, error) {
 	client, err := v.dial(ctx, contract.UserClaude)
 	if err != nil {
 		return 0, err
@@ -126,7 +128,7 @@ const powerOffTimeout = time.Minute
 
 // awaitEnd waits until the VM has powered off, also when the signal that ended
 // Claude was meant for us as well, and makes an end of one that hangs.
-func (v *vm) awaitEnd(ctx context.Context, out *output) error {
+func (v *target) awaitEnd(ctx context.Context, out *output) error {
 	ctx = context.WithoutCancel(ctx)
 	waiting, cancel := context.WithTimeout(ctx, powerOffTimeout)
 	defer cancel()
@@ -142,7 +144,7 @@ func (v *vm) awaitEnd(ctx context.Context, out *output) error {
 }
 
 // lost says why the connection ended before Claude did.
-func (v *vm) lost(ctx context.Context) error {
+func (v *target) lost(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the VM still runs"))
 	defer cancel()
 	var last manager.Unit
@@ -154,7 +156,7 @@ func (v *vm) lost(ctx context.Context) error {
 	if err != nil {
 		return failure.New(failure.Lost, hint, "the connection into the VM on %s was lost, and why cannot be told: %w", v.dir, err)
 	}
-	reason := oneLine(last.StatusText)
+	reason := failure.OneLine(last.StatusText)
 	if last.Result == "success" && last.ActiveState == "inactive" {
 		return failure.New(failure.Lost, hint, "the VM on %s was stopped", v.dir)
 	}
@@ -177,7 +179,7 @@ func newRequest(out *output, verb string, args []string) (contract.Request, erro
 	}
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")
-		if handedIn(name) && utf8.ValidString(value) {
+		if instance.HandedIn(name) && utf8.ValidString(value) {
 			r.Environment[name] = value
 		}
 	}
@@ -200,29 +202,9 @@ func startedBy(out *output, verb string) string {
 	return by
 }
 
-// handedIn says which variables of the caller's environment Claude gets: those
-// of its own and those that describe the terminal.
-func handedIn(name string) bool {
-	switch name {
-	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR", "TZ":
-		return true
-	case "CLAUDE_CODE_TMPDIR", "CLAUDE_CODE_SHELL": // paths of the host
-		return false
-	}
-	return strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")
-}
-
 // warnEmulation tells a person that the VM is slow and what would make it fast.
 func warnEmulation(out *output) {
-	if err := kvmUsable(); err != nil {
+	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
 	}
-}
-
-func kvmUsable() error {
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("%w", plain(err))
-	}
-	return f.Close()
 }

@@ -110,7 +110,7 @@ func (s *sshProxyVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	v := &vm{}
+	v := &target{}
 	if v.paths, err = hostPaths(); err != nil {
 		return 0, noManager(err)
 	}

@@ -37,7 +37,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return 0, err
 	}
-	once, err := v.once(ctx, s.options)
+	o, err := v.overridesOf(ctx, s.options)
 	if err != nil {
 		return 0, err
 	}
@@ -46,7 +46,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	request.Terminal = true // for whoever attaches
-	if err := v.start(ctx, out, request, once); err != nil {
+	if err := v.start(ctx, out, request, o); err != nil {
 		return 0, err
 	}
 	warnEmulation(out)
@@ -79,7 +79,7 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 var errKilled = errors.New("the guest did not shut down in time and was killed")
 
 // stopped says whether a VM that was told to stop did so by itself.
-func (v *vm) stopped(ctx context.Context) error {
+func (v *target) stopped(ctx context.Context) error {
 	u, err := v.state(ctx)
 	if err != nil {
 		return err

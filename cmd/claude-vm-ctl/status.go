@@ -58,7 +58,7 @@ func (s *statusVerb) run(ctx context.Context, out *output) (int, error) {
 }
 
 // report tells all of an instance whose VM's unit is u.
-func (v *vm) report(ctx context.Context, u manager.Unit) (report, error) {
+func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 	found, err := v.manager.List(ctx, instance.PortUnits)
 	if err != nil {
 		return report{}, err
@@ -91,7 +91,7 @@ func (v *vm) report(ctx context.Context, u manager.Unit) (report, error) {
 	r.Started = u.Started
 	// Nothing else of the request is to be seen: it may hold an API key.
 	if request, err := instance.ReadRequest(r.Runtime); err == nil {
-		r.StartedBy = cut(oneLine(cmp.Or(request.By, "systemd")), maxBy)
+		r.StartedBy = cut(failure.OneLine(cmp.Or(request.By, "systemd")), maxBy)
 	}
 	return r, nil
 }
@@ -102,7 +102,7 @@ const maxBy = 100
 func (r report) print(w io.Writer) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(&b, "%10s: %s\n", label, oneLine(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(&b, "%10s: %s\n", label, failure.OneLine(fmt.Sprintf(format, args...)))
 	}
 	line("Directory", "%s", r.Directory)
 	state := r.State
@@ -154,7 +154,7 @@ func (r report) print(w io.Writer) error {
 }
 
 // lastLines shows the end of the journal as systemctl status does.
-func (v *vm) lastLines(ctx context.Context, out *output, lines int) error {
+func (v *target) lastLines(ctx context.Context, out *output, lines int) error {
 	path, err := findJournalctl("claude-vm-ctl status" + v.here())
 	if err != nil {
 		return err

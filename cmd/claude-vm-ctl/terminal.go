@@ -5,11 +5,12 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
 // fitTerminal makes the request of somebody who will attach agree with what the
 // settings say about Claude's terminal.
-func (v *vm) fitTerminal(ctx context.Context, r *contract.Request, n *once) error {
+func (v *target) fitTerminal(ctx context.Context, r *contract.Request, n *overrides) error {
 	env, err := v.manager.Environment(ctx, v.unit())
 	if err != nil {
 		return err
@@ -19,9 +20,9 @@ func (v *vm) fitTerminal(ctx context.Context, r *contract.Request, n *once) erro
 		terminal = n.settings.Terminal
 	}
 	switch terminal {
-	case terminalNo:
+	case vm.TerminalNo:
 		r.Terminal = false
-	case terminalYes:
+	case vm.TerminalYes:
 		if !r.Terminal {
 			return failure.New(failure.Usage, "claude-vm-ctl start"+v.here(), "Claude has a terminal here (Terminal=yes), and this is none")
 		}

@@ -9,10 +9,10 @@ import (
 	"sync"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 )
 
 type uninstallVerb struct{ stop bool }
@@ -47,7 +47,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	removed, err := removeOwn(paths)
 	for _, path := range removed {
-		fmt.Fprintln(out.stdout, "removed", oneLine(path))
+		fmt.Fprintln(out.stdout, "removed", failure.OneLine(path))
 	}
 	if err != nil {
 		return 0, err
@@ -79,7 +79,7 @@ func stopAll(ctx context.Context, m *manager.Manager, paths instance.Paths) erro
 	errs := make([]error, len(units))
 	var stops sync.WaitGroup
 	for i, unit := range units {
-		v := &vm{paths: paths, id: instance.UnitID(unit), manager: m}
+		v := &target{paths: paths, id: instance.UnitID(unit), manager: m}
 		stops.Go(func() {
 			if _, errs[i] = m.Stop(ctx, unit); errs[i] == nil {
 				_, errs[i] = v.awaitGone(ctx)
@@ -98,24 +98,24 @@ func removeOwn(paths instance.Paths) (removed []string, err error) {
 	if err != nil {
 		return removed, err
 	}
-	once, err := unittree.OnceIn(paths.RuntimeUnits())
+	overrides, err := dropin.OverridesIn(paths.RuntimeUnits())
 	if err != nil {
 		return removed, err
 	}
-	for _, path := range once {
+	for _, path := range overrides {
 		if err := os.Remove(path); err != nil {
-			return removed, plain(err)
+			return removed, failure.Plain(err)
 		}
 		os.Remove(filepath.Dir(path)) // if nothing else is in it
 		removed = append(removed, path)
 	}
 	dir := paths.DataUnits()
-	written, err := unittree.Written(dir)
+	written, err := dropin.Written(dir)
 	if err != nil {
 		return removed, err
 	}
-	if err := unittree.Clear(dir); err != nil {
-		return removed, plain(err)
+	if err := dropin.Clear(dir); err != nil {
+		return removed, failure.Plain(err)
 	}
 	// Those that are empty now; the last is made by the first start.
 	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(paths.Runtime, "claude-vm")} {
@@ -128,7 +128,7 @@ func removeOwn(paths instance.Paths) (removed []string, err error) {
 func tellKept(ctx context.Context, out *output, m *manager.Manager, paths instance.Paths) error {
 	kept := func(path, what string) {
 		if _, err := os.Stat(path); err == nil {
-			fmt.Fprintf(out.stdout, "kept %s: %s\n", oneLine(path), what)
+			fmt.Fprintf(out.stdout, "kept %s: %s\n", failure.OneLine(path), what)
 		}
 	}
 	kept(paths.ConfigFiles(), "settings")

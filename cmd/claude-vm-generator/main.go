@@ -12,9 +12,9 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
@@ -91,7 +91,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		return show(root, stdout, report)
 	}
 	// Without a home the files are not found, and no VM may start as if there were none.
-	err = unittree.Replace(args[0], func() (unittree.Tree, error) {
+	err = dropin.Replace(args[0], func() (dropin.Tree, error) {
 		return generate(root, report)
 	})
 	if err != nil {
@@ -121,13 +121,13 @@ func show(root vmfile.Root, stdout io.Writer, report reporter) int {
 }
 
 // generate makes the tree; what is wrong with the files is told on the way.
-func generate(root vmfile.Root, report reporter) (unittree.Tree, error) {
+func generate(root vmfile.Root, report reporter) (dropin.Tree, error) {
 	paths, err := root.Paths()
 	if err != nil {
 		return nil, err
 	}
 	set := root.Load(vmfile.SearchPath(paths), paths)
-	tree, errs := unittree.Build(set, paths)
+	tree, errs := dropin.Build(set, paths)
 	report.files(append(set.Errors, errs...))
 	return tree, nil
 }

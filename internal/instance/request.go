@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -148,4 +149,16 @@ func (o Offered) Close() {
 	if o.file != nil {
 		o.file.Close()
 	}
+}
+
+// HandedIn reports which variables of the caller's environment Claude gets: those
+// of its own and those that describe the terminal.
+func HandedIn(name string) bool {
+	switch name {
+	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR", "TZ":
+		return true
+	case "CLAUDE_CODE_TMPDIR", "CLAUDE_CODE_SHELL": // paths of the host
+		return false
+	}
+	return strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")
 }

@@ -72,6 +72,14 @@ type Port struct {
 // directory, "wants", "requires" or "upholds".
 type Link struct{ Target, Kind string }
 
+// Values of Terminal and Home that the programs know.
+const (
+	TerminalAuto  = "auto"
+	TerminalYes   = "yes"
+	TerminalNo    = "no"
+	HomeEphemeral = "ephemeral"
+)
+
 // Default is what the units say by themselves; a test holds them together.
 func Default() VM {
 	return VM{

@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"context"
@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
-// unitTeardown removes what belongs to one run of the instance on args[0]. Only
+// teardown removes what belongs to one run of the instance on args[0]. Only
 // what a restart is to find again stays.
-func unitTeardown(ctx context.Context, args []string) (int, error) {
+func teardown(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
@@ -25,7 +26,7 @@ func unitTeardown(ctx context.Context, args []string) (int, error) {
 	if job != "" {
 		return 0, errors.Join(paths.KeepRequest(id, job), paths.RemoveRuntimeDirectory(id))
 	}
-	return 0, errors.Join(paths.RemoveRuntimeDirectory(id), paths.DropKept(id), dropOnce(ctx, paths, id))
+	return 0, errors.Join(paths.RemoveRuntimeDirectory(id), paths.DropKept(id), dropOverrides(ctx, paths, id))
 }
 
 // restartJob gives the VM's job if its runtime unit is being stopped to be started
@@ -44,4 +45,19 @@ func restartJob(ctx context.Context, paths instance.Paths, id string) (string, e
 	}
 	vm, err := m.Job(ctx, instance.VM.Unit(id))
 	return vm.ID, err
+}
+
+// dropOverrides removes the overrides of a run that has ended and makes the manager
+// forget them: it may keep a unit loaded for many reasons, a timer among them.
+func dropOverrides(ctx context.Context, paths instance.Paths, id string) error {
+	removed, err := dropin.RemoveOverrides(paths.RuntimeUnits(), id)
+	if err != nil || !removed {
+		return err
+	}
+	m, err := manager.DialDirect(ctx, paths.Runtime)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return m.Reload(ctx)
 }

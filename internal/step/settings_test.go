@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"encoding/json"
@@ -144,7 +144,7 @@ func TestMountSource(t *testing.T) {
 		}
 	}
 	_, err = workDirectory(paths, root+"/link", "")
-	if want := fmt.Sprintf("121: %s/link is a symbolic link; hint: claude-vm-ctl start %[1]s/srv", root); err == nil || told(err) != want {
+	if want := fmt.Sprintf("121: %s/link is a symbolic link; hint: claude-vm-ctl start %[1]s/srv", root); err == nil || describe(err) != want {
 		t.Errorf("a link: %v, want %q", err, want)
 	}
 	_, err = workDirectory(paths, root+"/none", "")

@@ -1,4 +1,6 @@
-package main
+// Package preflight checks the host: what the setup unit must know before each start,
+// and what doctor reports beside that.
+package preflight
 
 import (
 	"cmp"
@@ -15,49 +17,58 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// This file asks what the setup unit does before each start, and doctor too: no
-// program is run for it.
-
-// checkHost is what the setup unit asks.
-func checkHost() error {
-	_, qemuErr := findQEMU(os.Getenv("QEMU"))
-	_, virtiofsdErr := findShare(os.Getenv("VIRTIOFSD"))
-	return cmp.Or(qemuErr, virtiofsdErr, checkGuest(os.Getenv("GUEST")), checkUserNamespaces())
+// Host checks what every start needs: the programs, the guest bundle in a directory,
+// and user namespaces.
+func Host(qemu, virtiofsd, guest string) error {
+	_, qemuErr := FindQEMU(qemu)
+	_, virtiofsdErr := FindVirtiofsd(virtiofsd)
+	return cmp.Or(qemuErr, virtiofsdErr, Bundle(guest), UserNamespaces())
 }
 
-func findQEMU(program string) (string, error) {
+// FindQEMU returns the path of QEMU.
+func FindQEMU(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
-		return "", failure.New(failure.HostUnable, qemuPackage.install(), "%s is not installed", program)
+		return "", failure.New(failure.HostUnable, qemuPackage.Install(), "%s is not installed", program)
 	}
 	return path, nil
 }
 
-func findShare(program string) (string, error) {
-	path, err := findVirtiofsd(program)
-	if err != nil {
-		return "", failure.New(failure.HostUnable, virtiofsdPackage.install(), "virtiofsd is not installed")
+// FindVirtiofsd finds virtiofsd where distributions put it, outside $PATH; not
+// in /usr/lib/qemu, where QEMU 7 had another program of this name.
+func FindVirtiofsd(name string) (string, error) {
+	candidates := []string{name}
+	if !strings.Contains(name, "/") {
+		candidates = []string{"/usr/libexec/" + name, "/usr/lib/" + name}
 	}
-	return path, nil
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	for _, path := range candidates {
+		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", failure.New(failure.HostUnable, virtiofsdPackage.Install(), "virtiofsd is not installed")
 }
 
 const makeGuest = "make guest install"
 
-// mendGuest builds the bundle in a directory, or where a link leads, anew.
-func mendGuest(dir string) string {
+// FixBundle builds the bundle in a directory, or where a link leads, anew.
+func FixBundle(dir string) string {
 	if path, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = path
 	}
-	if inStore(dir) {
+	if InStore(dir) {
 		return "nix flake update, then build the guest and claude-vm from the same inputs"
 	}
 	return makeGuest
 }
 
-// checkGuest says whether the bundle in a directory is whole and fits.
-func checkGuest(dir string) error {
+// Bundle checks that the guest bundle in a directory is complete and fits.
+func Bundle(dir string) error {
 	unfit := func(err error) error {
-		return failure.New(failure.HostUnable, mendGuest(dir), "the guest bundle is not whole: %w", plain(err))
+		return failure.New(failure.HostUnable, FixBundle(dir), "the guest bundle is not whole: %w", failure.Plain(err))
 	}
 	for _, name := range []string{"kernel", "initrd", "root.erofs", "guest.env"} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -68,7 +79,7 @@ func checkGuest(dir string) error {
 			return unfit(err)
 		}
 	}
-	env, err := guestEnvironment(dir)
+	env, err := BundleEnvironment(dir)
 	if err != nil {
 		return unfit(err)
 	}
@@ -77,13 +88,13 @@ func checkGuest(dir string) error {
 	}
 	// One that does not say it is refused by its agent, when it has booted.
 	if text := env["GUEST_CONTRACT"]; text != "" && text != strconv.Itoa(contract.Version) {
-		return failure.New(failure.HostUnable, mendGuest(dir), "the guest bundle in %s speaks version %s of the contract, the host %d", dir, text, contract.Version)
+		return failure.New(failure.HostUnable, FixBundle(dir), "the guest bundle in %s speaks version %s of the contract, the host %d", dir, text, contract.Version)
 	}
 	return nil
 }
 
-// guestEnvironment reads a bundle's guest.env, a file for EnvironmentFile=.
-func guestEnvironment(dir string) (map[string]string, error) {
+// BundleEnvironment reads a bundle's guest.env, a file for EnvironmentFile=.
+func BundleEnvironment(dir string) (map[string]string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "guest.env"))
 	if err != nil {
 		return nil, err
@@ -98,9 +109,9 @@ func guestEnvironment(dir string) (map[string]string, error) {
 	return env, nil
 }
 
-// checkUserNamespaces makes one: sysctls and security modules each have their
+// UserNamespaces makes one: sysctls and security modules each have their
 // own way to forbid it.
-func checkUserNamespaces() error {
+func UserNamespaces() error {
 	cmd := exec.Command("true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
@@ -123,7 +134,7 @@ func permitUserNamespaces() string {
 	case set("kernel/apparmor_restrict_unprivileged_userns", "1"):
 		return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with userns for virtiofsd and the user manager"
 	case set("kernel/unprivileged_userns_clone", "0"):
-		return onNixOS(`boot.kernel.sysctl."kernel.unprivileged_userns_clone" = 1;`, "sudo sysctl kernel.unprivileged_userns_clone=1")
+		return OnNixOS(`boot.kernel.sysctl."kernel.unprivileged_userns_clone" = 1;`, "sudo sysctl kernel.unprivileged_userns_clone=1")
 	}
 	return "sudo sysctl user.max_user_namespaces=15000"
 }

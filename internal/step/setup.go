@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"cmp"
@@ -16,10 +16,12 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// unitSetup makes the runtime directory of the instance on args[0].
-func unitSetup(ctx context.Context, args []string) (int, error) {
+// setup makes the runtime directory of the instance on args[0].
+func setup(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
@@ -54,7 +56,7 @@ func setUp(paths instance.Paths, id, dir, job string, offered instance.Offered) 
 	if err != nil {
 		return err
 	}
-	if err := checkHost(); err != nil {
+	if err := preflight.Host(os.Getenv("QEMU"), os.Getenv("VIRTIOFSD"), os.Getenv("GUEST")); err != nil {
 		return err
 	}
 	shares, settings, err := configured(paths, id, path)
@@ -141,9 +143,9 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	path, err := instance.Resolve(name)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return "", failure.New(failure.HostUnable, failure.Command("mkdir", "-p", cmp.Or(long, name)), "%w", plain(err))
+		return "", failure.New(failure.HostUnable, failure.Command("mkdir", "-p", cmp.Or(long, name)), "%w", failure.Plain(err))
 	case err != nil:
-		return "", plain(err)
+		return "", failure.Plain(err)
 	}
 	if err := paths.Check(path); err != nil {
 		return "", err
@@ -166,7 +168,7 @@ func sharesOf(paths instance.Paths, id string) (map[string]string, error) {
 			return nil, fmt.Errorf("Mount=%s: %w", m.Path, err)
 		}
 	}
-	if kind := os.Getenv("CLAUDE_HOME"); kind != "" && kind != homeEphemeral {
+	if kind := os.Getenv("CLAUDE_HOME"); kind != "" && kind != vm.HomeEphemeral {
 		dir, err := paths.HomeDirectory(id, kind)
 		if err != nil {
 			return nil, err

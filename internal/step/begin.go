@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"context"
@@ -13,15 +13,16 @@ import (
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
 
-// unitBegin waits for the guest to boot and makes it the instance on args[0].
+// begin waits for the guest to boot and makes it the instance on args[0].
 // It fails as soon as QEMU has ended; systemd itself would wait for the time-out.
-func unitBegin(ctx context.Context, args []string) (int, error) {
+func begin(ctx context.Context, args []string) (int, error) {
 	notify("STATUS=Booting the guest")
 	qemu, err := openMainPID()
 	if err != nil {
@@ -37,7 +38,7 @@ func unitBegin(ctx context.Context, args []string) (int, error) {
 		relayStatus(ctx)
 		close(relayed)
 	}()
-	if err = begin(ctx, args[0]); err != nil {
+	if err = beginInstance(ctx, args[0]); err != nil {
 		// The connection into a VM ends a moment before the process does.
 		select {
 		case <-ctx.Done():
@@ -56,7 +57,8 @@ func unitBegin(ctx context.Context, args []string) (int, error) {
 	return 0, err
 }
 
-func begin(ctx context.Context, dir string) error {
+// beginInstance makes the guest the instance on a directory.
+func beginInstance(ctx context.Context, dir string) error {
 	request, err := instance.ReadRequest(".")
 	if err != nil {
 		return err
@@ -119,7 +121,7 @@ func newBegin(request contract.Request, dir string) (contract.Begin, error) {
 		b.Environment = map[string]string{}
 	}
 	for _, entry := range os.Environ() {
-		if name, value, _ := strings.Cut(entry, "="); handedIn(name) && b.Environment[name] == "" && name != "TERM" {
+		if name, value, _ := strings.Cut(entry, "="); instance.HandedIn(name) && b.Environment[name] == "" && name != "TERM" {
 			b.Environment[name] = value
 		}
 	}
@@ -200,7 +202,7 @@ func relayStatus(ctx context.Context) {
 			return
 		case <-time.After(100 * time.Millisecond):
 		}
-		if text := oneLine(readStatus().Text); text != last && ctx.Err() == nil {
+		if text := failure.OneLine(readStatus().Text); text != last && ctx.Err() == nil {
 			last = text
 			notify("STATUS=" + text)
 		}

@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"context"
@@ -6,14 +6,15 @@ import (
 	"os"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"golang.org/x/sys/unix"
 )
 
-// unitSSHAgent leads from the guest of the instance on args[0] to the user's SSH
+// sshAgent leads from the guest of the instance on args[0] to the user's SSH
 // agent until the VM ends.
-func unitSSHAgent(ctx context.Context, args []string) (int, error) {
+func sshAgent(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
@@ -36,7 +37,7 @@ func unitSSHAgent(ctx context.Context, args []string) (int, error) {
 	if err := client.ProvideAgent(socket); err != nil {
 		return 0, err
 	}
-	notify("STATUS=Leads to " + oneLine(socket))
+	notify("STATUS=Leads to " + failure.OneLine(socket))
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
 	client.Wait() // a connection that ends is a VM that ends

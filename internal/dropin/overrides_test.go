@@ -1,4 +1,4 @@
-package unittree
+package dropin
 
 import (
 	"slices"
@@ -11,9 +11,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// FuzzOnce gives an option for one run any value, as one word or as in a file, and
+// FuzzOverrides gives an option for one run any value, as one word or as in a file, and
 // wants drop-ins that have lines of ours alone.
-func FuzzOnce(f *testing.F) {
+func FuzzOverrides(f *testing.F) {
 	for i := range 2 * (len(vmfile.Keys) + 1) {
 		for _, value := range []string{"", "8G", "a b", "/srv/a:/b", "A=\n[Service]\nExecStart=evil", "80", "\x1b", "\xdf", `a\`, "%h"} {
 			f.Add(value, uint(i))
@@ -29,11 +29,11 @@ func FuzzOnce(f *testing.F) {
 		if fault != nil {
 			return
 		}
-		tree, err := Once("srv-web", v, base, "token")
+		tree, err := Overrides("srv-web", v, base, "token")
 		if err != nil {
 			t.Fatalf("%s=%q: %v", o.Key, value, err)
 		}
-		if len(tree) == 0 || tree[0].Path != OncePaths("srv-web")[0] || !strings.Contains(tree[0].Text, `"RUN_OPTIONS=token"`) {
+		if len(tree) == 0 || tree[0].Path != OverridePaths("srv-web")[0] || !strings.Contains(tree[0].Text, `"RUN_OPTIONS=token"`) {
 			t.Fatalf("the setup unit has no token: %q", tree)
 		}
 		for _, n := range tree {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -18,7 +17,7 @@ import (
 )
 
 // vm is one instance and what is needed to act on it.
-type vm struct {
+type target struct {
 	paths   instance.Paths
 	id      string
 	dir     string
@@ -26,13 +25,13 @@ type vm struct {
 }
 
 // open finds the instance that the person means, and its unit's state.
-func open(ctx context.Context, what string) (*vm, manager.Unit, error) {
+func open(ctx context.Context, what string) (*target, manager.Unit, error) {
 	var u manager.Unit
 	paths, err := hostPaths()
 	if err != nil {
 		return nil, u, noManager(err)
 	}
-	v := &vm{paths: paths}
+	v := &target{paths: paths}
 	if v.id, v.dir, err = find(paths, what); err != nil {
 		return nil, u, err
 	}
@@ -62,10 +61,10 @@ func find(paths instance.Paths, what string) (id, dir string, err error) {
 		return id, dir, err
 	}
 	if isDirectory(what) {
-		return "", "", &failure.Error{Status: failure.Usage, Err: plain(err), Hint: "mkdir -p ~/project && claude-vm-ctl run ~/project"}
+		return "", "", &failure.Error{Status: failure.Usage, Err: failure.Plain(err), Hint: "mkdir -p ~/project && claude-vm-ctl run ~/project"}
 	}
 	if strings.Contains(what, "/") {
-		return "", "", &failure.Error{Status: failure.Usage, Err: plain(err), Hint: "claude-vm-ctl list --all"}
+		return "", "", &failure.Error{Status: failure.Usage, Err: failure.Plain(err), Hint: "claude-vm-ctl list --all"}
 	}
 	return findNamed(paths, what)
 }
@@ -111,15 +110,6 @@ func isRuntime(paths instance.Paths, id string) bool {
 	return err == nil
 }
 
-// plain removes the system call's name from a path error.
-func plain(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return fmt.Errorf("%s: %w", p.Path, p.Err)
-	}
-	return err
-}
-
 // hostPaths are the paths of a user who has a user manager.
 func hostPaths() (instance.Paths, error) {
 	paths, err := instance.HostPaths()
@@ -133,14 +123,14 @@ func noManager(err error) error {
 	return failure.New(failure.HostUnable, "log in as yourself (ssh, machinectl shell), not by su or sudo; then 'systemctl --user status' answers", "%w", err)
 }
 
-func (v *vm) unit() string { return instance.VM.Unit(v.id) }
+func (v *target) unit() string { return instance.VM.Unit(v.id) }
 
-func (v *vm) state(ctx context.Context) (manager.Unit, error) {
+func (v *target) state(ctx context.Context) (manager.Unit, error) {
 	return v.manager.Unit(ctx, v.unit())
 }
 
 // here is how the person would name the VM again.
-func (v *vm) here() string {
+func (v *target) here() string {
 	if wd, err := os.Getwd(); err == nil && wd == v.dir {
 		return ""
 	}
@@ -148,16 +138,16 @@ func (v *vm) here() string {
 }
 
 // notRunning is the error of what shows Claude.
-func (v *vm) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.here()) }
+func (v *target) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.here()) }
 
 // noInstance is the error of all verbs that need a running VM, with the command that
 // mends it: not run, which takes the terminal, if something else is to have that.
-func (v *vm) noInstance(hint string) error {
+func (v *target) noInstance(hint string) error {
 	return failure.New(failure.NoInstance, hint, "no VM runs on %s", v.dir)
 }
 
 // dial connects into the running VM.
-func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
+func (v *target) dial(ctx context.Context, user string) (*guest.Client, error) {
 	ctx, cancel := guest.WithTimeout(ctx)
 	defer cancel()
 	c, err := guest.Dial(ctx, v.paths.RuntimeDirectory(v.id), user)
@@ -167,7 +157,7 @@ func (v *vm) dial(ctx context.Context, user string) (*guest.Client, error) {
 	return c, nil
 }
 
-func (v *vm) dialError(err error) error {
+func (v *target) dialError(err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED): // QEMU has ended just now
 		return v.noInstance("claude-vm-ctl start" + v.here())

@@ -4,22 +4,20 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
-	"github.com/t0mpr1c3/claude-microvm/internal/unittree"
-	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // This file has the options of one run: drop-ins in the runtime directory, which
-// the runtime unit removes when the instance is gone. See unittree.Once.
+// the runtime unit removes when the instance is gone. See dropin.Overrides.
 
 // options are those that a verb was given, in their order.
 type options []vmfile.Option
@@ -72,16 +70,16 @@ func (v *optionValue) Set(text string) error {
 	return nil
 }
 
-// once is what a start has of its own, beside its request.
-type once struct {
-	settings model.VM // of this run
-	tree     unittree.Tree
+// overrides are what a start has of its own, beside its request.
+type overrides struct {
+	settings vm.VM // of this run
+	tree     dropin.Tree
 	token    string
 }
 
-// once makes the drop-ins of the options; nil without any. It fails if what the
+// overridesOf makes the drop-ins of the options; nil without any. It fails if what the
 // .vm files say is not in force, for that may be a restriction.
-func (v *vm) once(ctx context.Context, o options) (*once, error) {
+func (v *target) overridesOf(ctx context.Context, o options) (*overrides, error) {
 	base, current, err := v.settings(ctx)
 	switch {
 	case err != nil:
@@ -102,8 +100,8 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 			return nil, err
 		}
 	}
-	n := &once{settings: settings, token: rand.Text()}
-	if n.tree, err = unittree.Once(v.id, settings, base, n.token); err != nil {
+	n := &overrides{settings: settings, token: rand.Text()}
+	if n.tree, err = dropin.Overrides(v.id, settings, base, n.token); err != nil {
 		return nil, failure.New(failure.Usage, "claude-vm-ctl edit"+v.here(), "%w", err)
 	}
 	return n, nil
@@ -111,7 +109,7 @@ func (v *vm) once(ctx context.Context, o options) (*once, error) {
 
 // settings are what the .vm files say about the instance, and whether that is in
 // force.
-func (v *vm) settings(ctx context.Context) (base model.VM, current bool, err error) {
+func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err error) {
 	set := vmfile.Load(vmfile.SearchPath(v.paths), v.paths)
 	mine := vmfile.Set{Defaults: set.Defaults}
 	base = set.Defaults
@@ -121,7 +119,7 @@ func (v *vm) settings(ctx context.Context) (base model.VM, current bool, err err
 			mine.VMs = append(mine.VMs, configured)
 		}
 	}
-	tree, _ := unittree.Build(mine, v.paths) // what is refused is in it
+	tree, _ := dropin.Build(mine, v.paths) // what is refused is in it
 	units, err := v.manager.Brief(ctx, instance.Configured(v.id)...)
 	if err != nil {
 		return base, false, err
@@ -134,10 +132,10 @@ func (v *vm) settings(ctx context.Context) (base model.VM, current bool, err err
 	return base, true, nil
 }
 
-// setOnce writes the drop-ins of a start, or none, in place of those that a
+// setOverrides writes the drop-ins of a start, or none, in place of those that a
 // start which was killed has left, and sees to it that the manager knows.
-func (v *vm) setOnce(ctx context.Context, n *once) error {
-	if _, err := removeOnce(v.paths, v.id); err != nil {
+func (v *target) setOverrides(ctx context.Context, n *overrides) error {
+	if _, err := dropin.RemoveOverrides(v.paths.RuntimeUnits(), v.id); err != nil {
 		return err
 	}
 	if n != nil {
@@ -160,36 +158,4 @@ func (v *vm) setOnce(ctx context.Context, n *once) error {
 		return v.manager.Reload(ctx)
 	}
 	return nil
-}
-
-// removeOnce removes the drop-ins of one run, if there are any.
-func removeOnce(paths instance.Paths, id string) (removed bool, err error) {
-	for _, name := range unittree.OncePaths(id) {
-		path := filepath.Join(paths.RuntimeUnits(), name)
-		err := os.Remove(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return removed, err
-		}
-		removed = true
-		os.Remove(filepath.Dir(path)) // if nothing else is in it
-	}
-	return removed, nil
-}
-
-// dropOnce is removeOnce for the end of an instance, and makes the manager forget
-// the drop-ins: a unit may stay loaded for many reasons, a timer among them.
-func dropOnce(ctx context.Context, paths instance.Paths, id string) error {
-	removed, err := removeOnce(paths, id)
-	if err != nil || !removed {
-		return err
-	}
-	m, err := manager.DialDirect(ctx, paths.Runtime)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	return m.Reload(ctx)
 }

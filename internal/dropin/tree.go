@@ -1,6 +1,6 @@
-// Package unittree is what the generator puts into a directory of units: drop-ins
+// Package dropin is what the generator puts into a directory of units: drop-ins
 // and links, no more. Building it touches nothing.
-package unittree
+package dropin
 
 import (
 	"fmt"
@@ -19,9 +19,9 @@ import (
 
 // Names of the drop-ins; systemd sorts them over all directories.
 const (
-	defaultsName = "10-defaults.conf"
-	vmName       = "50-vm.conf"
-	onceName     = "zz-once.conf"
+	defaultsName  = "10-defaults.conf"
+	vmName        = "50-vm.conf"
+	overridesName = "zz-once.conf"
 )
 
 // Node is a file or, with a target, a symbolic link below a directory of units.

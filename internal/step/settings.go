@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"errors"
@@ -8,19 +8,12 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // This file reads the variables of the units that are more than a word. The
 // units list them.
-
-// Values of CLAUDE_TERMINAL= and CLAUDE_HOME=; empty is the first of each.
-const (
-	terminalAuto  = "auto"
-	terminalYes   = "yes"
-	terminalNo    = "no"
-	homeEphemeral = "ephemeral"
-)
 
 // mountPairs reads MOUNTS=: names and paths by turns. A name becomes that of a
 // file.
@@ -62,15 +55,15 @@ func applySettings(b *contract.Begin, getenv func(string) string) error {
 		b.Environment[name] = value
 	}
 	switch text := getenv("CLAUDE_TERMINAL"); text {
-	case "", terminalAuto:
-	case terminalYes, terminalNo:
-		b.Terminal = text == terminalYes
+	case "", vm.TerminalAuto:
+	case vm.TerminalYes, vm.TerminalNo:
+		b.Terminal = text == vm.TerminalYes
 	default:
 		return fmt.Errorf("CLAUDE_TERMINAL=%s: not auto, yes or no", text)
 	}
 	b.ForwardAgent = getenv("FORWARD_AGENT") == "yes"
 	home := getenv("CLAUDE_HOME")
-	b.Home = home != "" && home != homeEphemeral
+	b.Home = home != "" && home != vm.HomeEphemeral
 	if b.Mounts, err = mountPairs(getenv("MOUNTS")); err != nil {
 		return err
 	}

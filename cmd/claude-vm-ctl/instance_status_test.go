@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
@@ -41,14 +40,6 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestBeginTellsNoHost: what is the host's alone stays there.
-func TestBeginTellsNoHost(t *testing.T) {
-	b, err := newBegin(contract.Request{By: "somebody", Once: "token"}, "/d")
-	if err != nil || b.By != "" || b.Once != "" {
-		t.Errorf("newBegin() = %+v, %v", b.Request, err)
-	}
-}
-
 // TestTable: columns are those of a terminal, and so is the width.
 func TestTable(t *testing.T) {
 	rows := [][]string{{"A", "B", "C"}, {"日本", "x", "long text"}, {"e\u0301", "yy", "日本日本日本"}}
@@ -67,7 +58,6 @@ func TestFormats(t *testing.T) {
 		{ago(59 * time.Second), "59 s"}, {ago(3 * time.Minute), "3 min"}, {ago(49 * time.Hour), "2 days"},
 		{port{"tcp", "127.0.0.1", 3000, 3000}.String(), "3000"}, {port{"udp", "0.0.0.0", 53, 5353}.String(), "0.0.0.0:53:5353/udp"},
 		{tilde("/home/me/a", "/home/me"), "~/a"}, {tilde("/home/meander", "/home/me"), "/home/meander"}, {tilde("/a", "/"), "/a"},
-		{restartedBy("run"), "run, restarted by systemd"}, {restartedBy(restartedBy("run")), restartedBy("run")}, {restartedBy(""), ""},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

@@ -9,10 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
-	model "github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
@@ -88,7 +89,7 @@ func newForward(u manager.Unit) forward {
 	f := forward{Unit: u.Name, Ports: strings.TrimPrefix(template, "claude-vm-port-")}
 	if text, found := strings.CutPrefix(u.Description, "Ports "); found {
 		if ports, _, found := strings.Cut(text, " of the Claude VM on "); found {
-			f.Ports = oneLine(ports)
+			f.Ports = failure.OneLine(ports)
 		}
 	}
 	return f
@@ -126,32 +127,32 @@ func (g *units) of(p *instance.Part) *manager.Unit {
 // primary returns the unit whose state is the instance's: the VM's, but if a part
 // that it needs has failed before the VM could start, that one.
 func (g *units) primary() *manager.Unit {
-	vm := g.of(instance.VM)
-	if vm.ActiveState != "inactive" && vm.ActiveState != "" {
-		return vm
+	main := g.of(instance.VM)
+	if main.ActiveState != "inactive" && main.ActiveState != "" {
+		return main
 	}
 	for _, p := range instance.Parts {
 		if u := g.of(p); p.When == instance.Always && u.ActiveState == "failed" {
 			return u
 		}
 	}
-	return vm
+	return main
 }
 
 func newReport(paths instance.Paths, id string, g *units) report {
-	u, vm := g.primary(), g.of(instance.VM)
+	u, main := g.primary(), g.of(instance.VM)
 	r := report{
-		ID: id, Directory: id, Unit: instance.VM.Unit(id), State: cmp.Or(u.ActiveState, "inactive"), Status: oneLine(u.StatusText),
-		Result: u.Result, Since: u.Since, PID: vm.MainPID, Share: cmp.Or(g.of(instance.Virtiofsd).ActiveState, "inactive"),
-		Runtime: paths.RuntimeDirectory(id), CPU: vm.CPU, Ports: []port{}, Forwards: []forward{},
+		ID: id, Directory: id, Unit: instance.VM.Unit(id), State: cmp.Or(u.ActiveState, "inactive"), Status: failure.OneLine(u.StatusText),
+		Result: u.Result, Since: u.Since, PID: main.MainPID, Share: cmp.Or(g.of(instance.Virtiofsd).ActiveState, "inactive"),
+		Runtime: paths.RuntimeDirectory(id), CPU: main.CPU, Ports: []port{}, Forwards: []forward{},
 	}
 	if dir, err := instance.Directory(id); err == nil {
 		r.Directory = dir
 	}
-	if u != vm {
+	if u != main {
 		r.FailedUnit = u.Name
 	}
-	for _, source := range []string{g.of(instance.Setup).Source, vm.Source} {
+	for _, source := range []string{g.of(instance.Setup).Source, main.Source} {
 		if filepath.Ext(source) == vmfile.Suffix { // else it is of all VMs
 			r.VMFile = source
 		}
@@ -161,7 +162,7 @@ func newReport(paths instance.Paths, id string, g *units) report {
 		r.Forwards = append(r.Forwards, newForward(p))
 	}
 	if r.PID != 0 {
-		r.readProcess(*vm)
+		r.readProcess(*main)
 	}
 	return r
 }
@@ -174,11 +175,11 @@ func (r *report) readProcess(u manager.Unit) {
 	for entry := range strings.SplitSeq(string(text), "\x00") {
 		switch name, value, _ := strings.Cut(entry, "="); name {
 		case "GUEST_VERSION":
-			r.GuestVersion = oneLine(value)
+			r.GuestVersion = failure.OneLine(value)
 		case "MEMORY":
 			r.MemoryLimit, _ = size.Parse(value)
 		case "NETWORK":
-			for _, p := range model.PublishedPorts(value) {
+			for _, p := range vm.PublishedPorts(value) {
 				r.Ports = append(r.Ports, port(p))
 			}
 		}

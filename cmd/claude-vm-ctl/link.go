@@ -10,6 +10,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
@@ -18,7 +19,7 @@ import (
 
 // ensureUnits makes the manager know our units, of which u is the VM's, and tells a person of those that
 // are another version's. Links to another build's are replaced unless a VM runs.
-func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error {
+func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) error {
 	dir, beside := v.paths.RuntimeUnits(), unitsBeside()
 	switch u.LoadState {
 	case "loaded":
@@ -39,7 +40,7 @@ func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error
 		return v.checkFit(ctx, out, u)
 	case "not-found":
 		if beside == "" {
-			return failure.New(failure.HostUnable, mendUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.VM.Unit(""))
+			return failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.VM.Unit(""))
 		}
 	case "masked":
 		return failure.New(failure.HostUnable, "systemctl --user unmask "+failure.Command(u.Name), "%s is masked", u.Name)
@@ -54,7 +55,7 @@ func (v *vm) ensureUnits(ctx context.Context, out *output, u manager.Unit) error
 
 // link makes links in dir to the units of another directory, in place of those
 // that are there. What the manager finds anyway needs none.
-func (v *vm) link(ctx context.Context, from, dir string) error {
+func (v *target) link(ctx context.Context, from, dir string) error {
 	path, err := v.manager.UnitPath()
 	if err != nil {
 		return err
@@ -106,7 +107,7 @@ func unlink(dir, except string) (removed []string, err error) {
 			continue
 		}
 		if err := os.Remove(path); err != nil {
-			return removed, plain(err)
+			return removed, failure.Plain(err)
 		}
 		removed = append(removed, path)
 	}
@@ -131,13 +132,13 @@ func unitsBeside() string {
 
 // checkFit says when the units are of another version than this program, and
 // refuses those that call one which is gone: systemd would not say why.
-func (v *vm) checkFit(ctx context.Context, out *output, u manager.Unit) error {
+func (v *target) checkFit(ctx context.Context, out *output, u manager.Unit) error {
 	program, err := v.manager.Program(ctx, instance.Setup.Unit(v.id))
 	if err != nil {
 		return err
 	}
 	if missing(program) {
-		return failure.New(failure.HostUnable, mendUnits(), "%s calls %s, which is not there", instance.Setup.Unit(""), program)
+		return failure.New(failure.HostUnable, preflight.FixUnits(), "%s calls %s, which is not there", instance.Setup.Unit(""), program)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
 		out.note("warning: the units in %s are of version %s, this is %s; see claude-vm-ctl doctor", filepath.Dir(u.Fragment), theirs, version)

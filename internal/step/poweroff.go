@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"cmp"
@@ -18,9 +18,9 @@ import (
 // hangs.
 const qmpTimeout = 5 * time.Second
 
-// unitPowerOff presses the guest's power button and waits until QEMU has ended.
+// powerOff presses the guest's power button and waits until QEMU has ended.
 // The unit's TimeoutStopSec= bounds that.
-func unitPowerOff(ctx context.Context, _ []string) (int, error) {
+func powerOff(ctx context.Context, _ []string) (int, error) {
 	qemu, err := openMainPID()
 	if err != nil {
 		return 0, nil // it has powered off by itself
@@ -64,9 +64,9 @@ func shareLives(unknown bool) bool {
 // shareTimeout bounds the wait for virtiofsd, which follows its client at once.
 const shareTimeout = 5 * time.Second
 
-// unitEndShare ends virtiofsd as the end of its client does, and waits for that. If
+// endShare ends virtiofsd as the end of its client does, and waits for that. If
 // QEMU has never come, this is the client.
-func unitEndShare(context.Context, []string) (int, error) {
+func endShare(context.Context, []string) (int, error) {
 	if conn, err := net.Dial("unix", contract.ShareSocket); err == nil {
 		conn.Close()
 	}

@@ -1,4 +1,4 @@
-package main
+package step
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 // endGrace is how long QEMU may outlive a share that has failed because QEMU ends.
 const endGrace = time.Second
 
-// unitShareLost stops the VM on args[0] if it runs on without the share, which has
+// shareLost stops the VM on args[0] if it runs on without the share, which has
 // failed.
-func unitShareLost(ctx context.Context, args []string) (int, error) {
+func shareLost(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err

@@ -14,7 +14,7 @@ import (
 
 // start starts the instance with a request, and with options if n is not nil,
 // and waits until Claude runs. Its error says which unit failed and why.
-func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once) error {
+func (v *target) start(ctx context.Context, out *output, r contract.Request, n *overrides) error {
 	if n != nil {
 		r.Once = n.token
 	}
@@ -30,10 +30,10 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 	if !running {
 		defer func() {
 			if n != nil && !offer.Taken() { // else the runtime unit does it
-				v.setOnce(context.WithoutCancel(ctx), nil)
+				v.setOverrides(context.WithoutCancel(ctx), nil)
 			}
 		}()
-		if err := v.setOnce(ctx, n); err != nil {
+		if err := v.setOverrides(ctx, n); err != nil {
 			return err
 		}
 		// Only now: who takes it must have the options, too.
@@ -70,7 +70,7 @@ func (v *vm) start(ctx context.Context, out *output, r contract.Request, n *once
 }
 
 // offer begins the start, waiting while another of the same instance is under way.
-func (v *vm) offer(ctx context.Context) (*instance.Offer, error) {
+func (v *target) offer(ctx context.Context) (*instance.Offer, error) {
 	for {
 		offer, err := v.paths.Offer(v.id)
 		if !errors.Is(err, instance.ErrStarting) {
@@ -87,7 +87,7 @@ func (v *vm) offer(ctx context.Context) (*instance.Offer, error) {
 // awaitGone waits for the end of an instance that is being stopped, also of its
 // runtime unit, which comes last and removes the options of the run. It says
 // whether the instance runs, by somebody else's start maybe.
-func (v *vm) awaitGone(ctx context.Context) (running bool, err error) {
+func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 	for {
 		now, err := v.manager.Brief(ctx, v.unit(), instance.Runtime.Unit(v.id))
 		if err != nil || now[0].Running() {
@@ -105,7 +105,7 @@ func (v *vm) awaitGone(ctx context.Context) (running bool, err error) {
 }
 
 // showProgress shows the unit's status until the returned function is called.
-func (v *vm) showProgress(out *output) (stop func()) {
+func (v *target) showProgress(out *output) (stop func()) {
 	if !out.shows() {
 		return func() {}
 	}
@@ -117,7 +117,7 @@ func (v *vm) showProgress(out *output) (stop func()) {
 		for {
 			text := "Starting the VM"
 			if u, err := v.state(ctx); err == nil && u.StatusText != "" && u.Running() {
-				text = oneLine(u.StatusText)
+				text = failure.OneLine(u.StatusText)
 			}
 			select {
 			case <-ctx.Done():
@@ -140,7 +140,7 @@ func (v *vm) showProgress(out *output) (stop func()) {
 }
 
 // explain finds out which of the units failed to start and why.
-func (v *vm) explain(ctx context.Context, began time.Time, offer *instance.Offer) error {
+func (v *target) explain(ctx context.Context, began time.Time, offer *instance.Offer) error {
 	hint := "claude-vm-ctl logs" + v.here()
 	for _, p := range instance.Parts {
 		if p.When != instance.Always {
@@ -151,7 +151,7 @@ func (v *vm) explain(ctx context.Context, began time.Time, offer *instance.Offer
 		if err != nil || u.ActiveState != "failed" && (u.Result == "success" || u.Result == "") {
 			continue
 		}
-		reason := oneLine(u.StatusText)
+		reason := failure.OneLine(u.StatusText)
 		if reason == "" {
 			reason = lastWords(ctx, name, began)
 		}

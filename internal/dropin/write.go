@@ -1,4 +1,4 @@
-package unittree
+package dropin
 
 import (
 	"cmp"

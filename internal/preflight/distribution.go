@@ -1,4 +1,4 @@
-package main
+package preflight
 
 import (
 	"fmt"
@@ -10,28 +10,28 @@ import (
 
 // This file knows how the distributions name things.
 
-// pack is a package by the distributions' names for it; nix is that of nixpkgs.
-type pack struct{ what, apt, dnf, pacman, nix string }
+// Package is a package by the distributions' names for it; nix is that of nixpkgs.
+type Package struct{ what, apt, dnf, pacman, nix string }
 
 var (
-	editorPackage    = pack{what: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
-	virtiofsdPackage = pack{what: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
+	EditorPackage    = Package{what: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
+	virtiofsdPackage = Package{what: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
 )
 
-var qemuProgram, qemuPackage = qemuOn(runtime.GOARCH)
+var QEMUProgram, qemuPackage = qemuOn(runtime.GOARCH)
 
 // qemuOn is what runs guests of an architecture, which has Go's name.
-func qemuOn(arch string) (program string, p pack) {
+func qemuOn(arch string) (program string, p Package) {
 	if arch == "arm64" {
-		return "qemu-system-aarch64", pack{what: "QEMU", apt: "qemu-system-arm", dnf: "qemu-system-aarch64", pacman: "qemu-system-aarch64", nix: "qemu_kvm"}
+		return "qemu-system-aarch64", Package{what: "QEMU", apt: "qemu-system-arm", dnf: "qemu-system-aarch64", pacman: "qemu-system-aarch64", nix: "qemu_kvm"}
 	}
-	return "qemu-system-x86_64", pack{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
+	return "qemu-system-x86_64", Package{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
 }
 
-// install is the command, or for NixOS the option, that installs it here.
-func (p pack) install() string { return p.installOn(family(osRelease())) }
+// Install is the command, or for NixOS the option, that installs it here.
+func (p Package) Install() string { return p.installOn(family(osRelease())) }
 
-func (p pack) installOn(family string) string {
+func (p Package) installOn(family string) string {
 	switch family {
 	case "debian":
 		return "sudo apt install " + p.apt
@@ -45,34 +45,34 @@ func (p pack) installOn(family string) string {
 	return fmt.Sprintf("install %s: it is called %s, %s or %s elsewhere", p.what, p.apt, p.dnf, p.pacman)
 }
 
-// onNixOS gives the option of NixOS, or what is typed elsewhere.
-func onNixOS(option, command string) string {
+// OnNixOS returns the option of NixOS, or what is typed elsewhere.
+func OnNixOS(option, command string) string {
 	if family(osRelease()) == "nixos" {
 		return option
 	}
 	return command
 }
 
-// mendUnits is what puts the units there that belong to this program.
-func mendUnits() string {
+// FixUnits is what puts the units there that belong to this program.
+func FixUnits() string {
 	self, err := os.Executable()
 	if err != nil {
 		self = ""
 	}
-	return mendUnitsOf(self)
+	return fixUnitsOf(self)
 }
 
-// mendUnitsOf is what puts a program's units there: the Makefile, but a configuration
+// fixUnitsOf is what puts a program's units there: the Makefile, but a configuration
 // for one in Nix's store.
-func mendUnitsOf(program string) string {
-	if inStore(program) {
+func fixUnitsOf(program string) string {
+	if InStore(program) {
 		return "programs.claude-vm.enable = true; by NixOS or Home Manager"
 	}
 	return "make install && systemctl --user daemon-reload"
 }
 
-// inStore says whether Nix has built what is at a path, which nobody changes there.
-func inStore(path string) bool { return strings.HasPrefix(path, "/nix/store/") }
+// InStore reports whether Nix has built what is at a path, which nobody changes there.
+func InStore(path string) bool { return strings.HasPrefix(path, "/nix/store/") }
 
 // osRelease is the text of os-release(5).
 func osRelease() string {

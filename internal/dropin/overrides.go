@@ -1,0 +1,66 @@
+package dropin
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/templates"
+)
+
+// Overrides are the drop-ins that make an instance of base one of v for a single run.
+// The setup unit refuses a start that does not have the same token.
+func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
+	lines, err := base.Base().Lines(v)
+	if err != nil {
+		return nil, err
+	}
+	lines[vm.Setup] = append(lines[vm.Setup], "Environment="+unitfile.Environment("RUN_OPTIONS", token))
+	template := templates.DropIn()
+	var t Tree
+	for unit, path := range OverridePaths(id) {
+		var passedUnit, passedService []unitfile.Entry
+		if vm.Unit(unit) == vm.Machine {
+			passedUnit, passedService = v.Unit[len(base.Unit):], v.Service[len(base.Service):]
+		}
+		if len(lines[unit])+len(passedUnit)+len(passedService) > 0 {
+			t = append(t, newDropin(nil, lines[unit], passedUnit, passedService).node(template, path))
+		}
+	}
+	return t, nil
+}
+
+// OverridePaths are the paths that Overrides may give; that of the setup unit is first.
+func OverridePaths(id string) []string {
+	var paths []string
+	for _, unit := range instance.Configured(id) {
+		paths = append(paths, filepath.Join(unit+".d", overridesName))
+	}
+	return paths
+}
+
+// OverridesIn lists those of all instances that are in a directory of units.
+func OverridesIn(dir string) ([]string, error) {
+	return glob(dir, "claude-vm*@*.service.d", overridesName)
+}
+
+// RemoveOverrides removes those of an instance from the runtime unit directory, and
+// reports whether there were any.
+func RemoveOverrides(dir, id string) (removed bool, err error) {
+	for _, name := range OverridePaths(id) {
+		path := filepath.Join(dir, name)
+		err := os.Remove(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return removed, err
+		}
+		removed = true
+		os.Remove(filepath.Dir(path)) // unless it has other files
+	}
+	return removed, nil
+}
