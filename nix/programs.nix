@@ -17,6 +17,9 @@ let
         ++ [
           ../go.mod
           ../go.sum
+          # Embedded by internal/contract.
+          ../internal/contract/ssh-ports
+          ../internal/contract/version
         ]
       );
     };

@@ -6,6 +6,7 @@ package contract
 
 import (
 	"bufio"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,15 +15,34 @@ import (
 	"time"
 )
 
-// Version is raised by every change that makes an older other side fail.
-const Version = 3
+// Numbers that builders of guests and scripts/install need as well are files.
+var (
+	//go:embed version
+	version string
+	//go:embed ssh-ports
+	sshPorts string
+)
 
-// Ports. Each SSH port carries one connection; see claude-vm@.service, which
-// makes as many.
+var (
+	// Version is raised by every change that makes an older other side fail.
+	Version = number(version)
+	// SSHPorts is how many SSH ports a VM has. Each carries one connection.
+	SSHPorts = number(sshPorts)
+)
+
+// number parses the text of a file that is embedded.
+func number(text string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// Ports of virtio-serial.
 const (
 	StatusPort    = "claude-vm.status"
 	sshPortPrefix = "claude-vm.ssh." // and a number from 0
-	SSHPorts      = 16
 )
 
 // SSHPort is the name of the i-th port for SSH.

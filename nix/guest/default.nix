@@ -41,11 +41,7 @@ let
       ++ wordsOf ../../guest/cmdline
     )
   );
-  contract = lib.head (
-    builtins.match ".*\nconst Version = ([0-9]+)\n.*" (
-      lib.readFile ../../internal/contract/contract.go
-    )
-  );
+  contract = lib.trim (lib.readFile ../../internal/contract/version);
   claude = lib.getVersion pkgs.claude-code;
 in
 {
