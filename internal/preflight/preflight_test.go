@@ -149,7 +149,7 @@ func TestCheckGuest(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"", "", "ok: ; fix: "},
 		{"kernel", "", "fail: the guest bundle is not whole: DIR/kernel is empty; fix: make guest install"},
-		{"guest.env", "GUEST_FORMAT=1\n", "fail: the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env; fix: make guest install"},
+		{"guest.env", "GUEST_VERSION=x\n", "fail: the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env; fix: make guest install"},
 		{"guest.env", "GUEST_APPEND=a\n", "ok: ; fix: "},
 		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "fail: the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version) + "; fix: make guest install"},
 	} {

@@ -160,7 +160,6 @@ in
       pkgs.runCommandLocal "claude-vm-guest"
         {
           environment = ''
-            GUEST_FORMAT=1
             GUEST_CONTRACT=${contract}
             GUEST_VERSION="nixos-${lib.trivial.release} claude-${claude}"
             GUEST_APPEND="${append}"
