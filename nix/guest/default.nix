@@ -108,11 +108,10 @@ in
         "${cfg.package}/etc/systemd/journald.conf.d/50-claude-vm.conf";
       "systemd/system.conf.d/50-claude-vm.conf".source =
         "${cfg.package}/etc/systemd/system.conf.d/50-claude-vm.conf";
-      "resolv.conf".source = ../../guest/debian/rootfs/etc/resolv.conf;
-      # As in the Debian guest: a system without one would be set up anew. The agent
-      # writes these three, so they are files, not links.
+      "resolv.conf".source = "${cfg.package}/etc/resolv.conf";
+      # The agent writes these three, so they are files, not links.
       machine-id = {
-        source = ../../guest/debian/rootfs/etc/machine-id;
+        source = "${cfg.package}/etc/machine-id";
         mode = "0444";
       };
       hostname.mode = "0644";
