@@ -93,11 +93,16 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 	if err != nil || len(units) == 0 {
 		t.Fatalf("%q, %v", units, err)
 	}
+	sandbox, err := os.ReadFile("../../units/sandbox.inc")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, unit := range units {
 		text, err := os.ReadFile(unit)
 		if err != nil {
 			t.Fatal(err)
 		}
+		text = bytes.ReplaceAll(text, []byte("@sandbox@\n"), sandbox)
 		write(filepath.Base(unit), placeholder.ReplaceAllString(string(text), "/bin/true"))
 	}
 	cmd := exec.Command(systemd, "--user", "--test", "--dump-core=no")

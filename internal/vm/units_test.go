@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,8 +13,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// unitFiles are those of units/, as Unit numbers them. Installing them puts paths
-// in place of @guestdir@ and others.
+// unitFiles are those of units/, as Unit numbers them. scripts/install replaces
+// @guestdir@ and others by paths.
 var unitFiles = [units]string{"claude-vm-setup@.service", "claude-vm-virtiofsd@.service", "claude-vm@.service"}
 
 // static is what [Service] of a unit says.
@@ -26,7 +27,11 @@ func readUnit(t *testing.T, unit Unit) static {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, errs := unitfile.Parse(name, text)
+	sandbox, err := os.ReadFile("../../units/sandbox.inc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, errs := unitfile.Parse(name, bytes.ReplaceAll(text, []byte("@sandbox@\n"), sandbox))
 	for _, err := range errs {
 		t.Error(err)
 	}
