@@ -23,7 +23,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ARCH", "")
 			// Not links to them: what is read here go test takes for what the result depends on.
-			for _, name := range []string{"scripts", "units"} {
+			for _, name := range []string{"scripts", "units", "internal/contract"} {
 				if err := os.CopyFS(filepath.Join(e.WorkDir, name), os.DirFS(filepath.Join("..", name))); err != nil {
 					return err
 				}

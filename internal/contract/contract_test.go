@@ -3,6 +3,7 @@ package contract
 import (
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,22 +29,32 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-// TestUnitHasPorts holds the unit's QEMU command against the contract.
+// TestUnitHasPorts compares the unit's QEMU command with the contract. Its line with
+// @ssh_port@ is installed once for each of SSHPorts.
 func TestUnitHasPorts(t *testing.T) {
 	unit, err := os.ReadFile("../../units/claude-vm@.service")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
-	for _, m := range regexp.MustCompile(`chardev=(\w+),name=(\S+)`).FindAllStringSubmatch(string(unit), -1) {
-		got = append(got, m[2])
-		if m[1] != "status" && !strings.Contains(string(unit), "id="+m[1]+",path=ssh."+strings.TrimPrefix(m[1], "ssh")+".sock,") {
-			t.Errorf("port %s has no socket of its number", m[2])
+	expanded := regexp.MustCompile("(?m)^.*@ssh_port@.*$").ReplaceAllStringFunc(string(unit), func(line string) string {
+		var all []string
+		for i := range SSHPorts {
+			all = append(all, strings.ReplaceAll(line, "@ssh_port@", strconv.Itoa(i)))
 		}
+		return strings.Join(all, "\n")
+	})
+	type port struct{ Name, Path string }
+	paths := map[string]string{}
+	for _, m := range regexp.MustCompile(`-chardev \w+,id=(\w+),path=([^,\s]+)`).FindAllStringSubmatch(expanded, -1) {
+		paths[m[1]] = m[2]
 	}
-	want := []string{StatusPort}
+	var got []port
+	for _, m := range regexp.MustCompile(`-device virtserialport,chardev=(\w+),name=(\S+)`).FindAllStringSubmatch(expanded, -1) {
+		got = append(got, port{Name: m[2], Path: paths[m[1]]})
+	}
+	want := []port{{StatusPort, StatusFile}}
 	for i := range SSHPorts {
-		want = append(want, SSHPort(i))
+		want = append(want, port{SSHPort(i), SSHSocket(i)})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ports of the unit mismatch (-want +got):\n%s", diff)
