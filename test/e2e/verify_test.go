@@ -32,7 +32,7 @@ func TestExposure(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "exposure")
 	p.start()
-	for unit, budget := range map[string]float64{p.unit(): 4.5, instance.Virtiofsd.Unit(p.id): 4.5} {
+	for unit, budget := range map[string]float64{p.unit(): 2.5, instance.Virtiofsd.Unit(p.id): 2.5} {
 		r := p.command("systemd-analyze", "--user", "security", "--no-pager", unit)
 		m := regexp.MustCompile(`Overall exposure level for .*: ([0-9.]+)`).FindStringSubmatch(r.stdout)
 		if m == nil {
