@@ -1,8 +1,7 @@
 //go:build linux
 
-// Command initrd is /init of the Debian guest's initrd: it loads the modules
-// the root file system needs, mounts the read-only image under a tmpfs and
-// becomes systemd. It does not set up a network or a user.
+// Command initrd is /init of the Debian guest's initrd. It loads kernel modules,
+// mounts the read-only image with an overlay on a tmpfs and executes systemd.
 package main
 
 import (
@@ -21,15 +20,15 @@ const (
 	rootOption  = "claude_vm.root="
 	systemd     = "/usr/lib/systemd/systemd"
 
-	// The device is there as soon as its driver is loaded; the time is for a
+	// The device appears as soon as its driver is loaded. The timeout allows for a
 	// host so busy that the guest hardly runs.
 	deviceTimeout = 30 * time.Second
 )
 
 func main() {
 	err := boot()
-	// PID 1 must not return: the kernel would panic with a trace that hides
-	// the message.
+	// Power off instead of exiting: if PID 1 exits, the kernel panics and its trace
+	// hides the message.
 	os.Stderr.WriteString("claude-vm initrd: error: " + err.Error() + "\n")
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
@@ -59,7 +58,7 @@ func boot() error {
 	return &os.PathError{Op: "exec", Path: systemd, Err: err}
 }
 
-// mount makes the mount point and mounts.
+// mount creates target and mounts source on it.
 func mount(source, target, fstype string, flags uintptr, data string) error {
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return err
@@ -79,8 +78,8 @@ func mountKernelFilesystems() error {
 	)
 }
 
-// makeDeviceNodes does what udev would for devices that a session may use.
-// Opening tun loads its module.
+// makeDeviceNodes sets up device nodes that sessions may use, as udev would. The kernel
+// loads the tun module when the node is opened.
 func makeDeviceNodes() error {
 	if err := os.Chmod("/dev/fuse", 0o666); err != nil {
 		return err
@@ -92,11 +91,11 @@ func makeDeviceNodes() error {
 	if err := unix.Mknod(tun, unix.S_IFCHR, int(unix.Mkdev(10, 200))); err != nil && !errors.Is(err, unix.EEXIST) {
 		return &os.PathError{Op: "mknod", Path: tun, Err: err}
 	}
-	// Not in mknod, where the umask would count.
+	// mknod applies the umask, chmod does not.
 	return os.Chmod(tun, 0o666)
 }
 
-// loadModules loads what is in dir, in the order of the file names.
+// loadModules loads all modules in dir, ordered by file name.
 func loadModules(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -117,14 +116,15 @@ func loadModule(name string) error {
 	}
 	defer f.Close()
 	err = unix.FinitModule(int(f.Fd()), "", 0)
-	// EEXIST: the kernel was quicker; ENODEV: this machine lacks the device.
+	// EEXIST: already loaded; ENODEV: this machine does not have the device.
 	if err != nil && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENODEV) {
 		return &os.PathError{Op: "load", Path: name, Err: err}
 	}
 	return nil
 }
 
-// rootDevice is the value of the last claude_vm.root= on the command line.
+// rootDevice returns the value of the last claude_vm.root= on the command line, or
+// defaultRoot.
 func rootDevice(cmdline string) string {
 	device := defaultRoot
 	for _, word := range strings.Fields(cmdline) {
@@ -154,8 +154,8 @@ func mountRoot(device string) error {
 	if err != nil {
 		return err
 	}
-	// The overlay holds its layers itself; mounted here they would only be
-	// in systemd's way at shutdown.
+	// The overlay keeps its layers in use. Unmount them here, or systemd would have
+	// to do it at shutdown.
 	return errors.Join(
 		unix.Unmount("/image", unix.MNT_DETACH),
 		unix.Unmount("/changes", unix.MNT_DETACH),
@@ -173,8 +173,8 @@ func waitForDevice(device string) error {
 	}
 }
 
-// switchRoot makes dir the root directory, with the kernel's file systems in
-// it, and gives the initrd's memory back.
+// switchRoot makes dir the root directory, moves the kernel's file systems into it and
+// frees the initrd's memory.
 func switchRoot(dir string) error {
 	for _, name := range []string{"/proc", "/sys", "/dev"} {
 		if err := unix.Mount(name, dir+name, "", unix.MS_MOVE, ""); err != nil {
@@ -184,7 +184,7 @@ func switchRoot(dir string) error {
 	if err := errors.Join(os.RemoveAll(moduleDir), os.Remove("/init")); err != nil {
 		return err
 	}
-	// pivot_root(2) is not possible on the initramfs.
+	// pivot_root(2) does not work on the initramfs.
 	if err := unix.Chdir(dir); err != nil {
 		return err
 	}
