@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serveBegin answers one request to begin.
+// serveBegin answers one begin request.
 func (a *agent) serveBegin(ch ssh.Channel) {
 	defer ch.Close()
 	var answer contract.Begun
@@ -36,13 +36,13 @@ func (a *agent) serveBegin(ch ssh.Channel) {
 
 // begin makes this guest the instance that b describes and starts Claude.
 func (a *agent) begin(b contract.Begin) error {
-	a.beginner.Lock()
-	defer a.beginner.Unlock()
+	a.beginMu.Lock()
+	defer a.beginMu.Unlock()
 	if a.current() != nil {
-		return errors.New("this guest has begun already")
+		return errors.New("this guest is already in use")
 	}
 	if b.Version != contract.Version {
-		return fmt.Errorf("the host speaks version %d of the contract, this guest %d: build the guest again", b.Version, contract.Version)
+		return fmt.Errorf("the host speaks version %d of the contract, this guest version %d: rebuild the guest", b.Version, contract.Version)
 	}
 	if err := addEntropy(b.Entropy); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (a *agent) begin(b contract.Begin) error {
 		if err != nil {
 			return err
 		}
-		a.hostAgent = h // before there is a session, and so for whoever sees one
+		a.hostAgent = h // set before a.session: clients that see a session may use it
 		if b.Environment == nil {
 			b.Environment = map[string]string{}
 		}
@@ -80,15 +80,15 @@ func (a *agent) begin(b contract.Begin) error {
 	a.session = s
 	a.mu.Unlock()
 	go keepClock()
-	s.awaitStart()
+	s.waitStarted()
 	a.report("STATUS=Claude Code is running")
 	a.report("READY=1")
 	go a.finish(s)
 	return nil
 }
 
-// finish waits for the session's end and turns the guest off. The status comes
-// first: whatever happens later, it is told.
+// finish waits until the session has exited and powers the guest off. It reports the
+// exit status first, so that the host has it even if something fails afterwards.
 func (a *agent) finish(s *session) {
 	status := s.wait()
 	a.mu.Lock()
@@ -100,7 +100,7 @@ func (a *agent) finish(s *session) {
 	a.report(fmt.Sprintf("STATUS=Claude Code exited with status %d", status))
 	a.report(fmt.Sprintf("EXIT_STATUS=%d", status))
 	log.Printf("Claude Code exited with status %d", status)
-	s.settle()
+	s.flush()
 	powerOff()
 }
 
@@ -137,8 +137,9 @@ func setIdentity(machineID, hostname string) error {
 	return err
 }
 
-// addEntropy gives the kernel random bytes from the host and makes it use them
-// at once. A guest resumed from a memory image would else repeat its siblings'.
+// addEntropy adds random bytes from the host to the kernel's pool and reseeds its random
+// number generator. Otherwise all guests resumed from the same memory image would
+// generate the same numbers.
 func addEntropy(entropy []byte) error {
 	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
 	if err != nil {

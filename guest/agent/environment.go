@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// environmentFile has variables that whoever has built the guest gives to all that
-// runs for people. It need not be there.
+// environmentFile has the variables that the guest image sets for Claude and all shells
+// and commands. It may be missing.
 const environmentFile = "/etc/environment"
 
-// environment is that of a process of u: what the file says, over it what this
-// guest is, and over that what the host asks for.
+// environment returns the environment of a process of u. The agent's own variables
+// override those of the file, and the host's override both.
 func environment(u *user.User, file []string, host map[string]string) []string {
 	path := os.Getenv("PATH")
 	env := []string{"LANG=C.UTF-8"}
@@ -27,7 +27,7 @@ func environment(u *user.User, file []string, host map[string]string) []string {
 	env = append(env,
 		"HOME="+u.HomeDir, "USER="+u.Username, "LOGNAME="+u.Username, "SHELL=/bin/bash",
 		"PATH="+path, "TERM=xterm-256color",
-		// What the host protects in the work directory is a mount of its own.
+		// In the work directory, paths that the host protects are separate mounts.
 		"GIT_DISCOVERY_ACROSS_FILESYSTEM=1",
 	)
 	for k, v := range host {
@@ -36,8 +36,8 @@ func environment(u *user.User, file []string, host map[string]string) []string {
 	return env
 }
 
-// readVariables gives the variables of a file. A line that is wrong is told and left
-// out: Claude has to start all the same.
+// readVariables returns the variables in a file. Invalid lines are logged and ignored,
+// because they should not prevent Claude from starting.
 func readVariables(file string) []string {
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -56,8 +56,8 @@ func readVariables(file string) []string {
 	return variables
 }
 
-// parseVariable reads a line as pam_env(8) does: quotes may be around the whole
-// value, and nothing stands for anything else. It gives none for a comment.
+// parseVariable parses a line like pam_env(8): the whole value may be quoted, and there
+// are no escapes or expansions. It returns "" for a comment.
 func parseVariable(line string) (string, error) {
 	if line == "" || line[0] == '#' {
 		return "", nil
@@ -69,7 +69,7 @@ func parseVariable(line string) (string, error) {
 	if value != "" && strings.ContainsRune(`"'`, rune(value[0])) {
 		quote := value[:1]
 		if value = value[1:]; !strings.HasSuffix(value, quote) {
-			return "", fmt.Errorf("a quote at one end only: %q", line)
+			return "", fmt.Errorf("unbalanced quote: %q", line)
 		}
 		value = strings.TrimSuffix(value, quote)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// logged gives what is logged until the test ends.
-func logged(t *testing.T) *bytes.Buffer {
+// captureLog captures the log until the test ends.
+func captureLog(t *testing.T) *bytes.Buffer {
 	t.Helper()
 	var text bytes.Buffer
 	flags := log.Flags()
@@ -26,10 +26,10 @@ func logged(t *testing.T) *bytes.Buffer {
 }
 
 func TestReadVariables(t *testing.T) {
-	said := logged(t)
+	logs := captureLog(t)
 	file := filepath.Join(t.TempDir(), "environment")
-	if got := readVariables(file); got != nil || said.Len() > 0 {
-		t.Errorf("without a file: %q, %s", got, said)
+	if got := readVariables(file); got != nil || logs.Len() > 0 {
+		t.Errorf("without a file: %q, %s", got, logs)
 	}
 	text := `# a comment
 
@@ -59,27 +59,27 @@ LAST=é`
 	if diff := cmp.Diff(want, readVariables(file)); diff != "" {
 		t.Errorf("readVariables() mismatch (-want +got):\n%s", diff)
 	}
-	wantSaid := `:4: not NAME=VALUE: "INDENTED = x"
+	wantLog := `:4: not NAME=VALUE: "INDENTED = x"
 :11: not NAME=VALUE: "export EXPORTED=1"
 :12: not NAME=VALUE: "=nameless"
 :13: not NAME=VALUE: "word"
-:14: a quote at one end only: "OPEN=\"a"
-:15: a quote at one end only: "SHUT='a\" #'b"
-:16: a quote at one end only: "ONE='"
+:14: unbalanced quote: "OPEN=\"a"
+:15: unbalanced quote: "SHUT='a\" #'b"
+:16: unbalanced quote: "ONE='"
 :17: not NAME=VALUE: "NUL=a\x00b"
 :18: not NAME=VALUE: "$REFERENCE=1"
 `
-	if diff := cmp.Diff(wantSaid, strings.ReplaceAll(said.String(), file, "")); diff != "" {
-		t.Errorf("the log mismatch (-want +got):\n%s", diff)
+	if diff := cmp.Diff(wantLog, strings.ReplaceAll(logs.String(), file, "")); diff != "" {
+		t.Errorf("log mismatch (-want +got):\n%s", diff)
 	}
-	said.Reset()
-	if got := readVariables(filepath.Dir(file)); got != nil || said.String() != "read "+filepath.Dir(file)+": is a directory\n" {
-		t.Errorf("a directory: %q, %s", got, said)
+	logs.Reset()
+	if got := readVariables(filepath.Dir(file)); got != nil || logs.String() != "read "+filepath.Dir(file)+": is a directory\n" {
+		t.Errorf("a directory: %q, %s", got, logs)
 	}
 }
 
-// TestEnvironment: the host's word is the last, and the guest's own comes before the
-// file's, which may put directories in front of PATH.
+// TestEnvironment checks the precedence: the host's variables, then the agent's, then the
+// file's, whose PATH is prepended.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("PATH", "/usr/bin:/bin")
 	cmd := exec.Command("env")

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// connectTimeout bounds how long a forwarded connection may take to be made.
+// connectTimeout limits how long connecting to a forwarded port may take.
 const connectTimeout = 10 * time.Second
 
-// serveForward connects a channel of the type direct-tcpip, RFC 4254 section 7.2,
-// to a port that is reached from the guest.
+// serveForward connects a channel of the type direct-tcpip (RFC 4254 section 7.2) to a
+// TCP port, from inside the guest.
 func serveForward(offered ssh.NewChannel) {
 	var to struct {
 		Host       string
@@ -22,7 +22,7 @@ func serveForward(offered ssh.NewChannel) {
 		OriginPort uint32
 	}
 	if ssh.Unmarshal(offered.ExtraData(), &to) != nil || to.Port > 65535 {
-		offered.Reject(ssh.ConnectionFailed, "not an address")
+		offered.Reject(ssh.ConnectionFailed, "invalid address")
 		return
 	}
 	conn, err := net.DialTimeout("tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))), connectTimeout)

@@ -1,9 +1,9 @@
-// The agent is the guest's end of everything the host says: it waits for the
-// request that makes an instance out of the booted guest, holds Claude's
-// terminal, and serves shells, over the SSH protocol on virtio-serial ports.
+// The agent runs in the guest and serves the host over the SSH protocol on virtio-serial
+// ports. It waits for the begin request that turns the booted guest into an instance,
+// keeps Claude's terminal, and runs shells and commands.
 //
-// There are no keys: whoever can open the host's end of a port is the user who
-// owns the VM.
+// Clients are not authenticated: only the user who owns the VM can open the host's end
+// of a port.
 package main
 
 import (
@@ -34,16 +34,16 @@ func main() {
 	}
 }
 
-// agent is the state of the guest: not begun, or begun with one session.
+// agent is the state of the guest: waiting for begin, or running one session.
 type agent struct {
 	status *os.File
 	config *ssh.ServerConfig
 
 	mu        sync.Mutex
 	session   *session   // nil until begin
-	hostAgent *hostAgent // nil unless it was asked for
-	stopping  bool       // the guest powers off for another reason than Claude's end
-	beginner  sync.Mutex
+	hostAgent *hostAgent // nil unless begin requested it
+	stopping  bool       // the guest is powering off although Claude has not exited
+	beginMu   sync.Mutex // held during begin
 }
 
 func run() error {
@@ -80,8 +80,8 @@ func run() error {
 	}
 }
 
-// stop ends the session because the guest powers off, by the button or by
-// somebody's hand. How Claude ends then is not its own doing and not reported.
+// stop stops the session because the guest is powered off, by the power button or from
+// inside. Claude's exit status is not reported then, as Claude did not exit by itself.
 func (a *agent) stop() {
 	a.mu.Lock()
 	a.stopping = true
@@ -89,20 +89,20 @@ func (a *agent) stop() {
 	a.mu.Unlock()
 	a.report("STOPPING=1")
 	if s != nil {
-		s.process.end()
+		s.process.stop()
 	}
 }
 
-// report writes a line of sd_notify(3)'s form to the host. The host's end is a
+// report sends a line in the format of sd_notify(3) to the host. The host's end is a
 // file, so this does not block.
 func (a *agent) report(line string) {
 	if _, err := fmt.Fprintln(a.status, line); err != nil {
-		log.Printf("tell the host %q: %v", line, err)
+		log.Printf("report %q to the host: %v", line, err)
 	}
 }
 
-// openPort opens a port by the name that the host gave it. udev's links are not
-// needed: the Debian guest has no udev.
+// openPort opens the port with a name that the host has set. It does not use the links in
+// /dev/virtio-ports, because the Debian guest has no udev.
 func openPort(name string, flag int) (*os.File, error) {
 	names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
 	if err != nil {
@@ -114,14 +114,14 @@ func openPort(name string, flag int) (*os.File, error) {
 			continue
 		}
 		dev := filepath.Join("/dev", filepath.Base(filepath.Dir(file)))
-		// Non-blocking, or the runtime gives the file no poller.
+		// Go's runtime polls only non-blocking files; without, there are no deadlines.
 		fd, err := unix.Open(dev, flag|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: dev, Err: err}
 		}
 		return os.NewFile(uintptr(fd), name), nil
 	}
-	return nil, fmt.Errorf("no virtio-serial port is named %s: the host's units are of another version", name)
+	return nil, fmt.Errorf("no virtio-serial port named %s: the host's units are from a different version", name)
 }
 
 func serverConfig() (*ssh.ServerConfig, error) {
@@ -140,7 +140,7 @@ func serverConfig() (*ssh.ServerConfig, error) {
 
 // powerOff asks the guest's systemd to shut down.
 func powerOff() {
-	// What "systemctl poweroff" comes to when it finds no logind to ask.
+	// "systemctl poweroff" falls back to this without logind.
 	cmd := exec.Command("systemctl", "--no-block", "--job-mode=replace-irreversibly", "start", "poweroff.target")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		log.Printf("power off: %v: %s", err, out)
@@ -151,7 +151,7 @@ func powerOff() {
 	}
 }
 
-// exitStatus is a shell's view of how a process ended: 128+n for signal n.
+// exitStatus returns the exit status as a shell reports it: 128+n for signal n.
 func exitStatus(err error) int {
 	var exit *exec.ExitError
 	switch {

@@ -21,13 +21,13 @@ const (
 	keyPower = 116 // KEY_POWER
 )
 
-// isPowerButton says whether an input device of this name has the button: ACPI's, or
-// one of a device tree, as QEMU has it for aarch64.
+// isPowerButton reports whether the input device with this name has the power button:
+// ACPI's, or the device tree's that QEMU uses for aarch64.
 func isPowerButton(name string) bool { return name == "Power Button" || name == "gpio-keys" }
 
 // watchPowerButton powers the guest off when the host presses the power button.
-// systemd-logind would do so too, but needs udev and D-Bus for it, which
-// cost more than a second of start-up where there is no hardware virtualisation.
+// systemd-logind could do this, but requires udev and D-Bus, which delay the boot by
+// more than a second without hardware virtualization.
 func watchPowerButton() {
 	names, _ := filepath.Glob("/sys/class/input/event*/device/name")
 	for _, file := range names {
@@ -36,15 +36,15 @@ func watchPowerButton() {
 			continue
 		}
 		event := filepath.Base(filepath.Dir(filepath.Dir(file)))
-		if err := awaitPower(filepath.Join("/dev/input", event)); err != nil {
+		if err := readPowerButton(filepath.Join("/dev/input", event)); err != nil {
 			log.Print(err)
 		}
 		return
 	}
-	log.Print("no power button: a stop of the unit will not be a clean shut-down")
+	log.Print("no power button found: stopping the VM's unit will not shut the guest down cleanly")
 }
 
-func awaitPower(path string) error {
+func readPowerButton(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

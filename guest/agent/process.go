@@ -17,11 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workDir is where the work directory is mounted and where everything starts.
+// workDir is where the work directory is mounted, and the current directory of all
+// commands.
 const workDir = "/work"
 
-// command prepares argv as a user of the guest, in the work directory, as the
-// leader of a session of its own.
+// command prepares argv to run as a user of the guest, in the work directory, in a new
+// session.
 func command(userName string, argv []string, extra map[string]string) (*exec.Cmd, error) {
 	u, err := user.Lookup(userName)
 	if err != nil {
@@ -45,9 +46,9 @@ func command(userName string, argv []string, extra map[string]string) (*exec.Cmd
 	return cmd, nil
 }
 
-// describedTerminal gives a terminal's name, or, when the guest has no description
-// of it as terminfo(5), that of the one which most others are like.
-func describedTerminal(name string) string {
+// knownTerminal returns name if the guest has a terminfo(5) entry for it, and
+// xterm-256color otherwise, with which most terminals are compatible.
+func knownTerminal(name string) string {
 	for _, dir := range []string{"/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/run/current-system/sw/share/terminfo"} {
 		if name == "" || strings.Contains(name, "/") {
 			break
@@ -62,7 +63,7 @@ func describedTerminal(name string) string {
 // process is a running command and the agent's ends of its streams.
 type process struct {
 	cmd *exec.Cmd
-	// term is its pseudo-terminal; without one, the three pipes are set.
+	// term is its pseudo-terminal; if nil, the three pipes are set.
 	term                  *os.File
 	stdin, stdout, stderr *os.File
 
@@ -83,12 +84,11 @@ func start(cmd *exec.Cmd, size *pty.Winsize) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	expendable(cmd.Process)
+	resetOOMScore(cmd.Process)
 	go func() {
 		p.status = exitStatus(cmd.Wait())
-		// Descendants may keep the streams open. Wake the copies, which then
-		// take what is there and no more. They set deadlines of their own as
-		// soon as exited is closed, so this comes first.
+		// Descendants may keep the streams open, so interrupt the reads in drain.
+		// Once exited is closed, drain sets its own deadlines, so do this first.
 		for _, f := range []*os.File{p.term, p.stdout, p.stderr} {
 			if f != nil {
 				f.SetReadDeadline(time.Now())
@@ -99,7 +99,8 @@ func start(cmd *exec.Cmd, size *pty.Winsize) (*process, error) {
 	return p, nil
 }
 
-// startPipes does not use cmd.StdoutPipe: its Wait closes it under the reader.
+// startPipes does not use cmd.StdoutPipe, because cmd.Wait would close the pipe before
+// all output is read.
 func (p *process) startPipes() error {
 	in, inW, err := os.Pipe()
 	if err != nil {
@@ -122,46 +123,45 @@ func (p *process) startPipes() error {
 	return err
 }
 
-// After a command has exited, its last output is what comes without a pause as
-// long as lastOutput, is no more than maxLastOutput bytes, which no pipe holds,
-// and is waited for no longer than maxLastWait altogether. The rest belongs to
-// processes that it left behind.
+// After a command exits, keep reading until it is silent for lastOutput, or
+// maxLastOutput bytes (more than a pipe holds) or maxLastWait have passed. Anything later
+// comes from background processes.
 const (
 	lastOutput    = 300 * time.Millisecond
 	maxLastOutput = 1 << 20
 	maxLastWait   = 2 * time.Second
 )
 
-// drain gives sink all that the command writes to f. It returns when the
-// stream ends, or when the command has exited and has no more to say.
+// drain passes everything that the command writes to f to sink. It returns at the end of
+// the stream, or when the command has exited and its last output has been read.
 func (p *process) drain(f *os.File, sink func([]byte)) {
 	buf := make([]byte, 64<<10)
 	left, waited := maxLastOutput, time.Duration(0)
 	for left > 0 && waited < maxLastWait {
-		over := false
+		exited := false
 		select {
 		case <-p.exited:
-			over = true
+			exited = true
 			f.SetReadDeadline(time.Now().Add(lastOutput))
 		default:
 		}
-		began := time.Now()
+		readStart := time.Now()
 		n, err := f.Read(buf)
-		if over {
+		if exited {
 			left -= n
-			waited += time.Since(began)
+			waited += time.Since(readStart)
 		}
 		if n > 0 {
 			sink(buf[:n])
 		}
-		if err != nil && (over || !errors.Is(err, os.ErrDeadlineExceeded)) {
-			return // a terminal's end is EIO
+		if err != nil && (exited || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return // a terminal returns EIO at its end
 		}
 	}
 }
 
-// end makes the process go: politely, then not.
-func (p *process) end() {
+// stop sends SIGHUP, SIGTERM and SIGKILL in turn until the process exits.
+func (p *process) stop() {
 	for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGTERM, unix.SIGKILL} {
 		p.signal(sig)
 		select {
@@ -172,21 +172,21 @@ func (p *process) end() {
 	}
 }
 
-// expendable undoes the agent's own protection from the OOM killer for a child:
-// when memory runs out, the one to go is never the one who tells the host.
-func expendable(p *os.Process) {
+// resetOOMScore removes from a child the protection from the OOM killer that it inherits
+// from the agent: when memory runs out, the agent should survive and report to the host.
+func resetOOMScore(p *os.Process) {
 	file := filepath.Join("/proc", strconv.Itoa(p.Pid), "oom_score_adj")
 	if err := os.WriteFile(file, []byte("0"), 0); err != nil {
 		log.Print(err)
 	}
 }
 
-// signal sends a signal to the process's group and, if that is another one, to
-// the group in its terminal's foreground.
+// signal sends a signal to the process's group and, if different, to the foreground
+// process group of its terminal.
 func (p *process) signal(sig syscall.Signal) {
 	groups := []int{p.cmd.Process.Pid}
 	if p.term != nil {
-		// Not p.term.Fd(), which would make the terminal blocking.
+		// p.term.Fd() would set the terminal to blocking mode.
 		if raw, err := p.term.SyscallConn(); err == nil {
 			raw.Control(func(fd uintptr) {
 				if n, err := unix.IoctlGetInt(int(fd), unix.TIOCGPGRP); err == nil && n > 0 && n != groups[0] {
@@ -202,7 +202,8 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
-// signalByName is the inverse of SSH's signal names, RFC 4254 section 6.10.
+// signalByName returns the signal with an SSH signal name (RFC 4254 section 6.10), which
+// has no SIG prefix.
 func signalByName(name string) (syscall.Signal, error) {
 	if n := unix.SignalNum("SIG" + name); n != 0 {
 		return n, nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDrainEnds although a descendant goes on talking.
+// TestDrainEnds checks that drain returns although a descendant continues to write.
 func TestDrainEnds(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "(while :; do echo more; sleep 0.1; done) & exit 0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -19,9 +19,9 @@ func TestDrainEnds(t *testing.T) {
 	p.drain(p.stdout, func([]byte) {})
 }
 
-// TestDrainTakesAll: output is whole although the command has exited before
-// anybody read it, and although a descendant keeps the stream open.
-func TestDrainTakesAll(t *testing.T) {
+// TestDrainReadsAll checks that no output is lost if the command exits before it is read,
+// while a descendant keeps the stream open.
+func TestDrainReadsAll(t *testing.T) {
 	for range 20 {
 		cmd := exec.Command("sh", "-c", "echo out; echo err >&2; sleep 1000 & exit 7")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -11,27 +11,28 @@ import (
 	"github.com/charmbracelet/x/vt"
 )
 
-// screen follows what a terminal's screen shows, so that a person who attaches
-// later sees it. Its methods are called under the terminal's lock.
+// screen keeps the contents of a terminal's screen, to show it to clients that attach
+// later. Callers must hold the terminal's lock.
 type screen struct {
 	emulator *vt.Emulator
-	modes    map[int]bool // DEC private modes that differ from a fresh terminal
+	modes    map[int]bool // the redrawModes that the program has set (true) or reset
 	keyboard []int        // stack of kitty keyboard protocol flags
-	other    int          // xterm's modifyOtherKeys
 	title    string
 	answers  chan []byte
+
+	modifyOtherKeys int // xterm's
 }
 
-// redrawn are the modes that a redraw sets: keys and mouse reports must arrive
-// as the program expects them. 1 cursor keys, 7 wrap, 25 cursor visible, 1000
-// to 1006 mouse and focus, 2004 bracketed paste, 2031 changes of colour scheme.
-var redrawn = []int{1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004, 2031}
+// redrawModes are the DEC private modes that a redraw sets, so that the client's terminal
+// sends keys and mouse events as the program expects: 1 cursor keys, 7 wrap, 25 cursor
+// visible, 1000 to 1006 mouse and focus, 2004 bracketed paste, 2031 color scheme changes.
+var redrawModes = []int{1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004, 2031}
 
-// onByDefault are those of redrawn which a fresh terminal has set.
+// onByDefault are the modes in redrawModes that are set in a new terminal.
 var onByDefault = []int{7, 25}
 
-// newScreen makes an empty screen. Answers to the program's questions about its
-// terminal are given to answer.
+// newScreen returns an empty screen. It calls answer with the replies to the program's
+// queries about its terminal.
 func newScreen(columns, rows int, answer func([]byte)) *screen {
 	s := &screen{emulator: vt.NewEmulator(columns, rows), modes: map[int]bool{}, answers: make(chan []byte, 64)}
 	s.listen()
@@ -43,7 +44,7 @@ func newScreen(columns, rows int, answer func([]byte)) *screen {
 	return s
 }
 
-// listen follows what the emulator reports and drains its answers.
+// listen registers the emulator's callbacks and starts to read its answers.
 func (s *screen) listen() {
 	s.emulator.SetCallbacks(vt.Callbacks{
 		Title:       func(title string) { s.title = title },
@@ -65,16 +66,15 @@ func (s *screen) listen() {
 	})
 	s.emulator.RegisterCsiHandler(ansi.Command('>', 0, 'm'), func(p ansi.Params) bool {
 		if what, _, _ := p.Param(0, 0); what == 4 {
-			s.other, _, _ = p.Param(1, 0)
+			s.modifyOtherKeys, _, _ = p.Param(1, 0)
 		}
 		return true
 	})
 	go s.drainAnswers(s.emulator)
 }
 
-// drainAnswers takes the emulator's answers as they come: it waits for that,
-// with the terminal's lock held by whoever writes, so nothing here may wait for
-// the lock.
+// drainAnswers reads the emulator's answers. The emulator's Write blocks until they are
+// read, and its caller holds the terminal's lock, so drainAnswers must not take the lock.
 func (s *screen) drainAnswers(e *vt.Emulator) {
 	for {
 		buf := make([]byte, 256)
@@ -84,19 +84,19 @@ func (s *screen) drainAnswers(e *vt.Emulator) {
 		}
 		select {
 		case s.answers <- buf[:n]:
-		default: // nobody needs the answer to a question of long ago
+		default: // drop it: the program does not read its answers
 		}
 	}
 }
 
 func (s *screen) mode(m ansi.Mode, on bool) {
-	if d, ok := m.(ansi.DECMode); ok && slices.Contains(redrawn, d.Mode()) {
+	if d, ok := m.(ansi.DECMode); ok && slices.Contains(redrawModes, d.Mode()) {
 		s.modes[d.Mode()] = on
 	}
 }
 
-// guard runs f on the emulator, a large program fed with hostile input. Should
-// it panic, the screen starts empty again.
+// guard calls f, which uses the emulator. The emulator is complex and its input is not
+// trusted: if it panics, guard replaces it with an empty one.
 func (s *screen) guard(f func()) {
 	defer func() {
 		if recover() != nil {
@@ -107,12 +107,12 @@ func (s *screen) guard(f func()) {
 	f()
 }
 
-// write follows the program's output.
+// write adds the program's output.
 func (s *screen) write(p []byte) { s.guard(func() { s.emulator.Write(p) }) }
 
 func (s *screen) resize(columns, rows int) { s.guard(func() { s.emulator.Resize(columns, rows) }) }
 
-// redraw writes what turns any terminal of the same size into this one.
+// redraw writes the sequences that reproduce the screen on a terminal of the same size.
 func (s *screen) redraw(w io.Writer) error {
 	var b strings.Builder
 	s.guard(func() { s.compose(&b) })
@@ -141,8 +141,8 @@ func (s *screen) compose(b *strings.Builder) {
 	for _, flags := range s.keyboard {
 		fmt.Fprintf(b, "\x1b[>%du", flags)
 	}
-	if s.other != 0 {
-		fmt.Fprintf(b, "\x1b[>4;%dm", s.other)
+	if s.modifyOtherKeys != 0 {
+		fmt.Fprintf(b, "\x1b[>4;%dm", s.modifyOtherKeys)
 	}
 	at := s.emulator.CursorPosition()
 	fmt.Fprintf(b, "\x1b[%d;%dH", at.Y+1, at.X+1)

@@ -7,7 +7,7 @@ import (
 	"github.com/charmbracelet/x/vt"
 )
 
-// TestRedraw feeds a screen, redraws it on a fresh terminal, and compares.
+// TestRedraw checks that a redraw reproduces the screen on a new terminal.
 func TestRedraw(t *testing.T) {
 	for name, output := range map[string]string{
 		"text":         "hello\r\nworld",
@@ -60,9 +60,9 @@ func TestRedrawSetsModes(t *testing.T) {
 	}
 }
 
-// TestQuestions: a program that asks its terminal and writes on must not wait
-// for the answer to be taken.
-func TestQuestions(t *testing.T) {
+// TestQueries checks that a program that queries its terminal and continues to write is
+// not blocked until the answers are read.
+func TestQueries(t *testing.T) {
 	answers := make(chan string, 10)
 	s := newScreen(40, 10, func(p []byte) { answers <- string(p) })
 	s.write([]byte("\x1b[c\x1b[6n\x1b[c more"))

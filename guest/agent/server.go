@@ -31,7 +31,7 @@ func (a *agent) serve(raw net.Conn) {
 			}
 		case "direct-tcpip":
 			if a.current() == nil { // the network may not be up
-				offered.Reject(ssh.Prohibited, "not begun")
+				offered.Reject(ssh.Prohibited, "the guest waits for begin")
 				continue
 			}
 			go serveForward(offered)
@@ -46,21 +46,22 @@ func (a *agent) serve(raw net.Conn) {
 	}
 }
 
-// client is one SSH session channel and what was asked for on it so far.
+// client is one SSH session channel and the settings requested on it so far.
 type client struct {
 	ssh.Channel
-	conn  ssh.Conn
-	user  string
-	env   map[string]string
-	agent func()       // ends the forwarding of its SSH agent; nil without
-	size  *pty.Winsize // nil without a terminal
-	// requests that come after the command has started
+	conn       ssh.Conn
+	user       string
+	env        map[string]string
+	closeAgent func()       // stops forwarding its SSH agent; nil without one
+	size       *pty.Winsize // nil without a terminal
+	// Requests that arrive after the command has started.
 	resize  chan pty.Winsize
 	signals chan syscall.Signal
 	gone    chan struct{} // closed when the host has closed the channel
 }
 
-// serveSession follows RFC 4254 section 6: settings, then one command.
+// serveSession handles the requests on a session channel (RFC 4254 section 6): settings,
+// then one command.
 func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh.Request) {
 	c := &client{
 		Channel: ch, conn: conn, user: conn.User(), env: map[string]string{},
@@ -70,8 +71,8 @@ func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh
 	}
 	defer func() {
 		close(c.gone)
-		if c.agent != nil {
-			c.agent()
+		if c.closeAgent != nil {
+			c.closeAgent()
 		}
 	}()
 	var started atomic.Bool
@@ -100,15 +101,15 @@ func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh
 				ok = false
 			}
 		case "window-change":
-			ok = c.takeResize(r.Payload)
+			ok = c.handleResize(r.Payload)
 		case "signal":
-			ok = c.takeSignal(r.Payload)
+			ok = c.handleSignal(r.Payload)
 		case "shell", "exec", "subsystem":
 			var p struct{ Text string }
 			if r.Type != "shell" {
 				ok = ssh.Unmarshal(r.Payload, &p) == nil
 			}
-			// A refusal is the reply, for what is said on a stream may come too late.
+			// Reject in the reply: the client may not read an error from the stream.
 			if ok = ok && started.CompareAndSwap(false, true); ok {
 				command, ok = a.command(c, r.Type, p.Text)
 			}
@@ -124,7 +125,7 @@ func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh
 	}
 }
 
-func (c *client) takeResize(payload []byte) bool {
+func (c *client) handleResize(payload []byte) bool {
 	var p struct{ Columns, Rows, Width, Height uint32 }
 	if ssh.Unmarshal(payload, &p) != nil {
 		return false
@@ -134,12 +135,12 @@ func (c *client) takeResize(payload []byte) bool {
 		select {
 		case c.resize <- size:
 			return true
-		case <-c.resize: // only the newest counts
+		case <-c.resize: // replace an older size
 		}
 	}
 }
 
-func (c *client) takeSignal(payload []byte) bool {
+func (c *client) handleSignal(payload []byte) bool {
 	var p struct{ Name string }
 	if ssh.Unmarshal(payload, &p) != nil {
 		return false
@@ -155,22 +156,22 @@ func (c *client) takeSignal(payload []byte) bool {
 	return true
 }
 
-// exit ends the client's channel with a status.
+// exit sends an exit status and closes the client's channel.
 func (c *client) exit(status int) {
 	c.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
 	c.Close()
 }
 
-// refuse ends the client's channel with a reason on its standard error.
-func (c *client) refuse(reason string) {
+// fail writes a reason to the client's standard error and exits with status 127.
+func (c *client) fail(reason string) {
 	io.WriteString(c.Stderr(), reason+"\r\n")
 	c.exit(127)
 }
 
-// subsystems are programs of the guest by the names that SSH clients ask for.
+// subsystems maps the names of SSH subsystems to programs.
 var subsystems = map[string]string{"sftp": "/usr/lib/openssh/sftp-server"}
 
-// command finds what a request starts; not ok if it is refused.
+// command returns the function that serves a request; ok is false if it is rejected.
 func (a *agent) command(c *client, kind, text string) (run func(), ok bool) {
 	s := a.current()
 	switch {
@@ -191,7 +192,7 @@ func (a *agent) command(c *client, kind, text string) (run func(), ok bool) {
 	return func() { a.runCommand(c, s, []string{"/bin/bash", "-c", text}) }, true
 }
 
-// runCommand runs argv for a client and passes its streams and status on.
+// runCommand runs argv for a client, with the client's streams and exit status.
 func (a *agent) runCommand(c *client, s *session, argv []string) {
 	env := map[string]string{}
 	for k, v := range s.request.Environment {
@@ -201,22 +202,23 @@ func (a *agent) runCommand(c *client, s *session, argv []string) {
 		env[k] = v
 	}
 	if c.size != nil {
-		env["TERM"] = describedTerminal(env["TERM"])
+		env["TERM"] = knownTerminal(env["TERM"])
 	}
 	cmd, err := command(c.user, argv, env)
 	if err != nil {
-		c.refuse(err.Error())
+		c.fail(err.Error())
 		return
 	}
 	p, err := start(cmd, c.size)
 	if err != nil {
-		c.refuse(err.Error())
+		c.fail(err.Error())
 		return
 	}
 	c.serve(p)
 }
 
-// serve joins a client to a process of its own until either ends.
+// serve connects a client to its process until the process exits or the client closes the
+// channel.
 func (c *client) serve(p *process) {
 	go c.control(p)
 	if p.term != nil {
@@ -236,8 +238,8 @@ func (c *client) serve(p *process) {
 	c.exit(p.status)
 }
 
-// control passes signals and sizes to a process, and ends it when its client
-// goes.
+// control passes signals and terminal sizes to a process, and stops it when its client
+// closes the channel.
 func (c *client) control(p *process) {
 	for {
 		select {
@@ -248,7 +250,7 @@ func (c *client) control(p *process) {
 		case sig := <-c.signals:
 			p.signal(sig)
 		case <-c.gone:
-			p.end()
+			p.stop()
 			return
 		case <-p.exited:
 			return

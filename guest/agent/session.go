@@ -11,25 +11,25 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 )
 
-// attachTimeout is how long an instance whose starter promised to attach waits
-// for that: the starter may have been killed.
+// attachTimeout is how long a session with Request.Attached waits for the client that
+// started it to attach. That client may have been killed.
 const attachTimeout = 30 * time.Second
 
-// session is Claude: on a terminal that people attach to and leave, or on
-// three pipes that belong to whoever started the instance.
+// session is Claude: on a terminal that clients attach to and detach from, or on three
+// pipes that belong to the client that started the instance.
 type session struct {
 	request contract.Request
 	process *process
 	term    *terminal // nil without a terminal
 
-	started *os.File // ends when the session's script has come to Claude
+	started *os.File // reaches end of file when the session script executes Claude
 
-	once  sync.Once
-	taken chan struct{} // closed when somebody has attached
-	told  chan struct{} // closed when the pipes' client has everything
+	once    sync.Once
+	claimed chan struct{} // closed when the first client attaches
+	flushed chan struct{} // closed when all output of the pipes is delivered
 }
 
-// startSession starts Claude as the request says.
+// startSession starts Claude as r specifies.
 func startSession(r contract.Request) (*session, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -46,7 +46,7 @@ func startSession(r contract.Request) (*session, error) {
 	}
 	defer mark.Close()
 	cmd.ExtraFiles = []*os.File{mark} // descriptor 3
-	s := &session{request: r, started: started, taken: make(chan struct{}), told: make(chan struct{})}
+	s := &session{request: r, started: started, claimed: make(chan struct{}), flushed: make(chan struct{})}
 	if r.Terminal {
 		size := &pty.Winsize{Rows: uint16(r.Rows), Cols: uint16(r.Columns)}
 		if size.Rows == 0 || size.Cols == 0 {
@@ -67,28 +67,28 @@ func startSession(r contract.Request) (*session, error) {
 	}
 	go func() {
 		select {
-		case <-s.taken:
+		case <-s.claimed:
 		case <-time.After(attachTimeout):
-			log.Print("nobody came for Claude's streams")
+			log.Print("no client attached: Claude's output goes to the journal")
 			s.toJournal()
 		}
 	}()
 	return s, nil
 }
 
-// startTimeout is how long the session's script may take to come to Claude, which
-// has started all the same then.
+// startTimeout is how long waitStarted waits for the session script to execute Claude.
+// After that, Claude is reported as running anyway.
 const startTimeout = 30 * time.Second
 
-// awaitStart returns when Claude itself, and not only its session, has started or
-// has ended already.
-func (s *session) awaitStart() {
+// waitStarted returns when Claude itself, not only the session script, has started or
+// has already exited.
+func (s *session) waitStarted() {
 	defer s.started.Close()
 	s.started.SetReadDeadline(time.Now().Add(startTimeout))
-	s.started.Read(make([]byte, 1)) // nobody writes
+	s.started.Read(make([]byte, 1)) // nothing is written: wait for the end of file
 }
 
-// toJournal gives Claude no input and its output to the guest's journal.
+// toJournal closes Claude's standard input and copies its output to the guest's journal.
 func (s *session) toJournal() {
 	if !s.claim() {
 		return
@@ -99,48 +99,50 @@ func (s *session) toJournal() {
 	copies.Go(func() { s.process.drain(s.process.stderr, func(b []byte) { os.Stderr.Write(b) }) })
 	go func() {
 		copies.Wait()
-		close(s.told)
+		close(s.flushed)
 	}()
 }
 
-// claim says whether somebody may attach: to a terminal all, to pipes the first.
+// claim reports whether a client may attach: any client to a terminal, only the first
+// one to pipes.
 func (s *session) claim() bool {
 	first := false
 	s.once.Do(func() {
 		first = true
-		close(s.taken)
+		close(s.claimed)
 	})
 	return first || s.term != nil
 }
 
-// attach joins a client that has a claim to Claude until either ends.
+// attach connects a client to Claude until Claude exits or the client detaches. The
+// caller must have called claim.
 func (s *session) attach(c *client) {
 	if s.term != nil {
 		s.term.attach(c)
 		return
 	}
 	c.serve(s.process)
-	<-c.gone // everything sent has been taken, or will never be
-	close(s.told)
+	<-c.gone // the client has received all output, or never will
+	close(s.flushed)
 }
 
-// wait returns Claude's exit status when it is over.
+// wait waits for Claude to exit and returns its exit status.
 func (s *session) wait() int {
 	<-s.process.exited
 	return s.process.status
 }
 
-// settle returns when everybody has been told the session's last words.
-func (s *session) settle() {
+// flush waits until the final output is delivered to all clients.
+func (s *session) flush() {
 	if s.request.Attached {
 		select {
-		case <-s.taken:
+		case <-s.claimed:
 		case <-time.After(attachTimeout):
 		}
 	}
 	if s.term != nil {
-		s.term.settle()
+		s.term.flush()
 		return
 	}
-	<-s.told
+	<-s.flushed
 }

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// runtimeDir is the agent's, by its unit.
+	// runtimeDir is the RuntimeDirectory= of the agent's unit.
 	runtimeDir = "/run/claude-vm"
-	// settingsFile is where the session finds Claude Code's settings.
+	// settingsFile has Claude Code's settings for the session script.
 	settingsFile = runtimeDir + "/settings.json"
 )
 
-// mountShare brings the trees of the host's share to their places.
+// mountShare mounts the trees of the host's share.
 func mountShare(b contract.Begin) error {
 	owner, err := lookupOwner(contract.UserClaude)
 	if err != nil {
@@ -33,7 +33,7 @@ func mountShare(b contract.Begin) error {
 		mounts = append(mounts, contract.Mount{Name: contract.ShareHome, Path: owner.home})
 	}
 	mounts = append(mounts, b.Mounts...)
-	// What is in another comes after it.
+	// Mount parent directories first.
 	slices.SortStableFunc(mounts, func(a, b contract.Mount) int { return strings.Compare(a.Path, b.Path) })
 	trees, err := openTrees(mounts, owner.home)
 	if err != nil {
@@ -48,20 +48,20 @@ func mountShare(b contract.Begin) error {
 	return nil
 }
 
-// tree is a part of the share, mounted nowhere yet.
+// tree is a directory or file of the share that is not attached anywhere yet.
 type tree struct {
 	fd  int
-	dir bool // else a file
+	dir bool // false for a file
 }
 
-// openTrees mounts the share where nobody else sees it, in a mount namespace of
-// a thread of its own, and takes the trees out. If they were bound from a place
-// that is then unmounted, what is mounted in them would be unmounted as well.
+// openTrees mounts the share in a private mount namespace, on a separate thread, and
+// clones the trees out of it. With bind mounts from a visible mount point, unmounting
+// that mount point would also unmount what is mounted inside the trees.
 func openTrees(mounts []contract.Mount, home string) (trees []tree, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good: nobody else may run in there
+		runtime.LockOSThread() // never unlocked: no other goroutine may use its namespace
 		trees, err = openTreesHere(mounts, home)
 	}()
 	<-done
@@ -79,7 +79,7 @@ func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
 	if err := unix.Mount(contract.ShareTag, dir, "virtiofs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 		return nil, fmt.Errorf("mount the host's share: %w", err)
 	}
-	// The runtime keeps the thread, and so the namespace, if it is its first one.
+	// If this is the main thread, the runtime keeps it, and with it the namespace.
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	var trees []tree
 	for _, m := range mounts {
@@ -102,7 +102,7 @@ func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
 	return trees, nil
 }
 
-// attach mounts the tree on target, which it makes.
+// attach creates target and mounts the tree on it.
 func (t tree) attach(target string, o owner) error {
 	err := o.makeDirectories(filepath.Dir(target))
 	if err == nil && t.dir {
@@ -116,7 +116,7 @@ func (t tree) attach(target string, o owner) error {
 	return unix.MoveMount(t.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
 }
 
-// owner is a user of the guest, to whom belongs what is made in its home.
+// owner is a user of the guest who owns the mount points created in its home.
 type owner struct {
 	home     string
 	uid, gid int
@@ -135,15 +135,15 @@ func lookupOwner(name string) (owner, error) {
 	return owner{home: u.HomeDir, uid: uid, gid: gid}, err
 }
 
-// own gives a new file to the owner if it is in the owner's home.
-func (o owner) own(path string) error {
+// chown changes the owner of a new file if it is in the owner's home.
+func (o owner) chown(path string) error {
 	if !strings.HasPrefix(path, o.home+"/") {
 		return nil
 	}
 	return os.Lchown(path, o.uid, o.gid)
 }
 
-// makeDirectories makes a directory and those that it is in.
+// makeDirectories creates a directory and its parents.
 func (o owner) makeDirectories(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -154,10 +154,10 @@ func (o owner) makeDirectories(path string) error {
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return err
 	}
-	return o.own(path)
+	return o.chown(path)
 }
 
-// makeFile makes an empty file unless there is something.
+// makeFile creates an empty file unless the path exists.
 func (o owner) makeFile(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, os.ErrExist) {
@@ -167,11 +167,11 @@ func (o owner) makeFile(path string) error {
 		return err
 	}
 	f.Close()
-	return o.own(path)
+	return o.chown(path)
 }
 
-// fillHome gives a home that is kept, at its first start, what a new user's home
-// has. There, all that root makes is the user's.
+// fillHome copies the image's home, or /etc/skel, into an empty persistent home. Files
+// that root creates there belong to the user.
 func fillHome(kept, home string) error {
 	if empty, err := isEmpty(kept); !empty || err != nil {
 		return err
@@ -189,8 +189,9 @@ func isEmpty(dir string) (bool, error) {
 	return len(entries) == 0, err
 }
 
-// writeSettings leaves Claude Code's settings for the session, which as the user
-// puts them into the home: in one that is kept, root might be led astray.
+// writeSettings writes Claude Code's settings to settingsFile. The session script copies
+// them into the home as the user: in a persistent home, links that the user has created
+// could redirect a write by root.
 func writeSettings(settings []byte) error {
 	if len(settings) == 0 {
 		return nil

@@ -9,7 +9,7 @@ import (
 func TestMountPoints(t *testing.T) {
 	root := t.TempDir()
 	o := owner{home: root + "/home/claude", uid: os.Getuid(), gid: os.Getgid()}
-	for range 2 { // what is there is left as it is
+	for range 2 { // existing files and directories are kept
 		if err := o.makeDirectories(o.home + "/a/b"); err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestFillHome(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(kept, "link")); string(text) != "x" || err != nil {
 		t.Errorf("filled with %q, %v", text, err)
 	}
-	// Once: what the user has removed does not come back.
+	// The home is filled only once: removed files are not restored.
 	if err := os.Remove(filepath.Join(kept, "link")); err != nil {
 		t.Fatal(err)
 	}

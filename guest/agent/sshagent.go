@@ -16,18 +16,17 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// This file has the way from the guest to the SSH agent of the host's user: a
-// socket here, a channel of the type auth-agent@openssh.com there. It exists only
-// if it was asked for.
+// This file forwards the SSH agent of the host's user into the guest: connections to a
+// socket in the guest become SSH channels of the type auth-agent@openssh.com. The socket
+// exists only on request.
 
-// agentChannel and agentRequest are OpenSSH's names, see its PROTOCOL.agent.
+// agentChannel and agentRequest are names of the OpenSSH protocol, see PROTOCOL.agent.
 const (
 	agentChannel = "auth-agent@openssh.com"
 	agentRequest = "auth-agent-req@openssh.com"
 )
 
-// listenAgent listens on a socket that only a user of the guest, and its root, can
-// open.
+// listenAgent listens on a socket that only the named user and root can open.
 func listenAgent(path, userName string) (net.Listener, error) {
 	o, err := lookupOwner(userName)
 	if err != nil {
@@ -47,7 +46,7 @@ func listenAgent(path, userName string) (net.Listener, error) {
 	return l, nil
 }
 
-// relayAgent joins each client of the socket to a channel that open makes.
+// relayAgent connects each client of the socket to a new channel from open.
 func relayAgent(l net.Listener, open func() (ssh.Channel, <-chan *ssh.Request, error)) {
 	for {
 		conn, err := l.Accept()
@@ -57,7 +56,7 @@ func relayAgent(l net.Listener, open func() (ssh.Channel, <-chan *ssh.Request, e
 		go func() {
 			ch, requests, err := open()
 			if err != nil {
-				log.Printf("SSH agent of the host: %v", err)
+				log.Printf("connect to the host's SSH agent: %v", err)
 				conn.Close()
 				return
 			}
@@ -67,10 +66,10 @@ func relayAgent(l net.Listener, open func() (ssh.Channel, <-chan *ssh.Request, e
 	}
 }
 
-// forwardAgent makes a socket for one command whose client has an agent.
+// forwardAgent creates a socket for one command whose client forwards its agent.
 func (c *client) forwardAgent() error {
-	if c.agent != nil {
-		return errors.New("asked for twice")
+	if c.closeAgent != nil {
+		return errors.New("requested twice")
 	}
 	dir, err := os.MkdirTemp(runtimeDir, "ssh-")
 	if err != nil {
@@ -79,13 +78,13 @@ func (c *client) forwardAgent() error {
 	path := filepath.Join(dir, "agent")
 	l, err := listenAgent(path, c.user)
 	if err == nil {
-		err = os.Chmod(dir, 0o711) // MkdirTemp's are for root alone
+		err = os.Chmod(dir, 0o711) // MkdirTemp uses 0700
 	}
 	if err != nil {
 		os.RemoveAll(dir)
 		return err
 	}
-	c.agent = func() {
+	c.closeAgent = func() {
 		l.Close()
 		os.RemoveAll(dir)
 	}
@@ -94,23 +93,23 @@ func (c *client) forwardAgent() error {
 	return nil
 }
 
-// hostAgent is the way to the host's agent for Claude and all shells. It exists
-// before the host's end of it does.
+// hostAgent forwards the host's SSH agent to Claude and all shells. It is created before
+// a client on the host provides the agent.
 type hostAgent struct {
 	mu      sync.Mutex
 	changed *sync.Cond
-	conn    ssh.Conn // nil while nobody offers it
+	conn    ssh.Conn // provides the agent; nil if no client does
 }
 
-// agentTimeout is how long a client waits for the host's end: at the start that
-// comes a moment after Claude, and again when it was restarted.
+// agentTimeout is how long a connection waits for the host's client, which connects a
+// moment after Claude starts, and again when its unit is restarted.
 const agentTimeout = 10 * time.Second
 
-// hostAgentSocket is $SSH_AUTH_SOCK of Claude and all shells, if there is a way to
-// the host's agent.
+// hostAgentSocket is $SSH_AUTH_SOCK of Claude and all shells if the host's agent is
+// forwarded.
 const hostAgentSocket = runtimeDir + "/ssh-agent"
 
-// newHostAgent makes the socket.
+// newHostAgent creates the socket and starts to serve it.
 func newHostAgent() (*hostAgent, error) {
 	l, err := listenAgent(hostAgentSocket, contract.UserClaude)
 	if err != nil {
@@ -132,12 +131,12 @@ func (h *hostAgent) open() (ssh.Channel, <-chan *ssh.Request, error) {
 	conn := h.conn
 	h.mu.Unlock()
 	if conn == nil {
-		return nil, nil, errors.New("nobody on the host offers one")
+		return nil, nil, errors.New("no client on the host provides it")
 	}
 	return conn.OpenChannel(agentChannel, nil)
 }
 
-// provide makes a client's connection the way to the host's agent until it goes.
+// provide uses a client's connection to reach the host's agent until the client exits.
 func (h *hostAgent) provide(c *client) {
 	h.mu.Lock()
 	h.conn = c.conn

@@ -9,27 +9,28 @@ import (
 )
 
 const (
-	// maxEarly bounds the output kept, in bytes, for the one who starts an
-	// instance and attaches a moment later.
+	// maxEarly limits the output, in bytes, that is kept for the client that starts
+	// an instance and attaches a moment later.
 	maxEarly = 1 << 20
-	// maxQueue is what a viewer may lag behind, in bytes, before Claude waits
-	// for it, or, if others are faster, before it is given a redraw instead.
+	// maxQueue limits the output, in bytes, that is queued for a viewer. If all
+	// viewers exceed it, Claude's output is paused; if only some do, they get a redraw
+	// instead of their queue.
 	maxQueue = 256 << 10
-	// farewell bounds the wait for viewers to take the last output.
-	farewell = 5 * time.Second
+	// flushTimeout limits how long viewers may take to receive the final output.
+	flushTimeout = 5 * time.Second
 )
 
-// terminal is Claude's pseudo-terminal and those who look at it.
+// terminal is Claude's pseudo-terminal and its viewers.
 type terminal struct {
 	process *process
 
 	mu      sync.Mutex
-	changed *sync.Cond // a queue, the set of viewers, or over
+	changed *sync.Cond // signals changes of queues, viewers and ended
 	screen  *screen
 	size    pty.Winsize
 	viewers map[*viewer]bool
-	early   []byte // since the start; nil once somebody has it, or too much
-	over    bool   // no more output comes
+	early   []byte // output since the start; nil after the first viewer or maxEarly
+	ended   bool   // there will be no more output
 }
 
 // viewer is one attached client.
@@ -39,8 +40,8 @@ type viewer struct {
 	behind bool // its queue was dropped: it needs a redraw
 }
 
-// newTerminal follows a process that has just been started. keep says that its
-// first viewer is on the way and shall have every byte as it was written.
+// newTerminal reads the output of a process that has just been started. If keep is set,
+// all output is kept for the first viewer, which gets it unchanged instead of a redraw.
 func newTerminal(p *process, size *pty.Winsize, keep bool) *terminal {
 	t := &terminal{process: p, size: *size, viewers: map[*viewer]bool{}}
 	t.changed = sync.NewCond(&t.mu)
@@ -53,25 +54,25 @@ func newTerminal(p *process, size *pty.Winsize, keep bool) *terminal {
 		<-p.exited
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.over = true
+		t.ended = true
 		t.changed.Broadcast()
 	}()
 	return t
 }
 
-// answer replies to the program's questions about its terminal, but only while
-// there is no real one to do it.
+// answer replies to the program's queries about its terminal, but only while no viewer's
+// terminal does.
 func (t *terminal) answer(reply []byte) {
 	t.mu.Lock()
-	alone := len(t.viewers) == 0 && t.early == nil
+	unattended := len(t.viewers) == 0 && t.early == nil
 	t.mu.Unlock()
-	if alone {
+	if unattended {
 		t.process.term.Write(reply)
 	}
 }
 
-// show passes output on. It waits when all viewers lag, so that Claude is
-// slowed to the pace of the fastest.
+// show queues output for all viewers. It blocks while all of them lag behind, so that
+// Claude does not write faster than the fastest viewer reads.
 func (t *terminal) show(out []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,7 +105,8 @@ func (t *terminal) allLag() bool {
 	return len(t.viewers) > 0
 }
 
-// attach shows the terminal to a client until either ends.
+// attach connects a client to the terminal until the process exits or the client
+// detaches.
 func (t *terminal) attach(c *client) {
 	v := &viewer{client: c}
 	t.mu.Lock()
@@ -123,9 +125,9 @@ func (t *terminal) attach(c *client) {
 	t.feed(v)
 
 	t.mu.Lock()
-	over := t.over
+	ended := t.ended
 	t.mu.Unlock()
-	if over {
+	if ended {
 		<-t.process.exited
 		c.exit(t.process.status)
 		<-c.gone
@@ -137,7 +139,7 @@ func (t *terminal) attach(c *client) {
 	t.changed.Broadcast()
 }
 
-// follow takes a viewer's sizes and signals, and removes it when it goes.
+// follow applies a viewer's sizes and signals, and removes the viewer when it detaches.
 func (t *terminal) follow(v *viewer) {
 	for {
 		select {
@@ -159,7 +161,7 @@ func (t *terminal) follow(v *viewer) {
 	}
 }
 
-// feed sends a viewer its queue until it goes, or all is over and sent.
+// feed sends a viewer its queue until the viewer detaches or the final output is sent.
 func (t *terminal) feed(v *viewer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -180,7 +182,7 @@ func (t *terminal) feed(v *viewer) {
 			if err != nil {
 				return
 			}
-		case t.over:
+		case t.ended:
 			return
 		default:
 			t.changed.Wait()
@@ -188,7 +190,7 @@ func (t *terminal) feed(v *viewer) {
 	}
 }
 
-// fit gives the terminal the largest size that every viewer can show.
+// fit sets the terminal to the largest size that fits all viewers.
 func (t *terminal) fit() {
 	var size pty.Winsize
 	for v := range t.viewers {
@@ -211,23 +213,23 @@ func (t *terminal) fit() {
 	pty.Setsize(t.process.term, &size)
 }
 
-// settle waits until the viewers have the last output, for a while.
-func (t *terminal) settle() {
-	late := time.AfterFunc(farewell, func() {
+// flush waits up to flushTimeout until the viewers have received the final output.
+func (t *terminal) flush() {
+	timeout := time.AfterFunc(flushTimeout, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		clear(t.viewers)
 		t.changed.Broadcast()
 	})
-	defer late.Stop()
+	defer timeout.Stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !t.over || len(t.viewers) > 0 {
+	for !t.ended || len(t.viewers) > 0 {
 		t.changed.Wait()
 	}
 }
 
-// appender is the smallest io.Writer.
+// appender is an io.Writer that appends to itself.
 type appender []byte
 
 func (a *appender) Write(p []byte) (int, error) {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// fakeChannel is a viewer's end: it takes what is written when it is let.
+// fakeChannel is a viewer's SSH channel. Writes block until the test reads from got.
 type fakeChannel struct {
 	ssh.Channel
 	got    chan []byte
@@ -44,7 +44,7 @@ func startOnTerminal(t *testing.T, script string, keep bool) *terminal {
 	return newTerminal(p, size, keep)
 }
 
-// collect takes a viewer's output until it contains text.
+// collect reads a viewer's output until it contains text.
 func collect(t *testing.T, f *fakeChannel, text string) string {
 	t.Helper()
 	var all []byte
@@ -62,16 +62,16 @@ func collect(t *testing.T, f *fakeChannel, text string) string {
 
 func tailOf(p []byte) []byte { return p[max(0, len(p)-200):] }
 
-func TestFirstViewerHasEveryByte(t *testing.T) {
+func TestFirstViewerGetsAllOutput(t *testing.T) {
 	term := startOnTerminal(t, `printf 'raw\033[?2026h'; sleep 1000`, true)
-	defer term.process.end()
-	time.Sleep(50 * time.Millisecond) // let it be early, most of the time
+	defer term.process.stop()
+	time.Sleep(50 * time.Millisecond) // usually the output comes before the viewer
 	c, f := newViewer(10)
 	go term.attach(c)
 	if got := collect(t, f, "\x1b[?2026h"); got != "raw\x1b[?2026h" {
 		t.Errorf("got %q", got)
 	}
-	// The second is shown the screen.
+	// The second viewer gets a redraw.
 	c, f = newViewer(10)
 	go term.attach(c)
 	if got := collect(t, f, "raw"); !strings.Contains(got, "\x1b[2J") {
@@ -79,23 +79,24 @@ func TestFirstViewerHasEveryByte(t *testing.T) {
 	}
 }
 
-// TestSlowestDoesNotHold: one who reads nothing neither stops the program nor
-// the other, and is brought up to date when it reads again.
-func TestSlowestDoesNotHold(t *testing.T) {
+// TestSlowViewerDoesNotBlock checks that a viewer that does not read blocks neither the
+// program nor another viewer, and gets a redraw when it reads again.
+func TestSlowViewerDoesNotBlock(t *testing.T) {
 	term := startOnTerminal(t, `i=0; while [ $i -lt 200000 ]; do echo line-$i; i=$((i+1)); done; echo the-end; sleep 1000`, false)
-	defer term.process.end()
+	defer term.process.stop()
 	slow, stuck := newViewer(0)
 	fast, reader := newViewer(0)
 	go term.attach(slow)
 	go term.attach(fast)
 	collect(t, reader, "the-end")
 	if got := collect(t, stuck, "the-end"); len(got) > 2*maxQueue {
-		t.Errorf("the slow one was sent %d bytes", len(got))
+		t.Errorf("the slow viewer got %d bytes", len(got))
 	}
 }
 
-// TestAloneHolds: nothing is lost for a lone viewer, however slow.
-func TestAloneHolds(t *testing.T) {
+// TestSingleViewerGetsAllOutput checks that a slow viewer loses no output if it is the only
+// one.
+func TestSingleViewerGetsAllOutput(t *testing.T) {
 	term := startOnTerminal(t, `i=0; while [ $i -lt 100000 ]; do echo line-$i; i=$((i+1)); done; echo the-end`, true)
 	c, f := newViewer(0)
 	go term.attach(c)
@@ -106,9 +107,9 @@ func TestAloneHolds(t *testing.T) {
 	}
 }
 
-func TestSmallestViewerCounts(t *testing.T) {
+func TestSmallestViewerSetsSize(t *testing.T) {
 	term := startOnTerminal(t, "sleep 1000", false)
-	defer term.process.end()
+	defer term.process.stop()
 	wait := func(rows, columns uint16) {
 		t.Helper()
 		for range 200 {

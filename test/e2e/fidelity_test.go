@@ -171,7 +171,7 @@ func TestSuspend(t *testing.T) {
 		off := time.Now().Unix() - guest
 		return -2 <= off && off <= 2
 	})
-	if log := p.root("journalctl -u claude-vm-agent").ok().stdout; !regexp.MustCompile(`stepped the clock by (3h0m[0-9]|2h59m5[0-9])s to that of the host`).MatchString(log) {
+	if log := p.root("journalctl -u claude-vm-agent").ok().stdout; !regexp.MustCompile(`stepped the clock by (3h0m[0-9]|2h59m5[0-9])s to match the host`).MatchString(log) {
 		t.Errorf("the guest's journal: %s", tail(log, 10))
 	}
 
