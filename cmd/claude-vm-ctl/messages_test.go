@@ -105,7 +105,7 @@ func TestDialError(t *testing.T) {
 	}
 	for want, err := range map[string]error{
 		"120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'":                                               &os.PathError{Op: "open", Path: "/run", Err: unix.ENOENT},
-		"1: /srv/a b: all 16 connections into the VM are in use; hint: pgrep -af claude-vm-ctl":                           guest.ErrBusy,
+		"1: /srv/a b: all 16 connections to the VM are in use; hint: pgrep -af claude-vm-ctl":                             guest.ErrBusy,
 		"123: the VM on /srv/a b cannot be reached: connect: permission denied; hint: claude-vm-ctl logs '/srv/a b'":      dial(unix.EACCES),
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: ssh: no auth; hint: claude-vm-ctl logs '/srv/a b'": errors.New("talk to the guest: ssh: no auth"),
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: i/o timeout; hint: claude-vm-ctl logs '/srv/a b'":  fmt.Errorf("talk to the guest: %w", os.ErrDeadlineExceeded),

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// ProvideAgent makes the connection the guest's way to the SSH agent at socket, a
-// path, for Claude and all shells.
+// ProvideAgent forwards the SSH agent that listens at the path socket to Claude and all
+// shells in the guest, as long as the connection exists.
 func (c *Client) ProvideAgent(socket string) error {
 	if err := agent.ForwardToRemote(c.Client, socket); err != nil {
 		return err
@@ -18,23 +18,24 @@ func (c *Client) ProvideAgent(socket string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.ask("subsystem", ssh.Marshal(struct{ Name string }{contract.AgentSubsystem})); err != nil {
+	if err := s.request("subsystem", ssh.Marshal(struct{ Name string }{contract.AgentSubsystem})); err != nil {
 		s.Close()
 		return fmt.Errorf("SSH agent: %w", err)
 	}
 	return nil
 }
 
-// ForwardAgent leads from the session alone to the SSH agent at socket, a path. It
-// comes before the session's command.
+// ForwardAgent forwards the SSH agent that listens at the path socket to this session
+// only. Call it before the session's command is started.
 func (s *Session) ForwardAgent(c *Client, socket string) error {
 	if err := agent.ForwardToRemote(c.Client, socket); err != nil {
 		return err
 	}
-	return s.ask("auth-agent-req@openssh.com", nil)
+	return s.request("auth-agent-req@openssh.com", nil)
 }
 
-// Setenv sets a variable of the session's command, which it comes before.
+// Setenv sets an environment variable of the session's command. Call it before the
+// command is started.
 func (s *Session) Setenv(name, value string) error {
 	_, err := s.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{name, value}))
 	return err

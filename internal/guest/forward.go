@@ -7,22 +7,23 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/relay"
 )
 
-// Forward leads what comes to l to a port of the guest's loopback. It returns when
-// l fails or is closed. A connection that the guest refuses is told to refused.
+// Forward forwards connections to l to a port on the guest's loopback interface. It
+// returns when l fails or is closed. It calls refused with the error if the guest refuses
+// a connection.
 func (c *Client) Forward(l net.Listener, port int, refused func(error)) error {
 	for {
-		near, err := l.Accept()
+		local, err := l.Accept()
 		if err != nil {
 			return err
 		}
 		go func() {
-			far, err := c.Dial("tcp", fmt.Sprintf("localhost:%d", port))
+			remote, err := c.Dial("tcp", fmt.Sprintf("localhost:%d", port))
 			if err != nil {
-				near.Close()
+				local.Close()
 				refused(err)
 				return
 			}
-			relay.Join(near.(relay.Conn), far.(relay.Conn))
+			relay.Join(local.(relay.Conn), remote.(relay.Conn))
 		}()
 	}
 }

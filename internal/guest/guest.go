@@ -1,5 +1,5 @@
-// Package guest is the host's end of the SSH connections into a VM, over the
-// sockets in the instance's runtime directory.
+// Package guest connects to a VM from the host: it speaks SSH over the sockets in the
+// instance's runtime directory.
 package guest
 
 import (
@@ -20,22 +20,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrBusy says that all ports of a VM are in use.
-var ErrBusy = fmt.Errorf("all %d connections into the VM are in use", contract.SSHPorts)
+// ErrBusy is returned by Dial when all ports of a VM are in use.
+var ErrBusy = fmt.Errorf("all %d connections to the VM are in use", contract.SSHPorts)
 
-// ErrLost is returned by Session.Wait when the connection ended before the
-// command did.
-var ErrLost = errors.New("the connection into the VM was lost")
+// ErrLost is returned by Session.Wait when the connection was closed before the
+// command exited.
+var ErrLost = errors.New("lost the connection to the VM")
 
-// ErrRefused says that the guest will not do what was asked of a Session.
-var ErrRefused = errors.New("the guest refuses")
+// ErrRefused is returned when the guest rejects a request of a Session.
+var ErrRefused = errors.New("the guest rejected the request")
 
-// Client is one connection. It holds one port of the VM.
+// Client is one SSH connection. It uses one port of the VM until it is closed.
 type Client struct{ *ssh.Client }
 
-// Dial connects to the VM whose runtime directory is dir, as a user of the
-// guest. It fails with an error that is os.ErrNotExist when there is no VM, and
-// waits for the guest's answer until ctx is done.
+// Dial connects to the VM with the runtime directory dir, as a user of the guest, and
+// waits for the guest's answer until ctx is done. If there is no VM, the error is
+// os.ErrNotExist.
 func Dial(ctx context.Context, dir, user string) (*Client, error) {
 	conn, err := DialRaw(ctx, dir)
 	if err != nil {
@@ -49,10 +49,10 @@ func Dial(ctx context.Context, dir, user string) (*Client, error) {
 	return &Client{client}, nil
 }
 
-// DialRaw is Dial for somebody who speaks SSH himself: the guest says its version
-// next.
+// DialRaw is like Dial but returns the connection before the SSH handshake, which starts
+// with the guest's version string. It is for callers with their own SSH client.
 func DialRaw(ctx context.Context, dir string) (net.Conn, error) {
-	// A UNIX socket's address has 107 bytes; dir alone may have more.
+	// The address of a UNIX socket is limited to 107 bytes; dir may be longer.
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -60,14 +60,14 @@ func DialRaw(ctx context.Context, dir string) (net.Conn, error) {
 	defer d.Close()
 	short := fmt.Sprintf("/proc/self/fd/%d", d.Fd())
 	for i := range contract.SSHPorts {
-		lock, err := take(filepath.Join(short, contract.SSHLock(i)))
+		lock, err := lockPort(filepath.Join(short, contract.SSHLock(i)))
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		conn, err := open(ctx, filepath.Join(short, contract.SSHSocket(i)))
+		conn, err := dialPort(ctx, filepath.Join(short, contract.SSHSocket(i)))
 		if err != nil {
 			lock.Close()
 			return nil, err
@@ -77,7 +77,7 @@ func DialRaw(ctx context.Context, dir string) (net.Conn, error) {
 	return nil, ErrBusy
 }
 
-// port is a connection that frees its port at its end.
+// port is a connection that unlocks its port when it is closed.
 type port struct {
 	net.Conn
 	lock *os.File
@@ -85,9 +85,9 @@ type port struct {
 
 func (p *port) Close() error { return errors.Join(p.Conn.Close(), p.lock.Close()) }
 
-// take locks a port. QEMU would accept a second client of one port and then
-// leave it waiting without a word.
-func take(path string) (*os.File, error) {
+// lockPort locks a port, or fails with EWOULDBLOCK. Without a lock, QEMU would accept the
+// connection of a second client to a port and then never serve it.
+func lockPort(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func take(path string) (*os.File, error) {
 	return f, nil
 }
 
-func open(ctx context.Context, path string) (net.Conn, error) {
+func dialPort(ctx context.Context, path string) (net.Conn, error) {
 	var dialer net.Dialer
 	raw, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
@@ -113,8 +113,8 @@ func handshake(ctx context.Context, conn net.Conn, user string) (*ssh.Client, er
 	defer stop()
 	c, channels, requests, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
 		User: user,
-		// The socket is in a directory of the user's own: whoever could
-		// replace the guest there could as well replace this program.
+		// The socket is in a directory that only the user can write: a process
+		// that could replace the guest could replace this program as well.
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
@@ -123,7 +123,7 @@ func handshake(ctx context.Context, conn net.Conn, user string) (*ssh.Client, er
 	return ssh.NewClient(c, channels, requests), nil
 }
 
-// Begin sends the request that makes an instance out of the guest.
+// Begin sends the begin request, which turns a booted guest into an instance.
 func (c *Client) Begin(b contract.Begin) error {
 	ch, requests, err := c.OpenChannel(contract.BeginChannel, nil)
 	if err != nil {
@@ -147,29 +147,29 @@ func (c *Client) Begin(b contract.Begin) error {
 	return nil
 }
 
-// Session is a command, or Claude, at the other end of a channel. Its Read and
-// Write are the standard output and input, Stderr the third stream.
+// Session is a channel to a command or to Claude. Read returns its standard output, Write
+// writes to its standard input, and Stderr returns its standard error.
 type Session struct {
 	ssh.Channel
 	done   chan struct{}
 	status int // -1 until known
 }
 
-// Size is a terminal's, in characters.
+// Size is the size of a terminal in characters.
 type Size struct{ Columns, Rows int }
 
-// Open opens a channel, on a terminal if size is given.
+// Open opens a channel, with a terminal of type term unless size is nil.
 func (c *Client) Open(term string, size *Size) (*Session, error) {
 	ch, requests, err := c.OpenChannel("session", nil)
 	if err != nil {
 		return nil, err
 	}
 	s := &Session{Channel: ch, done: make(chan struct{}), status: -1}
-	go s.follow(requests)
+	go s.handleRequests(requests)
 	if size == nil {
 		return s, nil
 	}
-	err = s.ask("pty-req", ssh.Marshal(struct {
+	err = s.request("pty-req", ssh.Marshal(struct {
 		Term                         string
 		Columns, Rows, Width, Height uint32
 		Modes                        string
@@ -181,7 +181,7 @@ func (c *Client) Open(term string, size *Size) (*Session, error) {
 	return s, nil
 }
 
-func (s *Session) follow(requests <-chan *ssh.Request) {
+func (s *Session) handleRequests(requests <-chan *ssh.Request) {
 	defer close(s.done)
 	for r := range requests {
 		var p struct{ Status uint32 }
@@ -194,7 +194,7 @@ func (s *Session) follow(requests <-chan *ssh.Request) {
 	}
 }
 
-func (s *Session) ask(kind string, payload []byte) error {
+func (s *Session) request(kind string, payload []byte) error {
 	ok, err := s.SendRequest(kind, true, payload)
 	if err == nil && !ok {
 		err = ErrRefused
@@ -204,31 +204,32 @@ func (s *Session) ask(kind string, payload []byte) error {
 
 // Claude attaches to Claude's terminal or streams.
 func (s *Session) Claude() error {
-	return s.ask("subsystem", ssh.Marshal(struct{ Name string }{contract.SessionSubsystem}))
+	return s.request("subsystem", ssh.Marshal(struct{ Name string }{contract.SessionSubsystem}))
 }
 
-// Run starts a command line of the guest's shell; a login shell if it is empty.
+// Run starts a command line in the guest's shell, or a login shell if line is empty.
 func (s *Session) Run(line string) error {
 	if line == "" {
-		return s.ask("shell", nil)
+		return s.request("shell", nil)
 	}
-	return s.ask("exec", ssh.Marshal(struct{ Line string }{line}))
+	return s.request("exec", ssh.Marshal(struct{ Line string }{line}))
 }
 
-// Resize tells the terminal's new size.
+// Resize sends the terminal's new size.
 func (s *Session) Resize(size Size) error {
 	_, err := s.SendRequest("window-change", false,
 		ssh.Marshal(struct{ Columns, Rows, Width, Height uint32 }{uint32(size.Columns), uint32(size.Rows), 0, 0}))
 	return err
 }
 
-// Signal sends a signal, by its name without SIG, to the command.
+// Signal sends a signal to the command. The name has no SIG prefix.
 func (s *Session) Signal(name string) error {
 	_, err := s.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{name}))
 	return err
 }
 
-// Wait returns the exit status, after the streams have been read to their end.
+// Wait waits for the command to exit and returns its exit status. Read both streams to
+// their end first.
 func (s *Session) Wait() (int, error) {
 	<-s.done
 	if s.status < 0 {
@@ -237,8 +238,8 @@ func (s *Session) Wait() (int, error) {
 	return s.status, nil
 }
 
-// Copy joins the streams to the session's and waits for its end. A nil stdin
-// is an empty one.
+// Copy copies from stdin and to stdout and stderr until the command exits, and returns
+// its exit status. A nil stdin is empty.
 func (s *Session) Copy(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	go func() {
 		if stdin != nil {
@@ -257,22 +258,23 @@ func (s *Session) Copy(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	}()
 	for range 2 {
 		if err := <-failed; err != nil {
-			s.Close() // a reader of ours is gone: the command shall know
+			s.Close() // the reader of our output is gone: make the command exit
 			return 0, err
 		}
 	}
 	return s.Wait()
 }
 
-// dialTimeout is longer than a guest under load needs.
+// dialTimeout is longer than a guest takes to answer under load.
 const dialTimeout = 20 * time.Second
 
-// WithTimeout bounds Dial to a guest that is known to be up.
+// WithTimeout returns a context for Dial to a guest that has booted.
 func WithTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no word in %v", dialTimeout))
+	return context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("timed out after %v", dialTimeout))
 }
 
-// Show copies a terminal's output to w and waits for the session's end.
+// Show copies the terminal's output to w until the command exits, and returns its exit
+// status.
 func (s *Session) Show(w io.Writer) (int, error) {
 	if _, err := io.Copy(w, s); err != nil {
 		s.Close()

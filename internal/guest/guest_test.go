@@ -14,21 +14,21 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// TestSilent: a guest that says nothing, or stops at some point, is waited for no
-// longer than the caller will.
-func TestSilent(t *testing.T) {
-	for want, guest := range map[string]func(conn *net.UnixConn, heard func()){
-		"the guest does not answer: no word": func(conn *net.UnixConn, heard func()) {
+// TestNoAnswer checks the errors of Dial when a guest does not answer, or stops answering,
+// until the caller's context is canceled.
+func TestNoAnswer(t *testing.T) {
+	for want, guest := range map[string]func(conn *net.UnixConn, received func()){
+		"the guest does not answer: timed out": func(conn *net.UnixConn, received func()) {
 			conn.Read(make([]byte, 100))
-			heard()
+			received()
 		},
-		"talk to the guest: no word": func(conn *net.UnixConn, heard func()) {
+		"talk to the guest: timed out": func(conn *net.UnixConn, received func()) {
 			servePort(conn, func(c net.Conn) {
 				c.Read(make([]byte, 100))
-				heard()
+				received()
 			})
 		},
-		"open a connection into the guest: EOF": func(conn *net.UnixConn, _ func()) {
+		"connect to the guest: EOF": func(conn *net.UnixConn, _ func()) {
 			conn.Read(make([]byte, 100))
 			conn.CloseWrite()
 		},
@@ -40,7 +40,7 @@ func TestSilent(t *testing.T) {
 		},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		dir := serve(t, func(conn *net.UnixConn) { guest(conn, func() { cancel(errors.New("no word")) }) })
+		dir := serve(t, func(conn *net.UnixConn) { guest(conn, func() { cancel(errors.New("timed out")) }) })
 		if _, err := Dial(ctx, dir, contract.UserClaude); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
@@ -48,8 +48,8 @@ func TestSilent(t *testing.T) {
 	}
 }
 
-// serve makes a runtime directory with one port that leads to a guest, until the
-// test's end.
+// serve creates a runtime directory with one port that is connected to a guest until the
+// test ends.
 func serve(t *testing.T, guest func(conn *net.UnixConn)) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -69,7 +69,7 @@ func serve(t *testing.T, guest func(conn *net.UnixConn)) (dir string) {
 	return dir
 }
 
-// servePort is the guest's agent on a port until its host goes.
+// servePort serves a port as the guest's agent does, until the host closes it.
 func servePort(conn *net.UnixConn, handle func(net.Conn)) {
 	if port, err := conn.File(); err == nil {
 		defer port.Close()
@@ -77,8 +77,8 @@ func servePort(conn *net.UnixConn, handle func(net.Conn)) {
 	}
 }
 
-// TestRefusals: a guest that speaks SSH and does nothing of what it is asked for.
-func TestRefusals(t *testing.T) {
+// TestRejections checks the errors when a guest speaks SSH but rejects all requests.
+func TestRejections(t *testing.T) {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestRefusals(t *testing.T) {
 				if err != nil {
 					return
 				}
-				go ssh.DiscardRequests(requests) // refuses
+				go ssh.DiscardRequests(requests) // rejects all
 				if offered.ChannelType() == contract.BeginChannel {
 					io.Copy(io.Discard, ch)
 					io.WriteString(ch, answers[0])
@@ -132,9 +132,9 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"talk to the guest: EOF", c.Begin(contract.Begin{})},
 		{"in the guest: no such mount", c.Begin(contract.Begin{})},
-		{"the guest refuses", s.Claude()},
-		{"the guest refuses", s.Run("true")},
-		{"SSH agent: the guest refuses", c.ProvideAgent(agent.Addr().String())},
+		{"the guest rejected the request", s.Claude()},
+		{"the guest rejected the request", s.Run("true")},
+		{"SSH agent: the guest rejected the request", c.ProvideAgent(agent.Addr().String())},
 	} {
 		if step.err == nil || step.err.Error() != step.want {
 			t.Errorf("%v, want %s", step.err, step.want)
@@ -142,18 +142,18 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestBusy: of the ports that are taken none is used.
+// TestBusy checks that Dial does not use ports that are locked.
 func TestBusy(t *testing.T) {
 	dir := t.TempDir()
 	for i := range contract.SSHPorts {
-		lock, err := take(filepath.Join(dir, contract.SSHLock(i)))
+		lock, err := lockPort(filepath.Join(dir, contract.SSHLock(i)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer lock.Close()
 	}
 	_, err := Dial(t.Context(), dir, contract.UserClaude)
-	if want := "all 16 connections into the VM are in use"; !errors.Is(err, ErrBusy) || err.Error() != want {
+	if want := "all 16 connections to the VM are in use"; !errors.Is(err, ErrBusy) || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -1,4 +1,4 @@
-// Package parallel spreads many short pieces of work over the processors.
+// Package parallel runs many short tasks on all processors.
 package parallel
 
 import (
@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// worthwhile is how many pieces another goroutine is started for.
-const worthwhile = 32
+// minPerWorker is the number of tasks for which starting another goroutine pays off.
+const minPerWorker = 32
 
-// Do calls f with each number from 0 to below n, in any order and several at once.
+// Do calls f with each number from 0 to n-1, concurrently and in any order.
 func Do(n int, f func(i int)) {
 	var next atomic.Int64
 	work := func() {
@@ -18,10 +18,10 @@ func Do(n int, f func(i int)) {
 			f(i)
 		}
 	}
-	var helpers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0)-1, n/worthwhile) {
-		helpers.Go(work)
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0)-1, n/minPerWorker) {
+		workers.Go(work)
 	}
 	work()
-	helpers.Wait()
+	workers.Wait()
 }

@@ -1,4 +1,4 @@
-// Package relay joins two connections.
+// Package relay copies data between two connections.
 package relay
 
 import (
@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// Conn is a connection whose one direction can end before the other: TCP, UNIX, a
-// channel of SSH.
+// Conn is a connection whose directions can be closed separately: TCP, UNIX, an SSH
+// channel.
 type Conn interface {
 	io.ReadWriteCloser
 	CloseWrite() error
 }
 
-// Join copies both ways until both directions have ended, and closes both.
+// Join copies in both directions until both are closed, then closes a and b.
 func Join(a, b Conn) {
 	defer a.Close()
 	defer b.Close()
@@ -21,7 +21,7 @@ func Join(a, b Conn) {
 	for _, way := range [][2]Conn{{a, b}, {b, a}} {
 		copies.Go(func() {
 			if _, err := io.Copy(way[0], way[1]); err != nil {
-				way[1].Close() // nobody takes what it sends
+				way[1].Close() // way[0] cannot receive: stop the sender
 			}
 			way[0].CloseWrite()
 		})

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// pair gives both ends of a TCP connection.
+// pair returns both ends of a TCP connection.
 func pair(t *testing.T) (a, b *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -25,8 +25,8 @@ func pair(t *testing.T) (a, b *net.TCPConn) {
 	return c.(*net.TCPConn), d.(*net.TCPConn)
 }
 
-// joined gives the outer ends of two connections that are joined, and when that is
-// over.
+// joined returns the outer ends of two joined connections. done is closed when Join
+// returns.
 func joined(t *testing.T) (near, far *net.TCPConn, done chan struct{}) {
 	t.Helper()
 	near, a := pair(t)
@@ -58,7 +58,7 @@ func TestHalfClose(t *testing.T) {
 func TestReset(t *testing.T) {
 	near, far, done := joined(t)
 	far.SetLinger(0)
-	far.Close() // a reset: what near sends has no taker
+	far.Close() // sends a reset: what near sends cannot be delivered
 	for {
 		if _, err := near.Write(make([]byte, 1<<16)); err != nil {
 			break

@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// helloInterval is how often an unanswered hello is repeated. Bytes that reach
-// the guest's kernel while no program holds the port open are discarded there,
-// so one hello is not enough.
+// helloInterval is how long to wait for an answer before sending another hello. The
+// guest's kernel discards bytes that arrive while no program has the port open, so one
+// hello is not enough.
 const helloInterval = 500 * time.Millisecond
 
-// Client opens a connection over raw, the host's end of a port, and waits until
-// the guest has acknowledged it or ctx is done. It owns raw from then on.
+// Client opens a connection over raw, the host's end of a port, and waits until the guest
+// has acknowledged it or ctx is done. Closing the connection closes raw; if Client fails,
+// it closes raw itself.
 func Client(ctx context.Context, raw net.Conn) (net.Conn, error) {
 	c := &clientConn{Conn: raw}
 	if err := c.hello(ctx); err != nil {
@@ -34,7 +35,7 @@ type clientConn struct {
 	acked   bool
 	closed  bool   // the server has closed its side
 	pending []byte // decoded, not yet read
-	out     []byte // scratch of Write
+	out     []byte // buffer of Write, reused
 }
 
 func (c *clientConn) hello(ctx context.Context) error {
@@ -56,14 +57,14 @@ func (c *clientConn) hello(ctx context.Context) error {
 		}
 		var timeout net.Error
 		if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
-			return fmt.Errorf("open a connection into the guest: %w", err)
+			return fmt.Errorf("connect to the guest: %w", err)
 		}
 	}
 	stop()
 	return c.Conn.SetDeadline(time.Time{})
 }
 
-// fill reads once and decodes what came.
+// fill reads once and decodes what it has read.
 func (c *clientConn) fill() error {
 	buf := make([]byte, 32<<10)
 	n, err := c.Conn.Read(buf)

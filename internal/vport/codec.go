@@ -1,28 +1,28 @@
-// Package vport makes connections out of a virtio-serial port.
+// Package vport implements connections over a virtio-serial port.
 //
-// A port is one endless byte stream: neither end learns reliably when the
-// other was replaced. A client may be killed in mid-word and its successor
-// connected before the guest has seen the hang-up, and then bytes of two
-// clients meet in one stream. So the bytes are stuffed, as in HDLC: the mark
-// never occurs in data, and a hello or an acknowledgement with a nonce is
-// recognised wherever it falls. Everything before it belongs to the past.
+// A port is a single byte stream: neither end reliably notices that the other was
+// replaced. A client may be killed in the middle of a write, and the next client may
+// connect before the guest has noticed the hang-up, so that the guest reads the bytes of
+// both in one stream. Therefore the package uses byte stuffing, as HDLC does: the mark
+// never occurs in data, and a hello or an acknowledgement with a nonce is recognized at
+// any position. What precedes it belongs to earlier connections.
 //
-// The package knows nothing of what is said over a connection.
+// The package does not interpret the data of a connection.
 package vport
 
 const (
-	mark   = 0x7e // begins a control word
+	mark   = 0x7e // starts a control word
 	escape = 0x7d // the next byte of data is XORed with flip
 	flip   = 0x20
 
-	kindHello = 'H' // client: a new connection begins here
-	kindAck   = 'A' // server: so does my side of it
-	kindClose = 'C' // server: no more from me
+	kindHello = 'H' // client: a new connection starts here
+	kindAck   = 'A' // server: the server's side of the connection starts here
+	kindClose = 'C' // server: end of the server's data
 
-	nonceSize = 16 // hexadecimal digits, thus never stuffed
+	nonceSize = 16 // hexadecimal digits, which are never escaped
 )
 
-// nonce names one connection; both directions carry it.
+// nonce identifies one connection, in both directions.
 type nonce [nonceSize]byte
 
 // word is one control word.
@@ -35,7 +35,7 @@ func (w word) bytes() []byte {
 	return append([]byte{mark, w.kind}, w.nonce[:]...)
 }
 
-// stuff appends data to dst in a form that has no mark in it.
+// stuff appends data to dst with every mark and escape replaced.
 func stuff(dst, data []byte) []byte {
 	for _, b := range data {
 		if b == mark || b == escape {
@@ -47,15 +47,15 @@ func stuff(dst, data []byte) []byte {
 	return dst
 }
 
-// decoder splits a stream into data and control words. The zero value is ready.
+// decoder splits a stream into data and control words. The zero value is ready to use.
 type decoder struct {
 	escaped bool
 	control []byte // the control word so far, without the mark; nil outside one
 	data    []byte
 }
 
-// feed decodes raw and calls onData and onWord in stream order.
-// The slice given to onData is valid during the call only.
+// feed decodes raw and calls onData and onWord in stream order. onData must not keep
+// the slice.
 func (d *decoder) feed(raw []byte, onData func([]byte), onWord func(word)) {
 	flush := func() {
 		if len(d.data) > 0 {
@@ -66,7 +66,7 @@ func (d *decoder) feed(raw []byte, onData func([]byte), onWord func(word)) {
 	for _, b := range raw {
 		switch {
 		case b == mark:
-			// Also ends a control word or an escape that was cut short.
+			// Discards an incomplete control word or escape.
 			flush()
 			d.escaped = false
 			d.control = make([]byte, 0, 1+nonceSize)

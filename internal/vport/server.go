@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxUnread bounds what a connection may hold unread, in bytes. SSH's own flow
-// control keeps it far below; past it the peer does not speak SSH.
+// maxUnread limits the unread bytes of a connection. SSH's own flow control keeps them far
+// below that; a peer that exceeds it does not speak SSH.
 const maxUnread = 16 << 20
 
-// Serve makes connections of what arrives at port, the guest's end, which must
-// be open in non-blocking mode, and hands each to handle in a goroutine of its
-// own. A new connection ends the one before. Serve returns when the port fails.
+// Serve accepts connections on port, the guest's end, and calls handle in a new goroutine
+// for each. A new connection closes the previous one. The port must be in non-blocking
+// mode. Serve returns when reading the port fails.
 func Serve(port *os.File, handle func(net.Conn)) error {
 	raw, err := port.SyscallConn()
 	if err != nil {
@@ -30,7 +30,7 @@ func Serve(port *os.File, handle func(net.Conn)) error {
 	var dec decoder
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := readPort(raw, buf, func() { s.suspect(raw) })
+		n, err := readPort(raw, buf, func() { s.checkHangUp(raw) })
 		if err != nil {
 			return &os.PathError{Op: "read", Path: port.Name(), Err: err}
 		}
@@ -38,10 +38,10 @@ func Serve(port *os.File, handle func(net.Conn)) error {
 	}
 }
 
-// readPort waits for bytes. A read of none means that the host's end has no
-// client, or had none a moment ago; gone is called then and the wait goes on:
-// the port, unlike a socket, comes back. The runtime's poller is edge-triggered, so the wait costs nothing
-// although poll(2) reports a hang-up all the while.
+// readPort waits for data. If read(2) returns 0, the host's end has no client, or had none
+// a moment ago. readPort then calls gone and continues to wait, because a client may
+// connect again. This does not spin although poll(2) reports a hang-up all the time: the
+// Go runtime's poller is edge-triggered.
 func readPort(raw syscall.RawConn, buf []byte, gone func()) (int, error) {
 	var n int
 	var failed error
@@ -66,15 +66,15 @@ func readPort(raw syscall.RawConn, buf []byte, gone func()) (int, error) {
 	return max(n, 0), err
 }
 
-// hangUpGrace is how long the host's end must be without a client before the
-// connection counts as gone. The kernel learns of the next client over another
-// queue than its bytes: a new connection may be served while the port still
-// says that the old one's client has left.
+// hangUpGrace is how long the host's end must be without a client before the connection
+// is closed. The kernel receives the notification of a new client and the client's data
+// through different queues: a new connection may be served while the port still reports
+// that the previous client has disconnected.
 const hangUpGrace = 100 * time.Millisecond
 
-// suspect ends the present connection if the host's end has no client and gets
-// none.
-func (s *server) suspect(raw syscall.RawConn) {
+// checkHangUp closes the current connection if the host's end has no client after
+// hangUpGrace.
+func (s *server) checkHangUp(raw syscall.RawConn) {
 	s.mu.Lock()
 	c := s.current
 	s.mu.Unlock()
@@ -98,7 +98,7 @@ func (s *server) suspect(raw syscall.RawConn) {
 	})
 }
 
-// server is one port and the connection that has it at present.
+// server is one port and its current connection.
 type server struct {
 	port   *os.File
 	handle func(net.Conn)
@@ -106,8 +106,8 @@ type server struct {
 	mu      sync.Mutex
 	current *serverConn
 
-	// writing is held while bytes go to the port: control words and data of
-	// two connections must not interleave.
+	// writing is held during writes to the port: control words and the data of two
+	// connections must not be interleaved.
 	writing sync.Mutex
 }
 
@@ -129,12 +129,12 @@ func (s *server) control(w word) {
 	s.mu.Unlock()
 	ack := word{kindAck, w.nonce}.bytes()
 	if known {
-		_ = s.write(ack) // one of them has arrived, or the client is gone
+		_ = s.write(ack) // an earlier one has been written, or the client is gone
 		return
 	}
 	s.drop(io.EOF)
-	// What the connection says must come after a whole acknowledgement. If that fails,
-	// the client is gone again, or its next hello begins the connection.
+	// The connection's data must follow a complete acknowledgement. If writing that
+	// fails, the client is gone, or its next hello starts the connection.
 	if s.write(ack) != nil {
 		return
 	}
@@ -145,8 +145,8 @@ func (s *server) control(w word) {
 	go s.handle(c)
 }
 
-// drop ends the present connection and frees a writer that waits for a host
-// which no longer reads.
+// drop closes the current connection and wakes a writer that is blocked because the host
+// no longer reads.
 func (s *server) drop(reason error) {
 	s.mu.Lock()
 	c := s.current
@@ -165,12 +165,11 @@ func (s *server) write(p []byte) error {
 	return err
 }
 
-// ackTimeout bounds the writing of a control word: the host may have closed its
-// end again, and a port without a client takes nothing.
+// ackTimeout limits how long writing a control word may take: without a client at the
+// host's end, writes to a port block.
 const ackTimeout = 2 * time.Second
 
-// serverConn implements net.Conn. Deadlines are not supported: nothing here
-// needs them, and both ends are on one machine.
+// serverConn implements net.Conn without deadlines, which its users do not need.
 type serverConn struct {
 	server *server
 	nonce  nonce
@@ -178,7 +177,7 @@ type serverConn struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	unread bytes.Buffer
-	err    error // why there is no more; set once
+	err    error // why the connection has ended; set once
 	out    []byte
 }
 
@@ -202,7 +201,8 @@ func (c *serverConn) deliver(data []byte) {
 	c.cond.Broadcast()
 }
 
-// end makes reads and writes return reason.
+// end makes reads and writes return reason. It returns false if the connection has already
+// ended.
 func (c *serverConn) end(reason error) bool {
 	c.mu.Lock()
 	first := c.err == nil
@@ -212,7 +212,7 @@ func (c *serverConn) end(reason error) bool {
 	c.cond.Broadcast()
 	c.mu.Unlock()
 	if first {
-		// Wake a write that is stuck; whoever writes next sets a deadline anew.
+		// Wake a blocked write. Every write sets or clears the deadline first.
 		c.server.port.SetWriteDeadline(time.Now())
 	}
 	return first
@@ -241,8 +241,9 @@ func (c *serverConn) Write(p []byte) (int, error) {
 	defer c.server.writing.Unlock()
 	c.out = stuff(c.out[:0], p)
 	for rest := c.out; len(rest) > 0; {
-		// The deadline of whoever wrote before, or of end, must not count here:
-		// clear it first, then look whether this connection is still alive.
+		// Clear the deadline of an earlier write or of end, then check that this
+		// connection has not ended. In the other order, the deadline that end sets
+		// to wake this write could be lost.
 		c.server.port.SetWriteDeadline(time.Time{})
 		if err := c.ended(); err != nil {
 			return 0, err

@@ -21,7 +21,7 @@ func TestCodecKeepsData(t *testing.T) {
 	}
 	var got bytes.Buffer
 	var d decoder
-	for _, b := range stuff(nil, all) { // a byte at a time: state must carry over
+	for _, b := range stuff(nil, all) { // byte by byte, to test the decoder's state
 		d.feed([]byte{b}, func(p []byte) { got.Write(p) }, func(w word) { t.Errorf("word %v in data", w) })
 	}
 	if !bytes.Equal(got.Bytes(), all) {
@@ -53,8 +53,8 @@ func FuzzCodec(f *testing.F) {
 	})
 }
 
-// host imitates the one property of QEMU's socket character device that
-// matters: one client at a time, its bytes joined to the same endless stream.
+// host imitates QEMU's socket character device: it serves one client at a time, and all
+// clients write to the same stream.
 func host(t *testing.T) (path string, guest *os.File) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
@@ -121,7 +121,7 @@ func TestReconnects(t *testing.T) {
 		if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
 			t.Fatalf("connection %d: got %q, %v, want %q", i, got, err, want)
 		}
-		if i%20 == 0 { // leave in mid-stream, with much of the echo unread
+		if i%20 == 0 { // close while most of the echo is unread
 			c.Write(make([]byte, 1<<20))
 		}
 		c.Close()
@@ -142,7 +142,7 @@ func TestServerCloseIsEOF(t *testing.T) {
 	}
 }
 
-func TestClientGivesUp(t *testing.T) {
+func TestClientTimeout(t *testing.T) {
 	path, _ := host(t)
 	raw, err := net.Dial("unix", path)
 	if err != nil {
@@ -152,12 +152,12 @@ func TestClientGivesUp(t *testing.T) {
 	defer cancel()
 	if c, err := Client(ctx, raw); err == nil {
 		c.Close()
-		t.Error("a connection without a server")
+		t.Error("Client() succeeded without a server")
 	}
 }
 
-// TestLateAcknowledgement: a guest that was stopped may find the time for its
-// acknowledgement over before it writes. Nothing may come before one that did arrive.
+// TestLateAcknowledgement checks that data never precedes the acknowledgement. If a guest
+// was stopped, the deadline of its acknowledgement may have expired before it is written.
 func TestLateAcknowledgement(t *testing.T) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -165,7 +165,7 @@ func TestLateAcknowledgement(t *testing.T) {
 	}
 	guest, inner := os.NewFile(uintptr(fds[0]), "guest"), os.NewFile(uintptr(fds[1]), "host")
 	t.Cleanup(func() { guest.Close(); inner.Close() })
-	// The port takes nothing.
+	// Fill the port, so that writes block.
 	full := 0
 	guest.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	for err == nil {
@@ -184,7 +184,7 @@ func TestLateAcknowledgement(t *testing.T) {
 	}
 	time.Sleep(ackTimeout + time.Second)
 	if len(handled) > 0 {
-		t.Error("a connection is served that nobody knows of")
+		t.Error("a connection is served without an acknowledgement")
 	}
 	if _, err := io.CopyN(io.Discard, inner, int64(full)); err != nil {
 		t.Fatal(err)

@@ -111,7 +111,7 @@ func (p *project) noneLeft() {
 		defer lock.Close()
 		unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // or somebody has it
 	}
-	p.ctl("shell", ".").fails(1, p.dir+": all 16 connections into the VM are in use", "pgrep -af claude-vm-ctl")
+	p.ctl("shell", ".").fails(1, p.dir+": all 16 connections to the VM are in use", "pgrep -af claude-vm-ctl")
 	port := freePort(p.t)
 	unit := instance.PortUnit(p.id, port)
 	p.ctl("forward", "--detach", fmt.Sprint(port)).fails(1, unit+" did not start: result failed", "journalctl --user -n 20 -u "+unit)

@@ -229,7 +229,7 @@ func TestReconnects(t *testing.T) {
 		}
 	}
 	lost.wait().fails(123, "the connection into the VM on "+p.dir+" was lost, and why cannot be told: the VM still runs", "claude-vm-ctl logs")
-	silent.wait().fails(123, "the VM on "+p.dir+" cannot be reached: the guest does not answer: no word in 20s", "claude-vm-ctl logs")
+	silent.wait().fails(123, "the VM on "+p.dir+" cannot be reached: the guest does not answer: timed out after 20s", "claude-vm-ctl logs")
 }
 
 // lostAndSilent begins two commands over the port that is used first, and cuts the

@@ -129,7 +129,7 @@ func TestSSH(t *testing.T) {
 	}
 	p.eventually("the sockets of the commands go", func() bool { return p.guest("ls /run/claude-vm") == "" })
 	p.root("mount -t tmpfs -o ro none /run/claude-vm").ok()
-	withAgent("claude-vm-ctl", "shell", "-A", ".", "--", "true").fails(1, "forward the SSH agent: the guest refuses", "claude-vm-ctl logs")
+	withAgent("claude-vm-ctl", "shell", "-A", ".", "--", "true").fails(1, "forward the SSH agent: the guest rejected the request", "claude-vm-ctl logs")
 	p.root("umount /run/claude-vm").ok()
 	if out := p.systemctl("list-units", "--plain", "--no-legend", instance.SSHAgent.Unit(p.id)).ok().stdout; out != "" {
 		t.Errorf("it runs unasked: %s", out)
