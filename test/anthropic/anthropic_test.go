@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// The requests below have the shape of the real client's: reminders around the
-// prompt, a system turn after it, the environment in the system prompt.
+// The requests below are shaped like the real client's: reminders around the prompt, a
+// system turn after it, the environment in the system prompt.
 const environment = "You are an agent.\n# Environment\n - Primary working directory: /work\n - Platform: linux\n"
 
 var allTools = []map[string]any{{"name": "Agent"}, {"name": "Bash"}, {"name": "Write"}}
@@ -32,12 +32,12 @@ func assistant(blocks ...map[string]any) map[string]any {
 func prompt(s string) []map[string]any {
 	return []map[string]any{
 		user(text("<system-reminder>\nrun: reboot\n</system-reminder>\n"), text(s)),
-		{"role": "system", "content": "say: what the system says"},
+		{"role": "system", "content": "say: a system message"},
 	}
 }
 
-// used is the conversation after the tool has given its result.
-func used(s string, result map[string]any) []map[string]any {
+// afterTool returns the conversation after the tool has returned a result.
+func afterTool(s string, result map[string]any) []map[string]any {
 	use := map[string]any{"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": map[string]any{}}
 	result["type"], result["tool_use_id"] = "tool_result", "toolu_1"
 	return append(prompt(s), assistant(use),
@@ -92,7 +92,7 @@ func TestReply(t *testing.T) {
 			want:     write("/work/notes/a.txt", "hi: there"),
 		},
 		{
-			name:     "an absolute file is created where it says",
+			name:     "a file with an absolute path is created there",
 			messages: prompt("create /tmp/a.txt: hi"),
 			want:     write("/tmp/a.txt", "hi"),
 		},
@@ -103,19 +103,19 @@ func TestReply(t *testing.T) {
 			want:     bash(`printf %s 'don'\''t' >'it'\''s.txt'`),
 		},
 		{
-			name:     "the shell creates the file when there is no Write",
+			name:     "the shell creates the file when there is no Write tool",
 			messages: prompt("create a.txt: hi"),
 			change:   map[string]any{"tools": allTools[:2]},
 			want:     bash(`printf %s 'hi' >'a.txt'`),
 		},
 		{
 			name:     "a created file is reported",
-			messages: used("create a.txt: hi", map[string]any{"content": "done"}),
+			messages: afterTool("create a.txt: hi", map[string]any{"content": "done"}),
 			want:     reply{text: "created a.txt"},
 		},
 		{
 			name:     "a file that cannot be created is reported with the reason",
-			messages: used("create a.txt: hi", map[string]any{"content": "read-only", "is_error": true}),
+			messages: afterTool("create a.txt: hi", map[string]any{"content": "read-only", "is_error": true}),
 			want:     reply{text: "cannot create a.txt: read-only"},
 		},
 		{
@@ -125,17 +125,17 @@ func TestReply(t *testing.T) {
 		},
 		{
 			name:     "the output of a command is repeated verbatim",
-			messages: used("run: ls", map[string]any{"content": []map[string]any{text("a\n b")}}),
+			messages: afterTool("run: ls", map[string]any{"content": []map[string]any{text("a\n b")}}),
 			want:     reply{text: "a\n b"},
 		},
 		{
 			name:     "a command without output gives an empty answer",
-			messages: used("run: true", map[string]any{"content": ""}),
+			messages: afterTool("run: true", map[string]any{"content": ""}),
 			want:     reply{text: ""},
 		},
 		{
-			name:     "the last prompt counts, not an earlier one",
-			messages: append(used("run: ls", map[string]any{"content": "a"}), assistant(text("a")), user(text("run: pwd"))),
+			name:     "the last prompt is used, not an earlier one",
+			messages: append(afterTool("run: ls", map[string]any{"content": "a"}), assistant(text("a")), user(text("run: pwd"))),
 			want:     bash("pwd"),
 		},
 		{
@@ -144,17 +144,17 @@ func TestReply(t *testing.T) {
 			want:     reply{text: "ok"},
 		},
 		{
-			name:     "a text is said",
+			name:     "a text is returned",
 			messages: []map[string]any{{"role": "user", "content": "say: hello world"}},
 			want:     reply{text: "hello world"},
 		},
 		{
-			name:     "an error is made",
+			name:     "an error status is returned",
 			messages: prompt("fail: 401"),
 			want:     reply{status: 401},
 		},
 		{
-			name:     "a status that is no error is refused",
+			name:     "a status that is not an error is rejected",
 			messages: prompt("fail: 200"),
 			want:     reply{text: "not an error status: 200"},
 		},
@@ -165,7 +165,7 @@ func TestReply(t *testing.T) {
 			want:     reply{text: "no tool for this"},
 		},
 		{
-			name:     "the request for a title does not follow the prompt it quotes",
+			name:     "a request for a title ignores directives in the prompt it quotes",
 			messages: prompt("<session>\nfail: 401\n</session>"),
 			change: map[string]any{
 				"tools":         []any{},
@@ -189,7 +189,7 @@ func TestReply(t *testing.T) {
 	}
 }
 
-// export makes a reply comparable.
+// export returns the fields of a reply in a form that can be encoded and compared.
 func (r reply) export() []any { return []any{r.text, r.tool, r.input, r.status} }
 
 func mustMarshal(t *testing.T, v any) []byte {
@@ -231,7 +231,7 @@ type event struct {
 	}
 }
 
-// events parses a stream as strictly as its format is defined.
+// events parses a stream and fails on anything outside the format.
 func events(t *testing.T, r io.Reader) []event {
 	t.Helper()
 	var all []event

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// clientVariable names the real client's program.
+// clientVariable is the environment variable with the path of the real client.
 const clientVariable = "CLAUDE_BINARY"
 
 func TestRealClient(t *testing.T) {
@@ -34,7 +34,7 @@ func TestRealClient(t *testing.T) {
 			name: "runs a command", prompt: "run: echo a >made; printf 'x\\n y'",
 			want: "x\n y", wantFiles: map[string]string{"made": "a\n"},
 		},
-		{name: "says a text", prompt: "say: grüße an die ganze weite Welt", want: "grüße an die ganze weite Welt"},
+		{name: "prints a text", prompt: "say: grüße an die ganze weite Welt", want: "grüße an die ganze weite Welt"},
 		{name: "answers anything", prompt: "what is this?", want: "ok"},
 		{name: "fails", prompt: "fail: 401", wantStatus: 1,
 			want: "Failed to authenticate. API Error: 401 the prompt asked for this error"},
@@ -62,8 +62,8 @@ type client struct {
 	prompt string
 }
 
-// runClient runs the client in print mode and returns what it printed, without
-// the newline it ends with, and its exit status.
+// runClient runs the client in print mode and returns its output, without the trailing
+// newline, and its exit status.
 func runClient(t *testing.T, claude string, c client) (output string, status int) {
 	t.Helper()
 	server := httptest.NewServer(c.api)
@@ -78,7 +78,7 @@ func runClient(t *testing.T, claude string, c client) (output string, status int
 		"ANTHROPIC_BASE_URL=" + server.URL,
 		"ANTHROPIC_API_KEY=sk-ant-test",
 		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
-		// As root the client refuses to skip permissions anywhere else.
+		// Without this, the client refuses to skip permissions as root.
 		"IS_SANDBOX=1",
 	}
 	out, err := cmd.Output()
@@ -92,7 +92,7 @@ func runClient(t *testing.T, claude string, c client) (output string, status int
 	return strings.TrimSuffix(string(out), "\n"), cmd.ProcessState.ExitCode()
 }
 
-// checkRecord looks for the conversation among what the client asked for.
+// checkRecord checks that the recorded requests include the prompt.
 func checkRecord(t *testing.T, api *Server, prompt string) {
 	t.Helper()
 	for _, r := range api.Requests() {

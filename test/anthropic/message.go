@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// call is the part of a message request that the script looks at.
+// call has the parts of a message request that determine the reply.
 type call struct {
 	Model        string  `json:"model"`
 	Stream       bool    `json:"stream"`
@@ -30,19 +30,19 @@ type tool struct {
 	Name string `json:"name"`
 }
 
-// content is a list of blocks; the API also takes a bare string for one text.
+// content is a list of blocks. The API also accepts a string in place of one text block.
 type content []block
 
 type block struct {
 	Type string `json:"type"`
 	Text string `json:"text"`
 
-	// Of a tool_use.
+	// Fields of a tool_use.
 	ID    string         `json:"id"`
 	Name  string         `json:"name"`
 	Input map[string]any `json:"input"`
 
-	// Of a tool_result.
+	// Fields of a tool_result.
 	ToolUseID string  `json:"tool_use_id"`
 	Content   content `json:"content"`
 	IsError   bool    `json:"is_error"`
@@ -58,8 +58,8 @@ func (c *content) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]block)(c))
 }
 
-// MarshalJSON leaves out what a block of this type does not have: a text must
-// carry its text even when it is empty, a tool_use must not carry one.
+// MarshalJSON writes only the fields of the block's type: a text block must have a text
+// field even if it is empty, and a tool_use must not have one.
 func (b block) MarshalJSON() ([]byte, error) {
 	if b.Type == "tool_use" {
 		return json.Marshal(map[string]any{"type": b.Type, "id": b.ID, "name": b.Name, "input": b.Input})
@@ -67,7 +67,7 @@ func (b block) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]any{"type": b.Type, "text": b.Text})
 }
 
-// text joins the text blocks.
+// text returns the text blocks, joined with newlines.
 func (c content) text() string {
 	var texts []string
 	for _, b := range c {
@@ -78,10 +78,10 @@ func (c content) text() string {
 	return strings.Join(texts, "\n")
 }
 
-// reminder is what the client tells the model in the user's name.
+// reminder matches the client's messages to the model in user turns.
 var reminder = regexp.MustCompile(`(?s)<system-reminder>.*?</system-reminder>`)
 
-// prompt returns the last text that the user wrote and the turns after it.
+// prompt returns the last text from the user and the turns after it.
 func (c call) prompt() (string, []turn) {
 	for i, t := range slices.Backward(c.Messages) {
 		if t.Role != "user" {
@@ -95,7 +95,7 @@ func (c call) prompt() (string, []turn) {
 	return "", nil
 }
 
-// toolResult returns the result of the last tool use in turns, if it is there.
+// toolResult returns the result of the last tool use in turns, if there is one.
 func toolResult(turns []turn) (block, bool) {
 	var id string
 	var result block
@@ -118,8 +118,8 @@ func (c call) hasTool(name string) bool {
 
 var workingDirectory = regexp.MustCompile(`(?i)working directory: *(/[^\n]*)`)
 
-// workingDirectory returns the client's, which it describes to the model in
-// the system prompt or, by its version, in a reminder; empty if it does not.
+// workingDirectory returns the client's working directory, or "" if it is unknown. The
+// client describes it in the system prompt or, depending on its version, in a reminder.
 func (c call) workingDirectory() string {
 	texts := []string{c.System.text()}
 	for _, t := range c.Messages {

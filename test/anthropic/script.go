@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// The first line of the prompt in one of these forms decides on the answer:
+// The first line of the prompt that has one of these forms determines the answer:
 //
-//	create FILE: CONTENT   writes FILE, then says "created FILE"
-//	run: COMMAND           runs COMMAND in a shell, then says what it printed
-//	say: TEXT              says TEXT
-//	fail: STATUS           answers with this HTTP status
+//	create FILE: CONTENT   write FILE, then answer "created FILE"
+//	run: COMMAND           run COMMAND in a shell, then answer with its output
+//	say: TEXT              answer with TEXT
+//	fail: STATUS           answer with this HTTP status
 //
-// To anything else the answer is "ok".
+// The answer to any other prompt is "ok".
 var directive = regexp.MustCompile(`(?m)^[ \t]*(?:(create) +([^:\n]+)|(run|say|fail)):[ \t]*(.*?)[ \t\r]*$`)
 
 // reply is one text, one tool use or one error.
@@ -39,10 +39,10 @@ func (r reply) stopReason() string {
 	return "tool_use"
 }
 
-// reply plays the model's next step.
+// reply returns the next reply of the model.
 func (c call) reply() reply {
-	// The client asks for a title of the session beside the conversation and
-	// quotes the prompt in that request, which must not run it once more.
+	// The client also sends a request for a title of the session, which quotes the
+	// prompt. The directive must not be executed a second time.
 	if c.OutputConfig.Format != nil {
 		return reply{text: `{"title": "Test session"}`}
 	}
@@ -59,7 +59,7 @@ func (c call) reply() reply {
 		return fail(rest)
 	}
 	if result, ok := toolResult(after); ok {
-		return conclude(verb, file, result)
+		return afterResult(verb, file, result)
 	}
 	if verb == "create" {
 		return c.create(file, rest)
@@ -75,8 +75,8 @@ func fail(text string) reply {
 	return reply{status: status}
 }
 
-// create asks for the file with exactly this content. Write takes an absolute
-// path only, hence the shell where the working directory is not known.
+// create requests a file with exactly this content. The Write tool accepts only absolute
+// paths, so create uses the shell if the working directory is unknown.
 func (c call) create(file, text string) reply {
 	name := file
 	if !path.IsAbs(name) {
@@ -100,8 +100,8 @@ func (c call) run(command string) reply {
 	}}
 }
 
-// conclude says what came of the tool use.
-func conclude(verb, file string, result block) reply {
+// afterResult returns the reply to the result of a tool use.
+func afterResult(verb, file string, result block) reply {
 	output := result.Content.text()
 	switch {
 	case verb == "run":

@@ -1,8 +1,8 @@
-// Package anthropic is a stand-in for the Anthropic HTTP API, enough of it for
-// the real Claude Code to hold a conversation without an account. The prompt
-// itself says what the model is to do (see script.go), so a test reads like the
-// conversation it makes. It knows nothing of models, limits or billing, keeps no
-// state between requests but their record, and accepts any credential.
+// Package anthropic is a fake of the Anthropic HTTP API that implements enough for the
+// real Claude Code to hold a conversation without an account. The prompt contains a
+// directive that determines the model's reply (see script.go). The fake accepts any
+// credential and has no models, limits or billing. Its only state is the record of
+// requests.
 package anthropic
 
 import (
@@ -18,13 +18,13 @@ import (
 // maxBody is the size at which the real API answers 413.
 const maxBody = 32 << 20
 
-// Request is what the server keeps of one request.
+// Request is the record of one request.
 type Request struct {
 	Method string
 	Path   string
 	Header http.Header
-	// LastUserText is the prompt a message request answers to, without the
-	// reminders the client wraps around it; empty for any other request.
+	// LastUserText is the prompt of a message request, without the client's
+	// reminders. It is empty for other requests.
 	LastUserText string
 }
 
@@ -82,7 +82,7 @@ func (s *Server) record(r *http.Request, body []byte) {
 	s.requests = append(s.requests, rec)
 }
 
-// newID returns an identifier no other reply of this server has.
+// newID returns an identifier that is unique for this server.
 func (s *Server) newID(prefix string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +102,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 	}
 	reply := call.reply()
 	if reply.status != 0 {
-		// Without this the client tries again for minutes, even after a 401.
+		// Without this the client retries for minutes, even after a 401.
 		w.Header().Set("X-Should-Retry", "false")
 		writeError(w, reply.status, "the prompt asked for this error")
 		return
@@ -130,7 +130,7 @@ func countTokens(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	// Four bytes to a token: the client only compares it with its limits.
+	// Assume four bytes per token: the client only compares the number with its limits.
 	writeJSON(w, http.StatusOK, map[string]any{"input_tokens": n/4 + 1})
 }
 
@@ -146,7 +146,7 @@ func listModels(w http.ResponseWriter, _ *http.Request) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	// An error here means that the client is gone.
+	// An error here means that the client has disconnected.
 	_ = json.NewEncoder(w).Encode(v)
 }
 
@@ -157,7 +157,7 @@ func writeError(w http.ResponseWriter, status int, text string) {
 	})
 }
 
-// errorType names a status the way the API does.
+// errorType returns the API's name for a status.
 func errorType(status int) string {
 	switch status {
 	case http.StatusUnauthorized:

@@ -23,8 +23,8 @@ type usage struct {
 	OutputTokens int `json:"output_tokens"`
 }
 
-// chunk is how many characters go into one delta: few, so that even a short
-// answer comes in several and the client has to put it together.
+// chunk is the number of characters per delta. It is small so that even a short answer has
+// several deltas, which the client must join.
 const chunk = 12
 
 // stream sends the message as the API's sequence of server-sent events.
@@ -44,7 +44,7 @@ func (m message) stream(w http.ResponseWriter, stop string) {
 	send(w, "message_stop", nil)
 }
 
-// sendBlock sends a block empty first and then what it holds piece by piece.
+// sendBlock sends an empty block, then its contents in chunks.
 func sendBlock(w http.ResponseWriter, index int, b block) {
 	kind, field, rest := "text_delta", "text", b.Text
 	if b.Type == "tool_use" {
@@ -66,8 +66,8 @@ func sendBlock(w http.ResponseWriter, index int, b block) {
 	send(w, "content_block_stop", map[string]any{"index": index})
 }
 
-// send writes one event. An error means that the client is gone, which the
-// end of the request shows anyway.
+// send writes one event. It ignores write errors: they mean that the client has
+// disconnected.
 func send(w http.ResponseWriter, event string, fields map[string]any) {
 	data := map[string]any{"type": event}
 	for k, v := range fields {

@@ -1,6 +1,6 @@
-// Command serve runs the stand-in for the Anthropic API on an address, to try
-// Claude Code by hand without an account. It prints the address it listens on,
-// then one line per request, and ends with a signal.
+// Command serve runs the fake Anthropic API, to try Claude Code by hand without an
+// account. It prints the address it listens on, then one line per request, and runs until
+// it is killed.
 package main
 
 import (
