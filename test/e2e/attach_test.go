@@ -16,18 +16,18 @@ func TestScreen(t *testing.T) {
 	first := p.terminal("first", 100, 30, "claude-vm-ctl run .")
 	first.shows(ready)
 	if got := first.widest(); got < 95 || got > 100 {
-		t.Errorf("Claude draws %d columns wide on a terminal of 100", got)
+		t.Errorf("Claude uses %d columns of a terminal with 100", got)
 	}
 	first.resize(70, 24)
 	p.eventually("Claude fills the new size", func() bool { w := first.widest(); return w >= 65 && w <= 70 })
 
-	// Ctrl-Z, without a shell to come back from, must not freeze it.
+	// Ctrl-Z must not suspend Claude, as there is no shell to resume it.
 	first.keys("C-z")
 	first.keys("-l", "still")
 	first.shows("still")
 	first.keys("C-u")
 
-	// Leave by the keys; Claude goes on; come back from another terminal.
+	// Detach with the keys. Claude continues. Attach from another terminal.
 	first.keys("-l", "say: nothing yet")
 	first.shows("say: nothing yet")
 	first.keys("C-]", "C-]", "C-]")
@@ -39,7 +39,7 @@ func TestScreen(t *testing.T) {
 	second := p.terminal("second", 70, 24, "claude-vm-ctl attach .")
 	second.shows("say: nothing yet")
 
-	// Close its window; come back with another size; two at once see the same.
+	// Close the terminal. Attach with another size. Two clients see the same screen.
 	second.close()
 	third := p.terminal("third", 90, 28, "claude-vm-ctl run .")
 	third.shows("say: nothing yet")
@@ -60,7 +60,7 @@ func TestScreen(t *testing.T) {
 		p.ctl(verb).fails(1, "a VM runs on "+p.dir+" already and its Claude has a terminal, which this is not", "claude-vm-ctl attach")
 	}
 
-	// Leaving Claude ends the VM and everybody's attachment.
+	// When Claude exits, the VM stops and all clients exit.
 	third.keys("-l", "/exit")
 	fourth.shows("/exit")
 	third.keys("Enter")

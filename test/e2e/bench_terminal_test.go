@@ -15,15 +15,15 @@ import (
 	"github.com/creack/pty"
 )
 
-// startSSHD starts OpenSSH's server in the guest, for comparison, and gives the
-// host's command that reaches it over the user network.
+// startSSHD starts OpenSSH's server in the guest, for comparison. It returns the ssh
+// command line that connects to it over the user network.
 func (p *project) startSSHD() []string {
 	p.t.Helper()
 	port := freePort(p.t)
 	socket, public := p.agent()
 	p.ctl("start", "--publish", fmt.Sprintf("%d:2222", port), ".").ok()
 	if p.root("command -v sshd").status != 0 {
-		p.t.Fatal("the guest has no sshd; scripts/bench builds one that has")
+		p.t.Fatal("the guest has no sshd; scripts/bench builds a guest with sshd")
 	}
 	p.guest("mkdir -p ~/.ssh && cat >~/.ssh/authorized_keys <<'END'\n" + p.command("cat", public).ok().stdout + "END\n")
 	p.root("rm -f /run/nologin; mkdir -p /run/sshd; ssh-keygen -q -A; /usr/sbin/sshd -p 2222 -o StrictModes=no -o PerSourcePenalties=no").ok()
@@ -38,12 +38,12 @@ func (p *project) startSSHD() []string {
 	return ssh
 }
 
-// BenchmarkKeystroke is the time from a key to its echo in an idle guest's terminal,
-// the median of many, against OpenSSH.
+// BenchmarkKeystroke measures the median time from a key to its echo on a terminal of an
+// idle guest, compared to OpenSSH.
 func BenchmarkKeystroke(b *testing.B) {
 	p := newProject(b, "keystroke")
 	ssh := p.startSSHD()
-	time.Sleep(time.Minute) // until Claude is up, and still
+	time.Sleep(time.Minute) // until Claude has started and is idle
 	shell := []string{"claude-vm-ctl", "shell", ".", "--", "cat"}
 	remote := append(slices.Clone(ssh), "-tt", "cat")
 	var ours, theirs []time.Duration
@@ -58,7 +58,7 @@ func BenchmarkKeystroke(b *testing.B) {
 	b.ReportMetric(ours[len(ours)/2].Seconds()/theirs[len(theirs)/2].Seconds(), "times-sshd")
 }
 
-// keystrokes types into a command on a terminal.
+// keystrokes runs a command on a terminal and returns the times from keys to their echoes.
 func (p *project) keystrokes(command []string) []time.Duration {
 	p.t.Helper()
 	cmd := exec.Command(command[0], command[1:]...)
@@ -74,7 +74,7 @@ func (p *project) keystrokes(command []string) []time.Duration {
 	}()
 	buf := make([]byte, 1)
 	key := func(c byte) time.Duration {
-		began := time.Now()
+		start := time.Now()
 		if _, err := term.Write([]byte{c}); err != nil {
 			p.t.Fatal(err)
 		}
@@ -83,9 +83,9 @@ func (p *project) keystrokes(command []string) []time.Duration {
 				p.t.Fatal(err)
 			}
 		}
-		return time.Since(began)
+		return time.Since(start)
 	}
-	// The first may meet a terminal that still echoes by itself; it is not counted.
+	// The first key is not counted: the local terminal may still echo it.
 	time.Sleep(2 * time.Second)
 	key('0')
 	var times []time.Duration
@@ -96,19 +96,19 @@ func (p *project) keystrokes(command []string) []time.Duration {
 	return times
 }
 
-// BenchmarkBulk is how fast a command's output comes, against OpenSSH.
+// BenchmarkBulk measures the throughput of a command's output, compared to OpenSSH.
 func BenchmarkBulk(b *testing.B) {
 	p := newProject(b, "bulk")
 	ssh := p.startSSHD()
 	time.Sleep(time.Minute)
 	const size = 32 << 20
 	read := func(command ...string) time.Duration {
-		began := time.Now()
+		start := time.Now()
 		out := p.command("sh", append([]string{"-c", `"$@" | wc -c`, "sh"}, command...)...).ok().stdout
 		if strings.TrimSpace(out) != strconv.Itoa(size) {
-			b.Fatalf("%v gives %s bytes", command, out)
+			b.Fatalf("%v prints %s bytes", command, out)
 		}
-		return time.Since(began)
+		return time.Since(start)
 	}
 	var ours, theirs time.Duration
 	for b.Loop() {
@@ -120,16 +120,16 @@ func BenchmarkBulk(b *testing.B) {
 	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "times-sshd")
 }
 
-// BenchmarkStart is what claude-vm-ctl adds to systemctl, with all units but with
-// a process that sleeps in place of QEMU.
+// BenchmarkStart measures the time that claude-vm-ctl start takes in addition to systemctl
+// start, with a sleeping process in place of QEMU.
 func BenchmarkStart(b *testing.B) {
 	p := newProject(b, "start")
 	p.dropin(p.unit(), "90-sleep.conf", "ExecStart=\nExecStart=sleep infinity\nExecStartPost=\nExecStop=\nExecStopPost=")
 	var ours, theirs time.Duration
 	measure := func(total *time.Duration, command string, args ...string) {
-		began := time.Now()
+		start := time.Now()
 		p.command(command, args...).ok()
-		*total += time.Since(began)
+		*total += time.Since(start)
 		p.systemctl("stop", p.unit()).ok()
 		p.wantGone()
 	}

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBusy has many at once in one VM, which they leave as they found it.
+// TestBusy checks that many concurrent clients of one VM leave no processes or file
+// descriptors behind.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "busy")
@@ -39,14 +40,14 @@ func TestBusy(t *testing.T) {
 	forward := p.begin("", "claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a), fmt.Sprintf("127.0.0.1:%d:7007", b))
 	p.eventually("two ports answer", func() bool { return answers(a, "one") && answers(b, "two") })
 	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).ok()
-	p.eventually("a third one does", func() bool { return answers(c, "three") })
+	p.eventually("a third port answers", func() bool { return answers(c, "three") })
 	unit := instance.PortUnit(p.id, c)
 	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).fails(1,
 		fmt.Sprintf("port %d leads into this VM already, by %s", c, unit), "systemctl --user stop "+unit)
 	p.ctl("forward", fmt.Sprintf("%d:7007", c)).fails(1,
 		fmt.Sprintf("listen tcp 127.0.0.1:%d: bind: address already in use", c), fmt.Sprintf("ss -ltnp 'sport = :%d'", c))
 	if answers(freePort(t), "nobody") {
-		t.Error("a port that leads nowhere answers")
+		t.Error("a port that is not forwarded answers")
 	}
 	p.noneLeft()
 
@@ -65,11 +66,11 @@ func TestBusy(t *testing.T) {
 		e.shows("status=3")
 	}
 
-	// Attach and leave in one terminal, again and again.
+	// Attach and detach repeatedly in one terminal.
 	loop := p.terminal("loop", 80, 24, `for i in $(seq 200); do claude-vm-ctl attach . 2>/dev/null || break; done; echo "rounds=$i"`)
 	loop.tmux("set-option", "-g", "status", "off")
 	rounds := 0
-	p.eventually("200 times attached and left", func() bool {
+	p.eventually("attached and detached 200 times", func() bool {
 		for range 20 {
 			loop.keys("C-]", "C-]", "C-]")
 			time.Sleep(10 * time.Millisecond)
@@ -81,35 +82,36 @@ func TestBusy(t *testing.T) {
 
 	forward.Process.Signal(os.Interrupt)
 	if err := forward.Wait(); err != nil {
-		t.Errorf("forward ends with %v after Ctrl-C", err)
+		t.Errorf("forward exits with %v after Ctrl-C", err)
 	}
 	p.systemctl("stop", unit).ok()
 	if answers(a, "gone") || answers(c, "gone") {
-		t.Error("a port answers after its end")
+		t.Error("a port answers after forward has exited")
 	}
 	p.command("pkill", "-f", "claude-vm-ctl shell . -- python3")
-	p.eventually("the guest is as before", func() bool { return guestProcesses() == before })
-	p.eventually("so is QEMU", func() bool { return files() == filesBefore })
+	p.eventually("the guest has the same processes and files as before", func() bool { return guestProcesses() == before })
+	p.eventually("QEMU has the same files as before", func() bool { return files() == filesBefore })
 
-	// One that was not stopped ends with the VM, and is no failed unit then.
+	// A forward that was not stopped exits with the VM, and its unit does not fail.
 	p.ctl("forward", "--detach", fmt.Sprintf("%d:7007", c)).ok()
 	shell := p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
-	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
+	p.eventually("the command runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
 	p.ctl("stop", ".").ok()
 	shell.wait().fails(123, "the VM on "+p.dir+" was stopped", "claude-vm-ctl logs")
 	p.wantGone()
 	if out := p.systemctl("list-units", "--all", "--plain", "--no-legend", unit).ok().stdout; out != "" {
-		t.Errorf("it is left: %s", out)
+		t.Errorf("the forward's unit is still loaded: %s", out)
 	}
 }
 
-// noneLeft takes all connections into the VM that are left.
+// noneLeft checks the errors when all connections to the VM are in use. It locks all ports
+// that are free.
 func (p *project) noneLeft() {
 	p.t.Helper()
 	for i := range contract.SSHPorts {
 		lock := p.portLock(i)
 		defer lock.Close()
-		unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // or somebody has it
+		unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // or it is in use already
 	}
 	p.ctl("shell", ".").fails(1, p.dir+": all 16 connections to the VM are in use", "pgrep -af claude-vm-ctl")
 	port := freePort(p.t)
@@ -117,7 +119,7 @@ func (p *project) noneLeft() {
 	p.ctl("forward", "--detach", fmt.Sprint(port)).fails(1, unit+" did not start: result failed", "journalctl --user -n 20 -u "+unit)
 }
 
-// portLock opens what whoever uses the i-th connection has locked.
+// portLock opens the lock file of the i-th port.
 func (p *project) portLock(i int) *os.File {
 	p.t.Helper()
 	lock, err := os.OpenFile(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm", p.id, contract.SSHLock(i)), os.O_RDWR|os.O_CREATE, 0o600)
@@ -127,7 +129,7 @@ func (p *project) portLock(i int) *os.File {
 	return lock
 }
 
-// TestEight has as many VMs at once as two people might.
+// TestEight runs eight VMs at once, as many as two users might.
 func TestEight(t *testing.T) {
 	t.Parallel()
 	var projects []*project

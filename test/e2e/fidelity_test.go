@@ -18,7 +18,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// TestTerminal looks at what comes through a shell's terminal, in both directions.
+// TestTerminal checks that a shell's terminal passes everything, in both directions.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "terminal")
@@ -27,34 +27,34 @@ func TestTerminal(t *testing.T) {
 	e.shows(":/work$")
 	run := func(line string) { e.keys("-l", line); e.keys("Enter") }
 	run(`echo "$TERM+$COLORTERM"; tput colors`)
-	e.shows("xterm-256color+truecolor\n256") // the guest does not know kitty
+	e.shows("xterm-256color+truecolor\n256") // the guest has no terminfo entry for kitty
 
-	// Colours, wide characters: what the emulator has on its screen.
+	// Colors and wide characters, as they appear on the emulator's screen.
 	run(`clear; printf '\033[38;2;1;2;3;48;5;214mcolour\033[0m 漢字かな e\314\201 👍 end\n'`)
 	e.shows("漢字かな e\u0301 👍 end")
 	if got := e.tmux("capture-pane", "-p", "-e"); !strings.Contains(got, "\x1b[38;2;1;2;3m\x1b[48;5;214mcolour") && !strings.Contains(got, "\x1b[38;2;1;2;3;48;5;214mcolour") {
-		t.Errorf("colours: %q", got)
+		t.Errorf("colors: %q", got)
 	}
 
-	// The host's clipboard, by OSC 52.
+	// The host's clipboard, with OSC 52.
 	run(`printf '\033]52;c;%s\a' "$(printf 'from the guest' | base64)"`)
-	p.eventually("the clipboard has it", func() bool {
+	p.eventually("the clipboard has the text", func() bool {
 		out := p.command("tmux", "-L", e.name, "show-buffer")
 		return out.stdout == "from the guest"
 	})
 
-	// Every byte that is typed: keys with modifiers, mouse, focus and paste marks are
-	// escape sequences like these.
+	// Every typed byte arrives. Terminals send escape sequences like these for keys with
+	// modifiers, mouse, focus and paste.
 	const typed = "\x1b[13;2u\x1b[<0;10;5M\x1b[I\x1b[O\x1b[200~a\tb\x1b[201~\x1bOP\x7f"
 	run(fmt.Sprintf("clear; stty raw -echo; head -c %d >/work/typed; stty sane; echo got'='it", len(typed)))
-	time.Sleep(time.Second) // until stty has run; it says nothing
+	time.Sleep(time.Second) // until stty has run, which prints nothing
 	e.keys("-l", typed)
 	e.shows("got=it")
 	if got := p.read("typed"); got != typed {
 		t.Errorf("typed %q, arrived %q", typed, got)
 	}
 
-	// A large paste.
+	// A large paste arrives unchanged.
 	paste := strings.Repeat("0123456789abcde\n", 1<<16) // 1 MiB
 	file := filepath.Join(t.TempDir(), "paste")
 	if err := os.WriteFile(file, []byte(paste), 0o600); err != nil {
@@ -69,7 +69,7 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("a paste of 1 MiB arrived as %s, want %s", got, want)
 	}
 
-	// Much output, to a terminal and to a slow reader.
+	// Large outputs arrive, on a terminal and at a slow reader.
 	run("clear; seq 100000; echo counted'='it")
 	e.shows("counted=it")
 	lines := strings.Fields(e.tmux("capture-pane", "-p", "-S", "-", "-E", "-"))
@@ -85,7 +85,7 @@ func TestTerminal(t *testing.T) {
 	p.want(p.command("sh", "-c", "claude-vm-ctl shell . -- seq 100000 | (sleep 2; sha256sum)"),
 		strings.TrimSpace(p.command("sh", "-c", "seq 100000 | sha256sum").ok().stdout))
 
-	// Ctrl-C is for the program in the guest, and so is a signal without a terminal.
+	// Ctrl-C reaches the program in the guest. Without a terminal, a signal does.
 	run("clear; echo sleeps'='now; sleep 1000")
 	e.shows("sleeps=now")
 	time.Sleep(time.Second)
@@ -94,7 +94,7 @@ func TestTerminal(t *testing.T) {
 	e.shows("status=130")
 	p.wantStreams()
 
-	// What is typed while nobody is attached is not Claude's.
+	// Keys that are typed while detached do not reach Claude later.
 	claude := p.terminal("claude", 100, 30, "claude-vm-ctl attach .; sleep 2; claude-vm-ctl attach .")
 	claude.shows(ready)
 	claude.keys("C-]", "C-]", "C-]")
@@ -105,19 +105,19 @@ func TestTerminal(t *testing.T) {
 	claude.keys("-l", "but this")
 	claude.shows("but this")
 	if strings.Contains(claude.screen(), "nobody") {
-		t.Error("Claude has what was typed before")
+		t.Error("keys typed while detached reached Claude")
 	}
 }
 
-// wantStreams checks shell without a terminal: streams, status, signals, and that
-// what nobody waits for any more ends.
+// wantStreams checks shell without a terminal: streams, status, signals, and that a command
+// exits when its client is killed.
 func (p *project) wantStreams() {
 	p.t.Helper()
 	r := p.input("in", "claude-vm-ctl", "shell", ".", "--", "sh", "-c", "cat; echo out; echo err >&2; exit 9")
 	if r.stdout != "inout\n" || r.stderr != "err\n" || r.status != 9 {
 		p.t.Errorf("streams: %+v", r)
 	}
-	cmd := exec.Command("claude-vm-ctl", "shell", ".", "--", "sh", "-c", `trap "echo told; exit 5" INT; echo up; while :; do sleep 0.1; done`)
+	cmd := exec.Command("claude-vm-ctl", "shell", ".", "--", "sh", "-c", `trap "echo interrupted; exit 5" INT; echo up; while :; do sleep 0.1; done`)
 	cmd.Dir = p.dir
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
@@ -133,20 +133,20 @@ func (p *project) wantStreams() {
 	cmd.Process.Signal(os.Interrupt)
 	rest, _ := io.ReadAll(out)
 	cmd.Wait()
-	if string(rest) != "told\n" || cmd.ProcessState.ExitCode() != 5 {
+	if string(rest) != "interrupted\n" || cmd.ProcessState.ExitCode() != 5 {
 		p.t.Errorf("after a signal: %q, status %d", rest, cmd.ProcessState.ExitCode())
 	}
 	left := p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
-	p.eventually("it runs in the guest", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 0 })
+	p.eventually("the command runs in the guest", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 0 })
 	left.Process.Kill()
-	p.eventually("it ends when nobody is there", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 1 })
+	p.eventually("the command exits after its client", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 1 })
 }
 
-// TestSuspend stops everything for a while, as a laptop does.
+// TestSuspend stops all processes for some time, as if a laptop was suspended.
 func TestSuspend(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "suspend")
-	// By these names other tests' are not meant.
+	// These command lines contain the directory, so that pkill does not match other tests.
 	run, attach := "claude-vm-ctl run "+p.dir, "claude-vm-ctl attach "+p.dir
 	p.ctl("start", ".").ok()
 	e := p.terminal("claude", 100, 30, run)
@@ -163,9 +163,9 @@ func TestSuspend(t *testing.T) {
 	p.write("file", "and so is the share")
 	p.want(p.ctl("shell", ".", "--", "cat", "file"), "and so is the share")
 
-	// The guest's clock stood still while the host was suspended.
+	// As if the guest's clock had stopped while the host was suspended.
 	p.root("date --set='3 hours ago'").ok()
-	p.eventually("the guest's clock is the host's again", func() bool {
+	p.eventually("the guest's clock matches the host's again", func() bool {
 		var guest int64
 		fmt.Sscan(p.guest("date +%s"), &guest)
 		off := time.Now().Unix() - guest
@@ -175,9 +175,9 @@ func TestSuspend(t *testing.T) {
 		t.Errorf("the guest's journal: %s", tail(log, 10))
 	}
 
-	// The window is closed: Claude goes on. A signal is no crash.
+	// Closing the terminal does not stop Claude, and signals detach the client.
 	e.close()
-	p.eventually("the program in the window ends", func() bool {
+	p.eventually("the program in the terminal exits", func() bool {
 		return p.command("pgrep", "--full", "^"+run+"$").status == 1
 	})
 	for _, signal := range []string{"TERM", "HUP"} {

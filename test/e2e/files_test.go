@@ -60,7 +60,7 @@ git -c user.name=Guest -c user.email=guest@example.org commit -q -m 'from the gu
 		t.Errorf("git log: %q", got)
 	}
 	p.command("git", "-c", "user.name=Host", "-c", "user.email=host@example.org", "commit", "-q", "--allow-empty", "-m", "from the host").ok()
-	// The guest may believe for a second what it has just read.
+	// The guest may cache what it has read for one second.
 	p.eventually("the guest sees the host's commit", func() bool {
 		return p.guest("git log --format=%s") == "from the host\nfrom the guest\n"
 	})
@@ -70,8 +70,8 @@ git -c user.name=Guest -c user.email=guest@example.org commit -q -m 'from the gu
 	p.onlyTheDirectory("/work")
 }
 
-// guestCannotPlant checks that what the host's git will execute is read-only,
-// because the host says so.
+// guestCannotPlant checks that the guest cannot write files that make the host's git
+// execute commands, not even as root: the host shares them read-only.
 func (p *project) guestCannotPlant() {
 	p.t.Helper()
 	for _, path := range []string{".git/hooks/pre-commit", ".git/config"} {
@@ -81,28 +81,29 @@ func (p *project) guestCannotPlant() {
 		}
 	}
 	if r := p.root("mv /work/.git /work/other"); r.status == 0 {
-		p.t.Error("the guest moves .git away")
+		p.t.Error("the guest can move .git away")
 	}
 }
 
-// guestRootIsNobody checks what the guest's root can do to the host's files.
+// guestRootIsNobody checks that the guest's root has no special permissions on the host's
+// files.
 func (p *project) guestRootIsNobody() {
 	p.t.Helper()
 	p.root("cd /work; echo x > by-root; chown 0:0 by-root; chown 12345 by-root; mknod device c 1 3; true").ok()
 	p.wantOwned()
 	if info, err := os.Lstat(filepath.Join(p.dir, "device")); err == nil {
-		p.t.Errorf("the guest's root made a device: %v", info.Mode())
+		p.t.Errorf("the guest's root can create a device: %v", info.Mode())
 	}
 	outside := filepath.Join(filepath.Dir(p.dir), "outside")
 	if err := os.WriteFile(outside, []byte("secret"), 0o644); err != nil {
 		p.t.Fatal(err)
 	}
 	if r := p.root("ln -s ../outside /work/escape; cat /work/escape; cat /work/../outside"); r.status == 0 || strings.Contains(r.stdout, "secret") {
-		p.t.Errorf("the guest reads outside the directory: %s", r.stdout)
+		p.t.Errorf("the guest can read outside the directory: %s", r.stdout)
 	}
 }
 
-// wantOwned checks that everything in the work directory is the caller's.
+// wantOwned checks that the user owns all files in the work directory.
 func (p *project) wantOwned() {
 	p.t.Helper()
 	err := filepath.Walk(p.dir, func(path string, info os.FileInfo, err error) error {
@@ -116,14 +117,14 @@ func (p *project) wantOwned() {
 	}
 }
 
-// onlyTheDirectory checks that nothing of the host but these is in the guest.
+// onlyTheDirectory checks that the guest has no files of the host other than these mounts.
 func (p *project) onlyTheDirectory(mounts ...string) {
 	p.t.Helper()
 	r := p.root("ls -d /nix/store " + os.Getenv("HOME") + " " + os.Getenv("XDG_RUNTIME_DIR") + " /var/lib/systemd/linger/dev 2>/dev/null; awk '$3 == \"virtiofs\" && $2 !~ \"^/work/\" { print $2 }' /proc/mounts | sort; ls /sys/class/virtio-ports | wc -l")
-	// As the kernel prints them.
+	// The kernel escapes these characters in /proc/mounts.
 	want := strings.NewReplacer(`\`, `\134`, " ", `\040`).Replace(strings.Join(mounts, "\n")) + "\n17\n"
 	if r.stdout != want {
-		p.t.Errorf("in the guest:\n%s\nwant\n%s", r.stdout, want)
+		p.t.Errorf("mounts and ports in the guest:\n%s\nwant\n%s", r.stdout, want)
 	}
 }
 
@@ -141,8 +142,8 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("precious: %q", got)
 	}
 	p.guest("rm /work/big")
-	// virtiofsd holds the file until the guest's kernel has told it to forget it.
-	p.eventually("there is room again", func() bool { return p.root("echo again >/work/after").status == 0 })
+	// virtiofsd keeps the file open until the guest's kernel sends FORGET.
+	p.eventually("the file system has space again", func() bool { return p.root("echo again >/work/after").status == 0 })
 	if got := p.read("after"); got != "again\n" {
 		t.Errorf("after: %q", got)
 	}

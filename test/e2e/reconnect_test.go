@@ -11,7 +11,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 )
 
-// echo makes one connection, the first free port's, and runs one command on it.
+// echo connects over the first free port and runs one command.
 func echo(t *testing.T, runtime, word string) error {
 	ctx, cancel := guest.WithTimeout(t.Context())
 	defer cancel()

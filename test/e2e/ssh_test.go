@@ -16,7 +16,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// sshConfig writes what ssh-config prints into a file and gives its name.
+// sshConfig writes the output of ssh-config to a file and returns its name.
 func (p *project) sshConfig() string {
 	p.t.Helper()
 	file := filepath.Join(p.t.TempDir(), "config")
@@ -26,8 +26,8 @@ func (p *project) sshConfig() string {
 	return file
 }
 
-// agent starts an SSH agent of the host with one key, and gives its socket and the
-// public key's file.
+// agent starts an SSH agent on the host with one key. It returns the agent's socket and
+// the file of the public key.
 func (p *project) agent() (socket, key string) {
 	p.t.Helper()
 	dir := p.t.TempDir()
@@ -40,13 +40,13 @@ func (p *project) agent() (socket, key string) {
 	p.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "key of the host", "-f", key).ok()
 	p.eventually("the agent listens", func() bool { _, err := os.Stat(socket); return err == nil })
 	p.command("env", "SSH_AUTH_SOCK="+socket, "ssh-add", "-q", key).ok()
-	if err := os.Remove(key); err != nil { // the agent alone has it now
+	if err := os.Remove(key); err != nil { // now only the agent has the private key
 		p.t.Fatal(err)
 	}
 	return socket, key + ".pub"
 }
 
-// want compares what a command prints, without blanks around it.
+// want compares the output of a command without leading and trailing spaces.
 func (p *project) want(r result, want string) {
 	p.t.Helper()
 	if got := strings.TrimSpace(r.ok().stdout); got != want {
@@ -56,7 +56,7 @@ func (p *project) want(r result, want string) {
 
 func TestSSH(t *testing.T) {
 	t.Parallel()
-	p := newProject(t, "a project") // its id has a backslash, as most have
+	p := newProject(t, "a project") // its id contains a backslash, like most
 	socket, public := p.agent()
 	p.command("env", "SSH_AUTH_SOCK="+socket, "claude-vm-ctl", "start", "--forward-agent", ".").ok()
 	config := p.sshConfig()
@@ -73,7 +73,7 @@ func TestSSH(t *testing.T) {
 		t.Errorf("ssh to no VM: %+v", r)
 	}
 
-	// Files, there and back, by all programs that are ssh's clients.
+	// Copy files in both directions, with all programs that use ssh.
 	text := strings.Repeat("0123456789\n", 100_000)
 	p.write("here", text)
 	p.command("scp", "-q", "-F", config, "here", byID+":/tmp/there").ok()
@@ -82,28 +82,28 @@ func TestSSH(t *testing.T) {
 	p.command("rsync", "-e", "ssh -F "+config, byID+":/tmp/there", "back by rsync").ok()
 	for _, name := range []string{"back by scp", "back by sftp", "back by rsync"} {
 		if p.read(name) != text {
-			t.Errorf("%s is not what was sent", name)
+			t.Errorf("%s differs from the file that was sent", name)
 		}
 	}
 	p.guest("git init -q /tmp/repository && cd /tmp/repository && git -c user.name=x -c user.email=x@y commit -q --allow-empty -m 'from the guest'")
 	p.command("env", "GIT_SSH_COMMAND=ssh -F "+config, "git", "clone", "-q", byID+":/tmp/repository", "clone").ok()
 	p.want(p.command("git", "-C", "clone", "log", "--format=%s"), "from the guest")
 
-	// Ports, as editors ask for them: a shell that is told what to do, and SOCKS.
+	// Forward ports as editors do: with a shell that reads commands, and with SOCKS.
 	socks, local := freePort(t), freePort(t)
 	p.begin("", "ssh", "-T", "-F", config, "-D", fmt.Sprint(socks), "-L", fmt.Sprintf("%d:localhost:7007", local), byID, "exec python3 -c '"+serveEcho+"'")
-	p.eventually("-L leads into the guest", func() bool { return answers(local, "local") })
+	p.eventually("-L forwards to the guest", func() bool { return answers(local, "local") })
 	if got := throughSOCKS(t, socks, 7007, "socks"); got != "socks" {
 		t.Errorf("-D: %q", got)
 	}
 
-	// A terminal, with its size.
+	// A terminal has the size of the client's.
 	e := p.terminal("ssh", 101, 31, "ssh -F "+config+" "+byID)
 	e.shows(":/work$")
 	e.keys("stty size; echo $TERM", "Enter")
 	e.shows("31 101\n")
 
-	// The host's agent signs for the guest, also after a restart.
+	// The guest can sign with the host's agent, also after a restart.
 	sign := "cd /tmp; cat >key.pub; echo text >signed; rm -f signed.sig; ssh-keygen -q -Y sign -n file -f key.pub signed 2>&1; head -n 1 signed.sig"
 	key, err := os.ReadFile(public)
 	if err != nil {
@@ -116,7 +116,8 @@ func TestSSH(t *testing.T) {
 	p.ctl("stop", ".").ok()
 	p.wantGone()
 
-	// It is not there unless it is asked for, and then for that command alone.
+	// Without --forward-agent at the start, the agent is available only on request, and
+	// only for that command.
 	p.command("env", "SSH_AUTH_SOCK="+socket, "claude-vm-ctl", "start", ".").ok()
 	p.want(p.ctl("shell", ".", "--", "sh", "-c", "echo $SSH_AUTH_SOCK; ls /run/claude-vm"), "")
 	withAgent := func(args ...string) result {
@@ -127,16 +128,16 @@ func TestSSH(t *testing.T) {
 	if r := withAgent("ssh", "-F", config, byID, sign); strings.Contains(r.stdout, signature) {
 		t.Error("without -A the guest can use the agent")
 	}
-	p.eventually("the sockets of the commands go", func() bool { return p.guest("ls /run/claude-vm") == "" })
+	p.eventually("the sockets of the commands are removed", func() bool { return p.guest("ls /run/claude-vm") == "" })
 	p.root("mount -t tmpfs -o ro none /run/claude-vm").ok()
 	withAgent("claude-vm-ctl", "shell", "-A", ".", "--", "true").fails(1, "forward the SSH agent: the guest rejected the request", "claude-vm-ctl logs")
 	p.root("umount /run/claude-vm").ok()
 	if out := p.systemctl("list-units", "--plain", "--no-legend", instance.SSHAgent.Unit(p.id)).ok().stdout; out != "" {
-		t.Errorf("it runs unasked: %s", out)
+		t.Errorf("the agent's unit runs without --forward-agent: %s", out)
 	}
 }
 
-// answers says whether a port of the host leads to the word that serve gives.
+// answers reports whether a port of the host is forwarded to the server of serveEcho.
 func answers(port int, word string) bool {
 	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
 	if err != nil {
@@ -152,8 +153,8 @@ func answers(port int, word string) bool {
 	return string(buf[:n]) == word+"\n"
 }
 
-// throughSOCKS asks a port of the guest for an echo through a SOCKS5 server,
-// RFC 1928, of the host.
+// throughSOCKS returns the answer of the echo server on a port of the guest, through a
+// SOCKS5 server (RFC 1928) on the host.
 func throughSOCKS(t *testing.T, socks, port int, word string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", socks))
@@ -184,7 +185,8 @@ func throughSOCKS(t *testing.T, socks, port int, word string) string {
 	return string(heard)
 }
 
-// serveEcho answers on a port of the guest's loopback with what it is told.
+// serveEcho is a Python program that runs an echo server on the guest's loopback
+// interface.
 const serveEcho = `import socketserver
 class Echo(socketserver.StreamRequestHandler):
 	def handle(self):

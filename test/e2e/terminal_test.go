@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// emulator is a terminal emulator of its own, tmux, with a command in it.
+// emulator is a tmux server with one terminal that runs a command.
 type emulator struct {
 	p    *project
 	name string
@@ -41,7 +41,7 @@ func (e *emulator) tmux(args ...string) string {
 	return string(out)
 }
 
-// close closes the terminal as a person closes its window.
+// close closes the terminal, as a user closes its window.
 func (e *emulator) close() { exec.Command("tmux", "-L", e.name, "kill-server").Run() }
 
 func (e *emulator) screen() string {
@@ -59,25 +59,25 @@ func (e *emulator) keys(keys ...string) {
 	e.tmux(append([]string{"send-keys"}, keys...)...)
 }
 
-// shows waits until the screen has text on it.
+// shows waits until text is on the screen.
 func (e *emulator) shows(text string) {
 	e.p.t.Helper()
 	e.p.eventually(fmt.Sprintf("the terminal shows %q", text), func() bool { return strings.Contains(e.screen(), text) })
 }
 
-// fails waits for a failure with this status, message and hint as the last that is
-// on the screen.
+// fails waits until the command has failed with this status, and checks that the screen
+// ends with this message and hint.
 func (e *emulator) fails(status int, message, hint string) {
 	e.p.t.Helper()
 	end := fmt.Sprintf("status=%d", status)
 	e.shows(end)
-	var screen strings.Builder // without the terminal's echo
+	var screen strings.Builder // without the echo of Ctrl-C
 	for line := range strings.Lines(e.tmux("capture-pane", "-p", "-J")) {
 		screen.WriteString(strings.TrimSpace(strings.TrimPrefix(line, "^C")) + "\n")
 	}
 	want := "\n" + failure(message, hint) + end
 	if got := "\n" + strings.TrimSpace(screen.String()); !strings.HasSuffix(got, want) {
-		e.p.t.Errorf("the terminal %s ends in %q, want %q", e.name, got[max(0, len(got)-len(want)-100):], want)
+		e.p.t.Errorf("the screen of terminal %s ends with %q, want %q", e.name, got[max(0, len(got)-len(want)-100):], want)
 	}
 }
 
@@ -88,7 +88,7 @@ func (e *emulator) kill(name string) {
 	e.p.command("pkill", "-KILL", "--parent", shell, "--exact", name).ok()
 }
 
-// widest is the width of the longest line, without trailing blanks.
+// widest returns the width of the longest line, without trailing spaces.
 func (e *emulator) widest() int {
 	widest := 0
 	for line := range strings.Lines(e.screen()) {
