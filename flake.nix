@@ -1,15 +1,15 @@
 {
-  description = "Claude Code in a throw-away NixOS microVM, owned by systemd's user manager";
+  description = "Claude Code in a throw-away NixOS microVM, run by systemd's user manager";
 
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
     microvm = {
       url = "github:microvm-nix/microvm.nix";
       inputs.nixpkgs.follows = "nixpkgs";
-      # For graphics, which the guest has none of.
+      # Only needed for graphics, which the guest does not use.
       inputs.spectrum.follows = "";
     };
-    # For the checks alone: the module is given the Home Manager of whoever imports it.
+    # Only used by the checks. The module uses the Home Manager that imports it.
     home-manager = {
       url = "github:nix-community/home-manager";
       inputs.nixpkgs.follows = "nixpkgs";
@@ -33,7 +33,7 @@
       version = self.shortRev or self.dirtyShortRev or "devel";
       mkGuest =
         {
-          # A flake does not know on what it is evaluated.
+          # Flakes are evaluated without builtins.currentSystem.
           system ? "x86_64-linux",
           modules ? [ ],
           extraPackages ? [ ],
@@ -51,7 +51,7 @@
           };
         in
         nixos.config.claude-vm.guest.bundle // { inherit nixos; };
-      # Imported twice it still is one.
+      # The key makes the module system ignore a second import of the same module.
       module = name: file: {
         _file = file;
         key = "claude-vm#${name}";
@@ -67,7 +67,7 @@
     {
       lib = {
         inherit mkGuest;
-        # docs/nix-options.md
+        # The text of docs/nix-options.md.
         optionsDocument = import ./nix/checks/document.nix {
           inherit self home-manager;
           pkgs = nixpkgs.legacyPackages.x86_64-linux;
@@ -100,12 +100,12 @@
           claude-run = {
             type = "app";
             program = "${claude-vm}/bin/claude-run";
-            meta.description = "Run Claude Code on WORK_DIR=, by default the current directory";
+            meta.description = "Run Claude Code in a VM on $WORK_DIR, by default the current directory";
           };
           claude-vm-ctl = {
             type = "app";
             program = "${claude-vm}/bin/claude-vm-ctl";
-            meta.description = "Start, enter and look at VMs of Claude Code";
+            meta.description = "Control virtual machines that run Claude Code";
           };
         }
       );
@@ -123,7 +123,7 @@
         ];
       };
       homeModules.default = module "home-manager" ./nix/home-manager.nix;
-      # As home-manager called it before 2025.
+      # The old name of homeModules.
       homeManagerModules = self.homeModules;
 
       nixosConfigurations.guest = (mkGuest { }).nixos;

@@ -1,11 +1,11 @@
-# Programs, units, generator, man pages and completions, as make install puts
-# them, for one guest bundle, QEMU and virtiofsd.
+# The claude-vm package: what "make install" installs (programs, units, generator, man
+# pages and shell completions), set up for one guest bundle, QEMU and virtiofsd.
 {
   lib,
   stdenvNoCC,
   scdoc,
-  # QEMU as NixOS tests have it: no GUI, one architecture, and, other than an override
-  # of ours, in the binary cache.
+  # The QEMU that NixOS tests use: no GUI and only one architecture. Unlike an override
+  # of qemu, it is in the binary cache.
   qemu_test,
   virtiofsd,
   programs,
@@ -28,7 +28,8 @@ stdenvNoCC.mkDerivation {
       ../scripts/claude-run
       ../scripts/install
       ../units
-      # For make to see that the programs are newer.
+      # Prerequisites of the programs in the Makefile. Their timestamps are older than
+      # those of the programs below, so make does not build the programs again.
       ../cmd
       ../go.mod
       ../go.sum
@@ -56,13 +57,14 @@ stdenvNoCC.mkDerivation {
     "VIRTIOFSD=${virtiofsd}/bin/virtiofsd"
   ];
 
-  # An interpreter of the store would be no more reproducible than NixOS's /bin/sh.
+  # Keep #!/bin/sh, which exists on NixOS. An interpreter in the store would not make
+  # the scripts more reproducible.
   dontPatchShebangs = true;
 
   passthru = { inherit guest programs; };
 
   meta = programs.meta // {
-    description = "Claude Code in a throw-away microVM, owned by systemd's user manager";
+    description = "Claude Code in a throw-away microVM, run by systemd's user manager";
     mainProgram = "claude-vm-ctl";
   };
 }

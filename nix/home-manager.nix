@@ -1,4 +1,4 @@
-# programs.claude-vm for Home Manager.
+# The Home Manager module: programs.claude-vm for one user.
 self:
 {
   config,
@@ -21,7 +21,7 @@ let
       XDG_STATE_HOME = xdg.stateHome;
       XDG_CACHE_HOME = xdg.cacheHome;
     }
-    # Without it %U and %t are unknown, and faults.
+    # Without XDG_RUNTIME_DIR, the generator cannot expand %U and %t and rejects them.
     // lib.optionalAttrs (home.uid or null != null) {
       XDG_RUNTIME_DIR = "/run/user/${toString home.uid}";
     };
@@ -45,13 +45,14 @@ in
     systemd.user.packages = [ cfg.finalPackage ];
 
     xdg.configFile = lib.mkIf (cfg.settings != { } || cfg.vms != { }) {
-      # Linked one by one, beside files that are not Home Manager's.
+      # Link each file separately, because the directory may also contain files that
+      # are not managed by Home Manager.
       claude-vm = {
         source = cfg.files;
         recursive = true;
       };
-      # Above what a generator that is installed as well writes, and beside what
-      # claude-vm-ctl generate does: all three are the same.
+      # Units here take precedence over the output of a generator that is installed as
+      # well and of "claude-vm-ctl generate". All three write the same files.
       claude-vm-units = {
         target = "systemd/user";
         source = units;

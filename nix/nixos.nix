@@ -1,4 +1,4 @@
-# programs.claude-vm for NixOS: for all users of the machine.
+# The NixOS module: programs.claude-vm for all users of the machine.
 self:
 {
   config,
@@ -9,8 +9,8 @@ self:
 let
   cfg = config.programs.claude-vm;
 
-  # For the faults alone: the generator runs at each login. Of a user whom nobody
-  # knows yet, the home and its like are any.
+  # Only built to find invalid files at build time; the generator itself runs at each
+  # login. The users are not known here, so the variables are placeholders.
   checked = pkgs.callPackage ./units.nix {
     inherit (cfg.package) programs;
     inherit (cfg) files;
@@ -31,8 +31,8 @@ in
       default = [ ];
       example = [ "alice" ];
       description = ''
-        Users who become members of the group `kvm`, for machines where {file}`/dev/kvm` is
-        not open to all.
+        Users to add to the `kvm` group. This is only necessary on machines where
+        {file}`/dev/kvm` is not accessible to all users.
       '';
     };
 
@@ -41,8 +41,8 @@ in
       default = [ ];
       example = [ "alice" ];
       description = ''
-        Users whose VMs run on when they have logged out, and start with the machine if
-        their files say so.
+        Users to enable lingering for. Their VMs keep running after they log out. VMs that
+        have `WantedBy=default.target` in their {file}`.vm` file start at boot.
       '';
     };
   };
@@ -51,13 +51,13 @@ in
     assertions = [
       {
         assertion = config.security.allowUserNamespaces;
-        message = "programs.claude-vm needs security.allowUserNamespaces, for virtiofsd";
+        message = "programs.claude-vm requires security.allowUserNamespaces, because virtiofsd uses user namespaces";
       }
     ];
 
     environment = {
       systemPackages = [ cfg.finalPackage ];
-      # Links to files of a directory that is built only if none is at fault.
+      # The reference to `checked` makes the build fail if a file is invalid.
       etc."claude-vm/user" = lib.mkIf (cfg.settings != { } || cfg.vms != { }) {
         source = pkgs.runCommandLocal "claude-vm-files-checked" { } ''
           : ${checked}

@@ -1,4 +1,4 @@
-# The options that the NixOS and the Home Manager module share.
+# The options that the NixOS module and the Home Manager module share.
 self:
 {
   config,
@@ -11,10 +11,11 @@ let
   format = pkgs.formats.ini { listsAsDuplicateKeys = true; };
   packages = self.packages.${pkgs.stdenv.hostPlatform.system};
 
-  # No option of its own for each key: claude-vm.vm(5) has them, and the generator,
-  # which runs while this is built, knows better what is wrong with a value.
+  # There is no option for each key. The keys are documented in claude-vm.vm(5), and the
+  # generator, which runs during the build, gives better error messages for invalid values
+  # than an option type.
   sections = format.type // {
-    description = "sections of keys, of which one that is repeated is a list";
+    description = "sections of keys (a list repeats the key)";
   };
 in
 {
@@ -38,7 +39,8 @@ in
         }
       '';
       description = ''
-        The guest that VMs run, as `lib.mkGuest` builds it. By default that of the package.
+        The guest to run in VMs, as built by `lib.mkGuest`. If `null`, the guest of
+        {option}`programs.claude-vm.package` is used.
       '';
     };
 
@@ -48,7 +50,7 @@ in
       readOnly = true;
       default =
         if cfg.guest == null then cfg.package else cfg.package.override { inherit (cfg) guest; };
-      description = "The package that is installed.";
+      description = "The package to install, with {option}`programs.claude-vm.guest` applied.";
     };
 
     settings = lib.mkOption {
@@ -62,8 +64,8 @@ in
         ];
       };
       description = ''
-        Settings of all VMs, the contents of {file}`defaults.conf`. See
-        {manpage}`claude-vm.vm(5)`.
+        Settings for all VMs, written to {file}`defaults.conf`. See
+        {manpage}`claude-vm.vm(5)` for the sections and keys.
       '';
     };
 
@@ -78,8 +80,9 @@ in
         };
       };
       description = ''
-        The {file}`.vm` files by their names, each the VM of one directory. See
-        {manpage}`claude-vm.vm(5)`. A fault in one fails the build.
+        The {file}`.vm` files, by name without the suffix. Each file configures the VM of
+        one work directory. See {manpage}`claude-vm.vm(5)` for the sections and keys. The
+        build fails if a file is invalid.
       '';
     };
 
@@ -96,14 +99,14 @@ in
           value = format.generate "${name}.vm" vm;
         }) cfg.vms
       );
-      description = "The directory with all of them.";
+      description = "The directory that contains {file}`defaults.conf` and the {file}`.vm` files.";
     };
   };
 
   config.assertions = lib.mkIf cfg.enable [
     {
       assertion = cfg.guest == null || cfg.guest.system == pkgs.stdenv.hostPlatform.system;
-      message = "programs.claude-vm.guest is for ${cfg.guest.system}: give mkGuest this system";
+      message = "programs.claude-vm.guest is built for ${cfg.guest.system}; pass system = \"${pkgs.stdenv.hostPlatform.system}\" to lib.mkGuest";
     }
   ];
 }

@@ -1,4 +1,4 @@
-# What the flake offers, for one guest bundle.
+# The packages of the flake, for one guest bundle.
 {
   lib,
   callPackage,
@@ -12,7 +12,8 @@ let
     args: callPackage ./claude-vm.nix ({ programs = programs.host; } // args)
   ) { inherit guest; };
 
-  # Commands of the project that this one grew from, without the rest.
+  # Packages that contain only the commands that claude-microvm, the predecessor of this
+  # project, had.
   command =
     name: names:
     runCommand "${name}-${version}"

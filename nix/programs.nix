@@ -1,5 +1,6 @@
-# The programs of the host, and the guest's. All is vendored once, and what the guest is
-# made of does not change with every commit.
+# The Go programs of the host and the guest. Their Go modules are vendored once. The
+# guest's agent does not contain the version, so that the guest is not built again for
+# every commit.
 {
   lib,
   buildGoModule,
@@ -26,11 +27,13 @@ let
 
   common = {
     vendorHash = lib.trim (lib.readFile ./vendor-hash);
-    # Without the version, for which it would be downloaded again.
+    # The default name contains the version, so that the modules would be downloaded
+    # again for each version.
     overrideModAttrs = _: _: { name = "claude-vm-go-modules"; };
-    # The guest's has no dynamic linker to rely on, and neither needs cgo.
+    # Static binaries: the guest may have no dynamic linker. No program needs cgo.
     env.CGO_ENABLED = 0;
-    # The tests need the manager of a user, which no build has: scripts/test.
+    # The tests need a systemd user manager, which is not available in a build. Run them
+    # with scripts/test.
     doCheck = false;
     meta = {
       homepage = "https://github.com/t0mpr1c3/claude-microvm";
@@ -44,7 +47,8 @@ let
     // {
       pname = "claude-vm-programs";
       inherit version;
-      # All of it, for what is vendored is what a checkout would have.
+      # All Go files, so that the vendored modules, and with them vendorHash, are those of
+      # "go mod vendor" in a checkout.
       src = source [ (fileset.fileFilter isGo ../.) ];
       subPackages = [
         "cmd/claude-vm-ctl"

@@ -1,4 +1,4 @@
-# What the Makefile and scripts need.
+# The tools that the Makefile and the scripts need.
 {
   mkShellNoCC,
   cpio,

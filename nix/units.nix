@@ -1,12 +1,13 @@
-# What the user generator would write for these files at the login of this user. A
-# home has no place for generators, so it runs now.
+# Runs the user generator at build time. The output is what it would write for these
+# files at the login of this user. systemd does not search the home directory for
+# generators, so Home Manager cannot install one.
 {
   runCommandLocal,
   programs,
-  # A directory, and where it will be.
+  # A directory with .vm files, and the path where it will be installed.
   files,
   place,
-  # The user's.
+  # Environment variables of the user: HOME, USER and XDG_*.
   environment,
 }:
 runCommandLocal "claude-vm-units" { env = environment; } ''

@@ -1,4 +1,4 @@
-# checks of the flake. Those of the two VM tests boot a machine with a VM in it.
+# The checks of the flake. The two VM tests boot a machine and start a VM in it.
 {
   self,
   pkgs,
@@ -9,10 +9,10 @@ let
   inherit (pkgs.stdenv.hostPlatform) system;
   packages = self.packages.${system};
 
-  # What vms.nix says, as both modules take it.
+  # Values of the options settings and vms, for both modules.
   example = import ./vms.nix;
 
-  # Evaluates programs.claude-vm in a home, as of alice.
+  # Evaluates a Home Manager configuration of the user alice with programs.claude-vm.
   homeWith =
     module:
     (home-manager.lib.homeManagerConfiguration {
@@ -85,7 +85,8 @@ in
         touch $out
       '';
 
-  # The files and units in a home, which CI makes again without Nix.
+  # The files and units that Home Manager installs. On machines without Nix, scripts/test
+  # checks that the generator writes the same units.
   home-manager-files = same "home-manager-files" ./expected/files (
     pkgs.runCommandLocal "files" { } ''
       cp -rL ${home.home-files}/.config/claude-vm $out
@@ -108,11 +109,11 @@ in
         machine.users.users.alice.linger
         && lib.elem "kvm" machine.users.users.alice.extraGroups
       )
-    ) "echo 'alice may not do all' >&2; exit 1"}
+    ) "echo 'alice does not linger or is not in the kvm group' >&2; exit 1"}
     touch $out
   '';
 
-  # A fault in a file is one of the build, with its line.
+  # An error in a file fails the build, and the message contains the line number.
   guard =
     let
       faulty = homeWith {
@@ -130,7 +131,7 @@ in
       touch $out
     '';
 
-  # The Debian guest has them from the same place.
+  # The guest has the units of guest/overlay, as the Debian guest does.
   guest-units =
     let
       units = self.packages.${system}.guest.nixos.config.environment.etc."systemd/system".source;

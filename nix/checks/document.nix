@@ -1,4 +1,4 @@
-# docs/nix-options.md: all options of the three modules. An option without a
+# The text of docs/nix-options.md: all options of the three modules. An option without a
 # description is an error.
 {
   self,
@@ -8,7 +8,8 @@
 let
   inherit (pkgs) lib;
 
-  # Their options alone, whatever else the configuration of a machine has.
+  # Evaluates only these modules. Without _module.check, they may define options that are
+  # declared in other modules.
   optionsOf =
     modules: path:
     let
@@ -34,7 +35,7 @@ let
       linked value.text
     else
       lib.generators.toPretty { } value;
-  # {file}`x` is Nix's own.
+  # Roles such as {file}`x` are an extension of Markdown in nixpkgs.
   plain =
     markdown:
     lib.concatStrings (
@@ -42,7 +43,7 @@ let
         builtins.split "[{](file|command|env|manpage|option|var)[}]`" (lib.trim markdown)
       )
     );
-  # And so are links to options.
+  # Links to options, too: [](#opt-x) becomes x.
   linked =
     markdown:
     lib.concatMapStrings (part: if lib.isList part then lib.head part else part) (
@@ -71,7 +72,7 @@ let
     "## ${title}\n\n" + lib.concatMapStringsSep "\n\n" section options + "\n";
 
   shared = optionsOf [ (import ../options.nix self) ] [ "programs" "claude-vm" ];
-  # What a module has beside them.
+  # The options of a module that are not shared.
   own =
     module:
     lib.filter (option: !lib.elem option.name (map (o: o.name) shared)) (
@@ -82,10 +83,10 @@ in
 ''
   # Options of the Nix modules
 
-  Made from the modules by `nix eval --raw .#lib.optionsDocument`.
+  Generated from the modules with `nix eval --raw .#lib.optionsDocument`.
 
   ${chapter "NixOS and Home Manager" shared}
   ${chapter "NixOS only" (own self.nixosModules.default)}
   ${chapter "Home Manager only" (own self.homeModules.default)}
-  ${chapter "The guest, modules of lib.mkGuest" guest}
+  ${chapter "Guests (modules for lib.mkGuest)" guest}
 ''

@@ -1,4 +1,4 @@
-# What both VM tests run on.
+# The machine that both VM tests use.
 {
   users.users.alice = {
     isNormalUser = true;

@@ -1,4 +1,4 @@
-# For a VM in a VM, where there may be no KVM.
+# Settings for a nested VM, which may run without KVM.
 {
   VM = {
     Memory = "1536M";

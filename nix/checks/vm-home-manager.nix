@@ -1,4 +1,4 @@
-# A machine on which only alice has claude-vm, from Home Manager.
+# A machine on which Home Manager installs claude-vm for the user alice only.
 { self, home-manager }:
 {
   name = "claude-vm-home-manager";

@@ -1,4 +1,4 @@
-# A machine with the NixOS module: alice starts a VM, and its journal is hers.
+# A machine with the NixOS module. The user alice starts a VM and can read its journal.
 self: {
   name = "claude-vm-nixos";
 

@@ -5,14 +5,14 @@ def alice(command):
 machine.wait_for_unit("user@1000.service")
 machine.succeed(alice("mkdir web; echo from the host > web/file"))
 
-# What is said in the configuration is in force, and nothing is at fault.
+# The settings of the configuration are applied, and all files are valid.
 environment = machine.succeed(
     alice("systemctl --user show -P Environment claude-vm@$(claude-vm-ctl id web)")
 )
 assert "MEMORY=1536M" in environment, environment
 machine.succeed(alice("claude-vm-ctl generate --dry-run >&2"))
 
-# It starts, has the directory, and its guest's journal is the host's.
+# The VM starts, shares the work directory, and the guest's journal is in the host's.
 machine.succeed(alice("ANTHROPIC_API_KEY=x claude-vm-ctl start web"), timeout=1500)
 shell = machine.succeed(alice("claude-vm-ctl shell web -- cat file"))
 assert shell == "from the host\n", shell
@@ -24,7 +24,7 @@ journal = machine.succeed(
 )
 assert "Started Agent of claude-vm" in journal, journal
 
-# It goes without a trace.
+# No process is left after the VM is stopped.
 machine.succeed(alice("claude-vm-ctl stop web"), timeout=300)
 machine.fail("pgrep -u alice qemu")
 machine.fail("pgrep -u alice virtiofsd")

@@ -1,4 +1,4 @@
-# Settings of all shapes: strings, numbers, booleans, lists; names that need escaping.
+# Values of all types (strings, numbers, booleans, lists) and names that need escaping.
 {
   settings = {
     VM.Memory = "3G";

@@ -1,20 +1,21 @@
-# The NixOS guest. microvm.nix makes the kernel, the initrd and the disk with the
-# store; claude-vm@.service runs QEMU in place of its runner. What that would say
-# otherwise, and why:
+# The NixOS guest. microvm.nix builds the kernel, the initrd and the disk with the store;
+# claude-vm@.service runs QEMU instead of the runner of microvm.nix. The differences
+# between the QEMU command lines of the runner (left) and the unit (right), with reasons:
 #
-#   -M microvm, virtio-*-device    q35 and PCI: microvm hangs without KVM, has no ACPI
-#                                  power button that works and cannot hot-plug
-#   -enable-kvm -cpu host,…        accel=kvm:tcg and max, which with KVM is host: a VM
-#                                  is slow, not impossible, without KVM
-#   -device i8042                  none: its Ctrl-Alt-Del is the power button here
-#   -append earlyprintk= reboot=t  the first says all twice, the second is for a
-#                                  machine that cannot be reset; console= and panic=-1
-#                                  are here and in guest/cmdline
-#   -drive if=none,aio=io_uring    -blockdev, of which that is the old form; a disk that
-#                                  is in the host's page cache gains nothing by it
-#   -nographic                     -display none: the serial console is a chardev already
-#   -sandbox on                    the same and stricter
-#   -m -smp -name -qmp             the unit's, by its variables
+#   -M microvm, virtio-*-device    q35 with PCI: the microvm machine hangs without KVM,
+#                                  has no working ACPI power button and no hotplug
+#   -enable-kvm -cpu host,…        accel=kvm:tcg and -cpu max, which is the same as host
+#                                  with KVM; without KVM, the VM is slow but starts
+#   -device i8042                  removed: the runner stops a VM with Ctrl-Alt-Del, the
+#                                  unit with the ACPI power button
+#   -append earlyprintk= reboot=t  removed: earlyprintk= prints messages twice, reboot=t
+#                                  is for machines without another way to reset.
+#                                  console= is set below, panic=-1 in guest/cmdline
+#   -drive if=none,aio=io_uring    -blockdev, the newer form of -drive; io_uring does not
+#                                  speed up a disk that is in the host's page cache
+#   -nographic                     -display none: a chardev is the serial console
+#   -sandbox on                    the same, with stricter options
+#   -m -smp -name -qmp             set by variables of the unit
 {
   config,
   lib,
@@ -25,18 +26,20 @@ let
   cfg = config.claude-vm.guest;
   inherit (pkgs.stdenv.hostPlatform) isAarch64;
 
-  # Words of a file in which lines that begin with # are comments.
+  # The words of a file, without comment lines, which start with #.
   wordsOf =
     file:
     lib.concatMap (line: lib.filter (word: word != "") (lib.splitString " " line)) (
       lib.filter (line: !lib.hasPrefix "#" line) (lib.splitString "\n" (lib.readFile file))
     );
 
-  # By the path alone: what is in the disk must not be needed by the host as well.
+  # kernelParams contains store paths (init=). Without discarding the string context, the
+  # bundle would depend on the guest's system, which would then be installed on the host
+  # in addition to the copy in the disk.
   append = builtins.unsafeDiscardStringContext (
     toString (
       config.microvm.kernelParams
-      # The last of a name counts.
+      # If a parameter is repeated, the kernel uses the last one.
       ++ [ "console=${if isAarch64 then "ttyAMA0" else "ttyS0"}" ]
       ++ wordsOf ../../guest/cmdline
     )
@@ -53,29 +56,32 @@ in
   config = {
     microvm = {
       hypervisor = "qemu";
-      # The host's store is not the guest's to see.
+      # Do not share the host's /nix/store with the guest.
       shares = [ ];
       storeOnDisk = true;
-      # One for all guests would make all VMs the same machine. The agent sets it.
+      # A machine ID here would be the same in all VMs. The agent sets one for each VM.
       machineId = null;
     };
-    # What guest/cmdline says, which systemd-sysctl would take back.
+    # The value of loglevel= in guest/cmdline. NixOS sets kernel.printk to this option, so
+    # systemd-sysctl would otherwise override loglevel=.
     boot.consoleLogLevel = 6;
-    # No prompt that nobody sees: QEMU ends with the panic.
+    # If the initrd fails, panic, on which QEMU exits, instead of showing a prompt on the
+    # console.
     boot.kernelParams = [ "boot.panic_on_fail" ];
     boot.initrd = {
-      # The same as in the Debian guest, for the same reasons, and what its kernel has
-      # built in: the agent looks for its ports once.
+      # The modules of the Debian guest, for the reasons given in that file, and
+      # virtio_console, which is built into Debian's kernel. It must be loaded in the
+      # initrd, because the agent looks for its ports only once.
       kernelModules =
         wordsOf ../../guest/initrd/modules
         ++ [ "virtio_console" ]
-        # Where there is no ACPI, the power button is a key.
+        # Without ACPI, the power button is a GPIO key.
         ++ lib.optional isAarch64 "gpio_keys";
       includeDefaultModules = false;
     };
     networking.usePredictableInterfaceNames = false;
 
-    # The overlay's files, unchanged, and what NixOS has elsewhere than they expect.
+    # The files of guest/overlay, unchanged, and links for paths that differ on NixOS.
     systemd = {
       packages = [ cfg.package ];
       defaultUnit = "claude-vm.target";
@@ -92,7 +98,7 @@ in
         };
         claude-vm-network = {
           overrideStrategy = "asDropin";
-          # Which make the path of its program.
+          # systemd-tmpfiles creates /usr/lib/claude-vm, which contains the program.
           after = [ "systemd-tmpfiles-setup.service" ];
           path = [ pkgs.busybox ];
         };
@@ -109,7 +115,9 @@ in
       "systemd/system.conf.d/50-claude-vm.conf".source =
         "${cfg.package}/etc/systemd/system.conf.d/50-claude-vm.conf";
       "resolv.conf".source = "${cfg.package}/etc/resolv.conf";
-      # The agent writes these three, so they are files, not links.
+      # The same as in the Debian guest: without /etc/machine-id, systemd would treat each
+      # boot as the first one and preset all units. The agent writes these three files, so
+      # mode= makes them copies instead of links to the store.
       machine-id = {
         source = "${cfg.package}/etc/machine-id";
         mode = "0444";
@@ -130,7 +138,7 @@ in
       groups.claude.gid = 1000;
     };
 
-    # As guest/debian/packages has them; NixOS brings the rest by itself.
+    # The packages of guest/debian/packages, except those that NixOS always has.
     environment.systemPackages = with pkgs; [
       claude-code
       file
@@ -152,7 +160,7 @@ in
     environment.variables.EDITOR = lib.mkOverride 900 "vim";
     environment.localBinInPath = true;
     networking.hostName = "claude-vm";
-    # Nothing outlives the guest.
+    # Services keep no state when the VM stops, so there is nothing to migrate.
     system.stateVersion = lib.mkDefault lib.trivial.release;
 
     claude-vm.guest.bundle =
@@ -164,7 +172,8 @@ in
             GUEST_APPEND="${append}"
           '';
           passAsFile = [ "environment" ];
-          # The kernel's output has more than the image.
+          # Copied, not linked: a link would keep the kernel's whole output, not only the
+          # image, in the closure of the bundle.
           kernel = "${config.microvm.kernel.out}/${config.system.boot.loader.kernelFile}";
           initrd = config.microvm.initrdPath;
           inherit (config.microvm) storeDisk;

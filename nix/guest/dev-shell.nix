@@ -1,9 +1,10 @@
-# What a shell of nix develop sets, as /etc/environment: what its builder sees, but for
-# what belongs to building.
+# The variables that "nix develop" sets for a shell, in the format of /etc/environment:
+# the environment of the shell's builder, without variables that only matter for builds.
 { shell }:
 shell.overrideAttrs (old: {
   name = "${old.name or shell.name}-environment";
-  # Not the shell's own, which may refuse to be built.
+  # Not the shell's own phases, which may fail on purpose because a shell is not meant to
+  # be built.
   phases = [ "buildPhase" ];
   shellHook = "";
   buildPhase = ''
@@ -17,7 +18,7 @@ shell.overrideAttrs (old: {
       esac
       case $value in
       "") ;;
-      *$'\n'*) echo "left out, for it has several lines: $name" >&2 ;;
+      *$'\n'*) echo "ignoring $name: its value has several lines" >&2 ;;
       *) printf '%s="%s"\n' "$name" "$value" ;;
       esac
     done >$out

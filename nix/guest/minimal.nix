@@ -1,4 +1,5 @@
-# What NixOS does without where one program runs. All of it can be set again.
+# Disables parts of NixOS that a guest for one program does not need. Modules can override
+# all of these settings.
 {
   config,
   lib,
@@ -13,11 +14,11 @@
   fonts.fontconfig.enable = lib.mkDefault false;
   i18n.defaultLocale = lib.mkDefault "C.UTF-8";
   networking = {
-    # guest/overlay sets the interface up.
+    # A service in guest/overlay configures the network interface.
     useDHCP = lib.mkDefault false;
     useNetworkd = lib.mkOverride 900 false;
     resolvconf.enable = lib.mkDefault false;
-    # What is published is published on purpose, and nothing else reaches the guest.
+    # Only ports that the user has published can be reached from outside the guest.
     firewall.enable = lib.mkDefault false;
   };
   programs.nano.enable = lib.mkDefault false;
@@ -25,7 +26,7 @@
   services = {
     lvm.enable = lib.mkDefault false;
     nscd.enable = lib.mkDefault false;
-    # The agent keeps the clock.
+    # The agent synchronizes the clock.
     timesyncd.enable = lib.mkDefault false;
   };
   system.nssModules = lib.mkIf (!config.services.nscd.enable) (lib.mkForce [ ]);
@@ -33,7 +34,7 @@
     coredump.enable = lib.mkDefault false;
     enableEmergencyMode = lib.mkDefault false;
     oomd.enable = lib.mkDefault false;
-    # The disk cannot be written: nothing needs to be unmounted from a copy.
+    # The disk is read-only, so shutdown need not switch to a copy in RAM to unmount it.
     shutdownRamfs.enable = lib.mkDefault false;
   };
 }

@@ -1,4 +1,4 @@
-# The options of a guest.
+# The options of the NixOS guest.
 {
   config,
   lib,
@@ -8,7 +8,8 @@
 let
   cfg = config.claude-vm.guest;
 
-  # Variables as pam_env(8) reads them, which expands nothing.
+  # Variables for /etc/environment. pam_env(8) expands nothing in it, so values that refer
+  # to other variables are left out.
   plain = lib.filterAttrs (_: value: !lib.hasInfix "$" value && !lib.hasInfix "\n" value) (
     lib.mapAttrs (_: toString) config.environment.variables
   );
@@ -17,8 +18,8 @@ let
   );
   shellVariables = import ./dev-shell.nix { shell = cfg.devShell; };
 
-  # Makes a copy that can be changed, with the directories that it is in. In the home
-  # all of it is the user's.
+  # Creates a writable copy and its parent directories. In the home directory, the user
+  # owns all of them.
   copy =
     path: file:
     let
@@ -40,7 +41,7 @@ in
       default = pkgs.callPackage ./tree.nix {
         inherit (pkgs.callPackage ../programs.nix { version = "guest"; }) agent;
       };
-      description = "The agent and what else is the same in every guest.";
+      description = "The agent and the other files that all guests have in common.";
     };
 
     bundle = lib.mkOption {
@@ -54,7 +55,7 @@ in
       type = lib.types.listOf lib.types.package;
       default = [ ];
       example = lib.literalExpression "[ pkgs.nodejs pkgs.go ]";
-      description = "Packages on Claude's {env}`PATH`, and on that of all shells in the guest.";
+      description = "Packages to add to the {env}`PATH` of Claude and of all shells in the guest.";
     };
 
     files = lib.mkOption {
@@ -66,18 +67,19 @@ in
               text = lib.mkOption {
                 type = lib.types.nullOr lib.types.lines;
                 default = null;
-                description = "What is in the file.";
+                description = "Text of the file.";
               };
               source = lib.mkOption {
                 type = lib.types.path;
                 description = ''
-                  The file, or directory, that is copied. It can be read in every VM: no secrets.
+                  Path of the file or directory to copy. It is readable in every VM and on the
+                  host, so it must not contain secrets.
                 '';
               };
               executable = lib.mkOption {
                 type = lib.types.bool;
                 default = false;
-                description = "Whether it can be executed.";
+                description = "Whether to make the file, or all files of the directory, executable.";
               };
             };
             config.source = lib.mkIf (config.text != null) (
@@ -93,9 +95,9 @@ in
         }
       '';
       description = ''
-        Files of the guest by their absolute paths. Those below {file}`/home/claude`
-        belong to Claude, others to root. They are copies: what changes them in a VM is
-        gone with it.
+        Files to create in the guest, by absolute path. Files below {file}`/home/claude`
+        are owned by the user `claude`, all others by root. They are copied when the guest
+        boots; changes that are made to them in a VM are lost when it stops.
       '';
     };
 
@@ -104,8 +106,8 @@ in
       default = null;
       example = lib.literalExpression "self.devShells.x86_64-linux.default";
       description = ''
-        A shell of {command}`nix develop`, such as a project's own, whose variables,
-        {env}`PATH` among them, Claude and all shells in the guest have. Its
+        A development shell, as for {command}`nix develop`. Its environment variables,
+        including {env}`PATH`, are set for Claude and all shells in the guest. Its
         `shellHook` is not run.
       '';
     };
@@ -114,8 +116,9 @@ in
       type = lib.types.bool;
       default = false;
       description = ''
-        Whether {command}`nix` works in the guest, with the nixpkgs that the guest is made
-        of. What it builds is in the VM's memory, and gone with it.
+        Whether to make the Nix store writable and {command}`nix` usable in the guest, with
+        the nixpkgs that the guest is built from. Store paths that are built or downloaded in
+        a VM are kept in its memory and are lost when it stops.
       '';
     };
   };
@@ -128,7 +131,7 @@ in
           variables
         else
           pkgs.runCommandLocal "environment" { } "cat ${variables} ${shellVariables} >$out";
-      # A login shell makes its PATH anew.
+      # Login shells reset PATH, so the PATH of devShell is added again.
       extraInit = lib.mkIf (cfg.devShell != null) ''
         export PATH="$(sed -n 's/^PATH="\(.*\)"$/\1/p' /etc/environment):$PATH"
       '';
@@ -146,7 +149,7 @@ in
     };
 
     microvm = {
-      # Of use to nix alone.
+      # Only nix uses the registration of the store paths.
       registerClosure = cfg.writableStore;
       writableStoreOverlay = lib.mkIf cfg.writableStore "/nix/.rw-store";
     };

@@ -1,5 +1,5 @@
-# guest/overlay and the agent as a package: the same files as in the Debian guest,
-# where systemd.packages and environment.etc find them.
+# guest/overlay and the agent as a package: the same files as in the Debian guest, at the
+# paths that systemd.packages and environment.etc need.
 {
   runCommandLocal,
   agent,
@@ -7,7 +7,7 @@
 runCommandLocal "claude-vm-guest-tree" { inherit (agent) meta; } ''
   cp -rT --no-preserve=mode ${../../guest/overlay}/usr $out
   cp -r --no-preserve=mode ${../../guest/overlay}/etc $out
-  # That is systemd.defaultUnit here.
+  # The link default.target, which systemd.defaultUnit creates on NixOS.
   rm -r $out/etc/systemd/system
   chmod +x $out/lib/claude-vm/*
   install ${agent}/bin/agent -t $out/lib/claude-vm
