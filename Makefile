@@ -1,26 +1,26 @@
-# claude-vm: every step is here or in a script that is called here, and is
-# skipped while its inputs are unchanged.
+# Makefile of claude-vm. Longer steps are in scripts/. A step is skipped if its inputs
+# have not changed.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
-# In a home systemd looks for units below share only.
+# Below the home directory, systemd searches for units in share only, not in lib.
 UNITDIR ?= $(PREFIX)/$(if $(filter $(HOME)/%,$(PREFIX)),share,lib)/systemd/user
 GUESTDIR ?= $(PREFIX)/share/claude-vm/guest
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
-# Of the guest; that of the Debian guest is x86_64.
+# Architecture of the guest. The Debian guest supports x86_64 only.
 ARCH ?= $(shell uname -m)
-# The guest: of NixOS where there is nix, else of Debian. With none it is somebody
-# else's matter.
+# Which guest to build: nix (NixOS), debian, or none if another build provides it. By
+# default nix if the command nix is installed, otherwise debian.
 GUEST ?= $(if $(shell command -v nix),nix,debian)
 ifeq ($(filter nix debian none,$(GUEST)),)
-$(error GUEST=$(GUEST) is not nix, debian or none)
+$(error GUEST=$(GUEST) is invalid: use nix, debian or none)
 endif
 QEMU ?= qemu-system-$(ARCH)
 VIRTIOFSD ?= virtiofsd
 
-# What is built once and used by every checkout.
+# The cache for build results that all checkouts share.
 export CLAUDE_VM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claude-vm
 export WORK_DIR
 
@@ -44,10 +44,10 @@ build/agent/usr/lib/claude-vm/agent: $(SOURCES)
 	@echo 'Building the guest agent' >&2
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./guest/agent
 
-guest: build/guest ## Build the guest bundle, once, of GUEST=nix or debian
+guest: build/guest ## Build the guest bundle, GUEST=nix or debian
 
-# The link names the bundle in a cache; its key is made of the content, so the
-# builder is always asked.
+# build/guest is a link to the bundle in the cache. The name of the bundle is a hash of
+# its inputs, which only the builder computes, so the builder always runs.
 .PHONY: build/guest guest-debian guest-nix guest-none
 build/guest: guest-$(GUEST)
 
@@ -55,7 +55,7 @@ guest-debian: build/agent/usr/lib/claude-vm/agent
 	@dir=$$(guest/debian/build --overlay guest/overlay --overlay build/agent "$$CLAUDE_VM_CACHE") && \
 		ln -sfnT "$$dir" build/guest
 
-# These links keep what has been built from being collected.
+# The links made by --out-link are garbage collector roots.
 NIX_BUILD = mkdir -p build && nix --extra-experimental-features 'nix-command flakes' build --out-link
 guest-nix:
 	@$(NIX_BUILD) build/nix-guest .#guest
@@ -63,7 +63,7 @@ guest-nix:
 
 guest-none:
 
-install: build ## Install programs, units, completions, man pages and, if it has been built, the guest
+install: build ## Install programs, units, completions, man pages and the guest, if it is built
 	@ARCH='$(ARCH)' scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
 	@install -Dm644 completion/claude-vm-ctl.bash '$(DESTDIR)$(DATADIR)/bash-completion/completions/claude-vm-ctl'
 	@install -Dm644 completion/_claude-vm-ctl -t '$(DESTDIR)$(DATADIR)/zsh/site-functions'
@@ -73,7 +73,7 @@ install: build ## Install programs, units, completions, man pages and, if it has
 	elif [ -e build/guest/guest.env ]; then \
 		install -pDm644 -t '$(DESTDIR)$(GUESTDIR)' build/guest/*; \
 	else \
-		echo 'install: the guest has not been built: make guest, then make install again' >&2; \
+		echo 'install: the guest is not built, so it is not installed; run make guest, then make install again' >&2; \
 	fi
 	@if command -v scdoc >/dev/null; then \
 		for page in docs/man/*.[158].scd; do \
@@ -82,14 +82,14 @@ install: build ## Install programs, units, completions, man pages and, if it has
 			scdoc <"$$page" >'$(DESTDIR)$(MANDIR)'/man"$${name##*.}/$$name" || exit 1; \
 		done; \
 	else \
-		echo 'install: no man pages without scdoc' >&2; \
+		echo 'install: scdoc is not installed, so man pages are not installed' >&2; \
 	fi
 
-uninstall: ## Remove what make install has put there, given the same variables
+uninstall: ## Remove the files that make install installed with the same variables
 	@scripts/uninstall '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(DATADIR)' '$(MANDIR)'
 
 .PHONY: vm-debian vm-nix
-vm: vm-$(GUEST) ## Make everything that vm.run needs
+vm: vm-$(GUEST) ## Build everything that vm.run needs
 
 vm-nix:
 	@$(NIX_BUILD) build/nix .#claude-vm
@@ -106,8 +106,8 @@ test: ## Run all tests
 lint: ## Check format and style
 	@scripts/lint
 
-bench: vm-debian ## Measure
+bench: vm-debian ## Run the benchmarks
 	@scripts/bench
 
-clean: ## Remove what was built here; the cache stays
+clean: ## Remove build results from this checkout, but not from the cache
 	rm -rf build

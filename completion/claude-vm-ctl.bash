@@ -1,5 +1,5 @@
-# bash completion for claude-vm-ctl, which itself says what may come next: a line
-# for each, and " /" for any directory. It is asked without the word at the cursor.
+# bash completion for claude-vm-ctl. The program itself prints the completions, one a
+# line, with " /" for any directory, and is called without the word at the cursor.
 _claude_vm_ctl() {
 	local current=${COMP_WORDS[COMP_CWORD]} kind='' word
 	local -a before=()
@@ -7,10 +7,10 @@ _claude_vm_ctl() {
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		case $word in
 		--)
-			compopt -o default # what follows is Claude's or a command's
+			compopt -o default # arguments of Claude or of a command
 			return
 			;;
-		=) ;; # bash cuts --flag=value in three
+		=) ;; # bash splits --flag=value into three words
 		*) before+=("$word") ;;
 		esac
 	done

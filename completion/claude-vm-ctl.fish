@@ -1,11 +1,11 @@
-# fish completion for claude-vm-ctl, which itself says what may come next: a line
-# for each, and " /" for any directory. It is asked without the word at the cursor.
+# fish completion for claude-vm-ctl. The program itself prints the completions, one a
+# line, with " /" for any directory, and is called without the word at the cursor.
 function __claude_vm_ctl_complete
     set -l before (commandline -opc)
     set -l current (commandline -ct)
     set -l prefix ''
     set -l kind ''
-    if contains -- -- $before # what follows is Claude's or a command's
+    if contains -- -- $before # arguments of Claude or of a command
         __fish_complete_path $current
         return
     end

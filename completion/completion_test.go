@@ -1,4 +1,4 @@
-// Package completion has the shells ask the program for what may come next.
+// Package completion tests the completion scripts of bash, zsh and fish.
 package completion
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var bin string // has the program
+var bin string // directory of the program
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -32,8 +32,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// shell makes what completions need: the program in $PATH, a home with a .vm file,
-// a VM that runs, a working directory. There is no user manager.
+// shell prepares what completions need: the program in $PATH, a home directory with a
+// .vm file, a running VM, a working directory. There is no user manager.
 func shell(t *testing.T, name string) (run func(script string, args ...string) string) {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -69,8 +69,8 @@ func shell(t *testing.T, name string) (run func(script string, args ...string) s
 	}
 }
 
-// lines are command lines after the program's name, and what bash and fish make of
-// the last word, sorted. zsh's test has those that end in one.
+// lines are command lines without the program's name, and the sorted completions of the
+// last word in bash and fish. TestZsh has its own list, of lines with one completion.
 var lines = []struct{ typed, bash, fish string }{
 	{"", "attach doctor edit forward generate help id kill list logs restart run shell ssh-config start status stop uninstall", "the same"},
 	{"st", "start status stop", "the same"},
@@ -94,7 +94,7 @@ var lines = []struct{ typed, bash, fish string }{
 	{"shell -- ", "files", "file src/ sub dir/"},
 }
 
-// TestBash calls the function as bash does, which cuts words at equals signs, too.
+// TestBash calls the function as bash does, which also splits words at equals signs.
 func TestBash(t *testing.T) {
 	run := shell(t, "bash")
 	here, err := filepath.Abs("claude-vm-ctl.bash")
@@ -133,7 +133,7 @@ func TestFish(t *testing.T) {
 	}
 }
 
-// TestZsh types lines and tabs into a real one.
+// TestZsh types lines and tabs into an interactive zsh.
 func TestZsh(t *testing.T) {
 	run := shell(t, "zsh")
 	here, err := os.Getwd()

@@ -1,4 +1,4 @@
-// Package scripts holds what the Makefile calls to what it promises.
+// Package scripts tests the scripts that the Makefile calls.
 package scripts
 
 import (
@@ -12,8 +12,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
 
-// TestScripts has a checkout in the current directory, in which the programs are
-// those of the script.
+// TestScripts runs the scripts in testdata/script. Their working directory looks like a
+// checkout, with stand-ins from the script as the built programs.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -22,7 +22,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ARCH", "")
-			// Not links to them: what is read here go test takes for what the result depends on.
+			// Copy instead of link: go test only notices a change of a file, and does not use a
+			// cached result, if this process itself has read the file.
 			for _, name := range []string{"scripts", "units", "internal/contract"} {
 				if err := os.CopyFS(filepath.Join(e.WorkDir, name), os.DirFS(filepath.Join("..", name))); err != nil {
 					return err
