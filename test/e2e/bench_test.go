@@ -16,15 +16,15 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// bench makes a project for a benchmark.
+// bench creates a project for a benchmark.
 func bench(b *testing.B) *project {
 	b.Helper()
 	return newProject(b, "bench")
 }
 
-// BenchmarkBoot starts a VM and splits the time, in seconds, from the start of
-// its unit to Claude's first screen: host (units, QEMU, firmware), kernel,
-// initrd, userspace (systemd), agent (begin until Claude is executed), Claude.
+// BenchmarkBoot starts a VM and reports the time, in seconds, from the start of its unit
+// to Claude's first screen. It is split into host (units, QEMU, firmware), kernel,
+// initrd, userspace (systemd), agent (from begin until Claude is executed) and Claude.
 func BenchmarkBoot(b *testing.B) {
 	p := bench(b)
 	for b.Loop() {
@@ -35,13 +35,14 @@ func BenchmarkBoot(b *testing.B) {
 		usec, _ := strconv.ParseFloat(p.property("ActiveEnterTimestampMonotonic"), 64)
 		qemu, _ := strconv.ParseFloat(p.property("ExecMainStartTimestampMonotonic"), 64)
 		active := (usec - qemu) / 1e6
-		// The journal's times are its own, too late for what it reads at its start.
+		// Use dmesg for the early boot: the journal has the time at which journald read a
+		// message, which is too late for messages from before it started.
 		boot := p.root("dmesg; journalctl -b --no-pager -o short-monotonic -u claude-vm-agent; echo; cat /proc/uptime").ok().stdout
 		hostNow := p.monotonic()
 		at := func(pattern string) float64 {
 			m := regexp.MustCompile(`\[\s*([0-9.]+)\] .*` + pattern).FindStringSubmatch(boot)
 			if m == nil {
-				b.Fatalf("no %q in the guest's journal:\n%s", pattern, boot)
+				b.Fatalf("the guest's log does not contain %q:\n%s", pattern, boot)
 			}
 			t, _ := strconv.ParseFloat(m[1], 64)
 			return t
@@ -62,15 +63,15 @@ func BenchmarkBoot(b *testing.B) {
 	}
 }
 
-// monotonic is the host's CLOCK_MONOTONIC in seconds.
+// monotonic returns the host's CLOCK_MONOTONIC in seconds.
 func (p *project) monotonic() float64 {
 	text := p.command("cat", "/proc/uptime").ok().stdout
 	t, _ := strconv.ParseFloat(strings.Fields(text)[0], 64)
 	return t
 }
 
-// BenchmarkRelaunch restarts a VM and tells what the share adds to that, in
-// milliseconds, also against a transient unit that runs true.
+// BenchmarkRelaunch restarts a VM and reports the start time of the share, in
+// milliseconds and relative to a transient unit that runs true(1).
 func BenchmarkRelaunch(b *testing.B) {
 	p := bench(b)
 	p.start()
@@ -89,7 +90,7 @@ func BenchmarkRelaunch(b *testing.B) {
 	b.ReportMetric(share/(bare.Seconds()*1000), "share-times-systemd-run")
 }
 
-// activation is the time in milliseconds that a unit took to become active.
+// activation returns the time in milliseconds that a unit took to become active.
 func (p *project) activation(unit string) float64 {
 	p.t.Helper()
 	text := p.systemctl("show", "--value", "--property=InactiveExitTimestampMonotonic", "--property=ActiveEnterTimestampMonotonic", unit).ok().stdout
@@ -100,17 +101,17 @@ func (p *project) activation(unit string) float64 {
 	return (to - from) / 1000
 }
 
-// fakes is how many instances BenchmarkList makes up.
+// fakes is the number of instances in BenchmarkList.
 const fakes = 50
 
-// BenchmarkList is list of fifty units like those of VMs, against systemctl asking
-// the user manager for less, and for all that it knows of them.
+// BenchmarkList runs list with fifty units that resemble VMs, and compares it with
+// systemctl list-units, which reads less, and systemctl show, which reads all properties.
 func BenchmarkList(b *testing.B) {
 	p := bench(b)
 	var names []string
 	for i := range fakes {
 		name := instance.VM.Unit(fmt.Sprintf("%s-%d", p.id, i))
-		path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", name) // before the template
+		path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", name) // takes precedence over the template
 		writeFile(path, fmt.Sprintf("[Service]\nType=exec\nExecStart=sleep infinity\nEnvironment=MEMORY=1024M NETWORK=hostfwd=tcp:127.0.0.1:%d-:80\n", 3000+i))
 		b.Cleanup(func() { os.Remove(path) })
 		names = append(names, name)
@@ -131,7 +132,7 @@ func BenchmarkList(b *testing.B) {
 	for b.Loop() {
 		out := measure(&list, "claude-vm-ctl", "list")
 		if got := strings.Count(out, "/BenchmarkList/bench/"); got != fakes {
-			b.Fatalf("list has %d of %d:\n%s", got, fakes, out)
+			b.Fatalf("list prints %d of %d VMs:\n%s", got, fakes, out)
 		}
 		measure(&listUnits, "systemctl", "--user", "list-units", "claude-vm@*")
 		measure(&show, "systemctl", append([]string{"--user", "show"}, names...)...)
@@ -141,8 +142,7 @@ func BenchmarkList(b *testing.B) {
 	b.ReportMetric(list.Seconds()/show.Seconds(), "times-show")
 }
 
-// BenchmarkShell is a command in a running VM, against systemctl asking for the
-// unit's state.
+// BenchmarkShell runs a command in a running VM, and compares it with systemctl is-active.
 func BenchmarkShell(b *testing.B) {
 	p := bench(b)
 	p.start()

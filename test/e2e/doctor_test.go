@@ -12,8 +12,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// TestDoctor: everything is there, and is said.
-// Not parallel, since TestMissing takes things away.
+// TestDoctor checks the findings on a machine on which nothing is missing.
+// It is not parallel, because TestMissing removes parts.
 func TestDoctor(t *testing.T) {
 	p := newProject(t, "doctor")
 	var findings []struct{ Check, State, Fact, Reason, Mend string }
@@ -37,17 +37,17 @@ func TestDoctor(t *testing.T) {
 	for _, f := range findings {
 		want, certain := facts[f.Check]
 		switch {
-		case f.Check == "KVM" || f.Check == "clock": // the machine's matter
+		case f.Check == "KVM" || f.Check == "clock": // depends on the machine
 		case !certain:
-			t.Errorf("an unknown check: %+v", f)
-		case f.State == "warn" && (f.Check == ".vm files" || f.Check == "generator"): // other tests have faults
+			t.Errorf("unknown check: %+v", f)
+		case f.State == "warn" && (f.Check == ".vm files" || f.Check == "generator"): // other tests have invalid files
 		case f.State != "ok" || !strings.HasPrefix(f.Fact, want) || f.Fact == "" || f.Reason+f.Mend != "":
 			t.Errorf("%+v, want ok and %s", f, want)
 		}
 		delete(facts, f.Check)
 	}
 	if len(facts) > 0 {
-		t.Errorf("not checked: %v", facts)
+		t.Errorf("missing checks: %v", facts)
 	}
 	p.unfitUnits()
 	const generator = "/usr/local/lib/systemd/user-generators/claude-vm-generator"
@@ -56,7 +56,8 @@ func TestDoctor(t *testing.T) {
 		"warn  generator: "+generator+" is of version other, claude-vm-ctl of "+version, "make install && systemctl --user daemon-reload")
 }
 
-// TestKernelRefuses: what a kernel or a file system may answer, and does not here.
+// TestKernelRefuses checks errors of the kernel and of name services that do not occur on
+// this machine, so the test simulates them.
 func TestKernelRefuses(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "refuses")
@@ -66,25 +67,25 @@ func TestKernelRefuses(t *testing.T) {
 			"--property=SystemCallFilter=~" + call, "--property=SystemCallErrorNumber=" + answer}, command...)...)
 	}
 	if said := without("adjtimex", "EPERM", "claude-vm-ctl", "doctor").ok().stdout; !strings.Contains(said, "\nwarn  clock: adjtimex: operation not permitted\n      not checked: ") {
-		t.Errorf("without a clock: %s", said)
+		t.Errorf("doctor with adjtimex denied: %s", said)
 	}
 	dir := t.TempDir()
 	r := without("flock", "ENOLCK", "claude-vm-generator", dir)
 	if want := "claude-vm-generator: error: lock " + dir + ": no locks available\n"; r.status != 1 || r.stdout+r.stderr != want {
-		t.Errorf("without locks: status %d, %s%s", r.status, r.stdout, r.stderr)
+		t.Errorf("claude-vm-generator with flock denied: status %d, %s%s", r.status, r.stdout, r.stderr)
 	}
 
-	// A user whom only the other databases know, and they do not answer.
+	// A user who is not in /etc/passwd, and a getent that does not return.
 	getent := filepath.Join(dir, "getent")
 	writeFile(getent, "#!/bin/sh\nexec sleep 20\n")
 	p.command("chmod", "755", getent).ok()
 	r = p.command("unshare", "--user", "--map-user=4242", "env", "HOME=/", "PATH="+dir+":"+os.Getenv("PATH"), "claude-vm-ctl", "doctor")
 	if !strings.Contains(r.stdout, "\nfail  .vm files: the .vm files cannot be read in time\n") {
-		t.Errorf("without an answer: %s", r.stdout)
+		t.Errorf("doctor with a getent that hangs: %s", r.stdout)
 	}
 }
 
-// finds wants doctor to tell this of a check.
+// finds wants doctor to exit with this status and to print this finding.
 func (r result) finds(status int, finding, mend string) {
 	r.t.Helper()
 	if r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      fix: "+mend+"\n") {
@@ -92,8 +93,8 @@ func (r result) finds(status int, finding, mend string) {
 	}
 }
 
-// unfitUnits: what may be wrong with the units that doctor looks at, those of no
-// directory.
+// unfitUnits checks what doctor reports about units that cannot be used. doctor checks the
+// units of the instance "-", which belongs to no directory.
 func (p *project) unfitUnits() {
 	p.t.Helper()
 	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user")
@@ -125,7 +126,7 @@ func (p *project) unfitUnits() {
 		p.t.Fatal(err)
 	}
 	p.systemctl("daemon-reload").ok()
-	p.systemctl("start", instance.Setup.Unit("-")) // and fails: it stays loaded
+	p.systemctl("start", instance.Setup.Unit("-")) // fails, and a failed unit stays loaded
 	writeFile(filepath.Join(dropin, "50-test.conf"), "[Service]\n")
 	p.ctl("doctor").finds(0, "warn  units: "+instance.Setup.Unit("")+" has changed since it was read", "systemctl --user daemon-reload")
 }

@@ -1,9 +1,9 @@
 //go:build e2e
 
-// Package e2e tests the whole product on its real parts: systemd's user
-// manager, journald, QEMU, virtiofsd, the guest's kernel and Claude Code. It
-// runs inside the test host, as an unprivileged user; see scripts/test. The one
-// stand-in is the Anthropic API, on loopback.
+// Package e2e tests the complete system with the real components: systemd's user
+// manager, journald, QEMU, virtiofsd, the guest's kernel and Claude Code. Only
+// the Anthropic API is replaced, by a server on loopback. The tests run in the
+// test host, as an unprivileged user; see scripts/test.
 package e2e
 
 import (
@@ -22,20 +22,20 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/test/anthropic"
 )
 
-// patience bounds every wait. It is no measure of speed: the machine emulates
-// the VM and may be busy with others.
+// patience is the timeout of every wait. It is long because the machine emulates
+// the VM and may be busy with other VMs.
 const patience = 3 * time.Minute
 
-// settings make the VMs small, so that two fit on a machine with two cores, and
-// lead Claude to our API: the guest reaches the host's loopback as 10.0.2.2.
-// TestDefaults looks at what they override.
+// settings make the VMs small, so that two can run on a machine with two cores, and
+// make Claude use the test API: the guest reaches the host's loopback as 10.0.2.2.
+// TestDefaults checks the values that they override.
 const settings = `[Service]
 Environment=CPUS=1 MEMORY=1G
 Environment=ANTHROPIC_BASE_URL=http://10.0.2.2:%d
 Environment=CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1
 `
 
-// apiKey comes into the guest as a credential.
+// apiKey is passed to the guest as a credential.
 const apiKey = "sk-ant-test-0123456789012345678901234567890123456789"
 
 var (
@@ -75,15 +75,15 @@ func writeFile(path, text string) {
 	}
 }
 
-// project is a work directory with an instance of its own.
+// project is a work directory and its instance.
 type project struct {
 	t   testing.TB
 	dir string
 	id  string
 }
 
-// newProject makes a work directory below a directory of the test's own; its VM
-// is stopped at the test's end.
+// newProject creates a work directory below a directory named after the test. Its VM
+// is stopped when the test ends.
 func newProject(t testing.TB, name string) *project {
 	t.Helper()
 	home, err := os.UserHomeDir()
@@ -112,7 +112,7 @@ func newProjectAt(t testing.TB, dir string) *project {
 
 func (p *project) unit() string { return instance.VM.Unit(p.id) }
 
-// result is how a command ended.
+// result is the output and the exit status of a command.
 type result struct {
 	t              testing.TB
 	what           string
@@ -128,7 +128,8 @@ func (r result) ok() result {
 	return r
 }
 
-// failure is what is told of one.
+// failure returns the output of claude-vm-ctl for an error with a message and, unless
+// empty, a hint.
 func failure(message, hint string) string {
 	text := "claude-vm-ctl: error: " + message + "\n"
 	if hint != "" {
@@ -137,7 +138,7 @@ func failure(message, hint string) string {
 	return text
 }
 
-// fails wants a failure with this status and message, and the hint, if there is one.
+// fails wants this status and this error as the only output.
 func (r result) fails(status int, message, hint string) {
 	r.t.Helper()
 	want := failure(message, hint)
@@ -146,7 +147,7 @@ func (r result) fails(status int, message, hint string) {
 	}
 }
 
-// command runs a program in the work directory, with nothing on its input.
+// command runs a program in the work directory, with empty standard input.
 func (p *project) command(name string, args ...string) result {
 	return p.input("", name, args...)
 }
@@ -156,14 +157,14 @@ func (p *project) input(stdin, name string, args ...string) result {
 	return p.begin(stdin, name, args...).wait()
 }
 
-// begun is a command that may still run.
+// begun is a command that was started and may still be running.
 type begun struct {
 	*exec.Cmd
 	t              testing.TB
 	stdout, stderr bytes.Buffer
 }
 
-// begin is input for somebody who has something to do meanwhile.
+// begin is like input, but does not wait for the command to exit.
 func (p *project) begin(stdin, name string, args ...string) *begun {
 	p.t.Helper()
 	b := &begun{Cmd: exec.Command(name, args...), t: p.t}
@@ -177,7 +178,7 @@ func (p *project) begin(stdin, name string, args ...string) *begun {
 	return b
 }
 
-// wait gives how it has ended.
+// wait waits for the command to exit and returns its result.
 func (b *begun) wait() result {
 	late := time.AfterFunc(patience, func() { b.Process.Kill() })
 	defer late.Stop()
@@ -185,7 +186,7 @@ func (b *begun) wait() result {
 	return result{b.t, strings.Join(b.Args, " "), b.stdout.String(), b.stderr.String(), b.ProcessState.ExitCode()}
 }
 
-// interrupt is Ctrl-C, and then wait.
+// interrupt sends SIGINT, as Ctrl-C does, and waits.
 func (b *begun) interrupt() result {
 	b.Process.Signal(os.Interrupt)
 	return b.wait()
@@ -196,13 +197,13 @@ func (p *project) ctl(args ...string) result {
 	return p.command("claude-vm-ctl", args...)
 }
 
-// guest runs a shell command in the VM and wants it to succeed.
+// guest runs a shell script in the VM, which must succeed, and returns its output.
 func (p *project) guest(script string) string {
 	p.t.Helper()
 	return p.ctl("shell", ".", "--", "sh", "-ec", script).ok().stdout
 }
 
-// root is guest as the guest's root; how it ends is the caller's matter.
+// root runs a shell script in the VM as root. It may fail.
 func (p *project) root(script string) result {
 	p.t.Helper()
 	return p.ctl("shell", "--root", ".", "--", "sh", "-c", script)
@@ -213,7 +214,7 @@ func (p *project) systemctl(args ...string) result {
 	return p.command("systemctl", append([]string{"--user"}, args...)...)
 }
 
-// property reads one of the VM's unit.
+// property returns the value of a property of the VM's unit.
 func (p *project) property(name string) string {
 	p.t.Helper()
 	return strings.TrimSpace(p.systemctl("show", "--value", "--property="+name, p.unit()).ok().stdout)
@@ -240,7 +241,7 @@ func (p *project) read(name string) string {
 	return string(text)
 }
 
-// eventually waits for a condition.
+// eventually waits until a condition is true.
 func (p *project) eventually(what string, holds func() bool) {
 	p.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -248,20 +249,20 @@ func (p *project) eventually(what string, holds func() bool) {
 			return
 		}
 	}
-	p.t.Fatalf("in vain: %s", what)
+	p.t.Fatalf("timeout while waiting for: %s", what)
 }
 
 // wantGone checks that nothing of the instance is left.
 func (p *project) wantGone() {
 	p.t.Helper()
-	// The share and the runtime directory go after the VM's own unit.
-	p.eventually("units go", func() bool {
+	// The units of the share and of the runtime directory stop after the VM's unit.
+	p.eventually("all units are unloaded", func() bool {
 		units := p.systemctl("list-units", "--all", "--plain", "--no-legend",
 			p.unit(), instance.Virtiofsd.Unit(p.id), instance.Setup.Unit(p.id), instance.Runtime.Unit(p.id), instance.SSHAgent.Unit(p.id)).ok().stdout
 		return units == ""
 	})
 	if out := p.command("pgrep", "-af", "guest="+strings.ReplaceAll(p.id, `\`, `\\`)+",").stdout; out != "" {
-		p.t.Errorf("a process is left:\n%s", out)
+		p.t.Errorf("QEMU is still running:\n%s", out)
 	}
 	left, err := os.ReadDir(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm"))
 	if err != nil {
@@ -269,7 +270,7 @@ func (p *project) wantGone() {
 	}
 	for _, e := range left {
 		if name := e.Name(); name == p.id || strings.HasPrefix(name, "."+p.id+".") {
-			p.t.Errorf("%s is left in the runtime directory", name)
+			p.t.Errorf("%s is not removed from the runtime directory", name)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killMain kills the main process of a unit the hard way.
+// killMain kills the main process of a unit with SIGKILL.
 func (p *project) killMain(unit string) {
 	p.t.Helper()
 	p.systemctl("kill", "--signal=KILL", "--kill-whom=main", unit).ok()
@@ -28,7 +28,7 @@ func TestKills(t *testing.T) {
 	p := newProject(t, "kills")
 	p.write("precious", "kept")
 
-	t.Log("claude-vm-ctl: Claude goes on")
+	t.Log("claude-vm-ctl is killed: Claude keeps running")
 	e := p.terminal("a", 120, 28, "claude-vm-ctl run .")
 	e.shows(ready)
 	e.kill("claude-vm-ctl")
@@ -39,7 +39,7 @@ func TestKills(t *testing.T) {
 	e = p.terminal("b", 120, 28, "claude-vm-ctl attach .")
 	e.shows(ready)
 
-	t.Log("virtiofsd: the VM stops and says why")
+	t.Log("virtiofsd is killed: the VM stops, with the reason in its status")
 	p.killMain(instance.Virtiofsd.Unit(p.id))
 	const logs = "claude-vm-ctl logs"
 	e.fails(123, "the VM on "+p.dir+" ended: virtiofsd, which shares the directory, died", logs)
@@ -51,7 +51,7 @@ func TestKills(t *testing.T) {
 	}
 	p.wantGone2()
 
-	t.Log("QEMU: the terminal is as before")
+	t.Log("QEMU is killed: the terminal is restored")
 	e = p.terminal("c", 120, 28, "stty -g >../before; claude-vm-ctl run .; s=$?; stty -g >../after; (exit $s)")
 	e.shows(ready)
 	p.killMain(p.unit())
@@ -60,20 +60,20 @@ func TestKills(t *testing.T) {
 		return e.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on} #{mouse_any_flag} #{keypad_cursor_flag}") == "1 0 0 0\n"
 	})
 	if before, after := p.read("../before"), p.read("../after"); before != after {
-		t.Errorf("stty: %s, before: %s", after, before)
+		t.Errorf("stty after the run: %s, want %s", after, before)
 	}
 	if got := p.property("Result"); got != "signal" {
 		t.Errorf("Result=%s", got)
 	}
 	p.wantGone2()
 
-	t.Log("a crash of the guest's kernel is a failure")
+	t.Log("the guest's kernel crashes: the unit fails")
 	p.start()
 	p.root("echo c > /proc/sysrq-trigger").fails(123, "the VM on "+p.dir+" ended: the guest ended without a word: its kernel crashed, or QEMU was told to quit", logs)
 	p.eventually("the unit fails", func() bool { return p.property("ActiveState") == "failed" })
 	p.wantGone2()
 
-	t.Log("and the next start works")
+	t.Log("the next start succeeds")
 	p.start()
 	if got := p.guest("cat /work/precious"); got != "kept" {
 		t.Errorf("precious: %q", got)
@@ -95,12 +95,12 @@ func TestInterruptedStart(t *testing.T) {
 	p.wantGone()
 }
 
-// TestMissing takes away, one after the other, what a start needs.
+// TestMissing checks starts and doctor with parts missing, one at a time.
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "missing")
 	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.Setup.Unit(p.id)+".d")
-	// doctor looks at an instance of its own, of no directory.
+	// doctor checks the units of the instance "-", so give it the same drop-ins.
 	other := filepath.Join(filepath.Dir(dir), instance.Setup.Unit("-")+".d")
 	if err := os.Symlink(dir, other); err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestMissing(t *testing.T) {
 		p.ctl("run", ".", "--", "--version").fails(121, c.message, c.hint)
 		p.ctl("doctor").finds(121, "fail  "+c.check+": "+c.message, c.hint)
 	}
-	// A program that hangs holds up no other check.
+	// A program that hangs must not block the other checks.
 	hangs := filepath.Join(filepath.Dir(p.dir), "hangs")
 	writeFile(hangs, "#!/bin/sh\nsleep 300\n")
 	if err := os.Chmod(hangs, 0o755); err != nil {
@@ -144,12 +144,12 @@ func TestMissing(t *testing.T) {
 	}
 	p.systemctl("daemon-reload").ok()
 	p.unfitUnit()
-	// The test host never has KVM.
+	// The test host has no /dev/kvm, even if the machine has one.
 	p.ctl("doctor").finds(0, "warn  KVM: /dev/kvm: no such file or directory: the VM is emulated, several times slower",
 		"enable virtualisation in the firmware, or nested virtualisation for a VM; modprobe kvm_intel or kvm_amd")
 }
 
-// unfitUnit puts units that no VM can run by in the place of the VM's.
+// unfitUnit replaces the VM's unit by a masked and an invalid one.
 func (p *project) unfitUnit() {
 	p.t.Helper()
 	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", p.unit())
@@ -172,7 +172,7 @@ func (p *project) unfitUnit() {
 	p.ctl("start").fails(121, p.unit()+" cannot be loaded: bad-setting", "systemctl --user status "+p.unit())
 }
 
-// guestLike makes a bundle that is the installed one but for lines of its guest.env.
+// guestLike creates a copy of the installed bundle with additional lines in guest.env.
 func (p *project) guestLike(lines string) string {
 	p.t.Helper()
 	const installed = "/usr/local/share/claude-vm/guest"
@@ -202,18 +202,18 @@ func TestRefusedDirectories(t *testing.T) {
 		{"/nowhere", "%s: no such file or directory", "claude-vm-ctl list --all"},
 	} {
 		p.ctl("run", c.dir).fails(2, fmt.Sprintf(c.message, c.dir), c.hint)
-		// The unit itself refuses too.
+		// A start with systemctl must fail, too.
 		id := instance.Escape(c.dir)
 		r := p.systemctl("start", instance.VM.Unit(id))
 		if r.status == 0 {
-			t.Errorf("systemctl start of %s works", c.dir)
+			t.Errorf("systemctl start of the unit for %s succeeds, want failure", c.dir)
 		}
 		p.systemctl("reset-failed", instance.Setup.Unit(id))
 	}
 }
 
-// TestReconnects connects to one port a thousand times, fifty times after a
-// client that was killed in mid-stream.
+// TestReconnects connects to one port a thousand times. Before every twentieth connection,
+// it kills a client that is receiving data.
 func TestReconnects(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "reconnects")
@@ -232,9 +232,9 @@ func TestReconnects(t *testing.T) {
 	silent.wait().fails(123, "the VM on "+p.dir+" cannot be reached: the guest does not answer: timed out after 20s", "claude-vm-ctl logs")
 }
 
-// lostAndSilent begins two commands over the port that is used first, and cuts the
-// connection of one and keeps that of the other from the guest. Both wait a while,
-// though the VM is well.
+// lostAndSilent starts two commands whose connections, through the first port, fail while
+// the VM keeps running. The connection of the first command is closed, the connection of
+// the second does not reach the guest. Both commands exit only after a timeout.
 func (p *project) lostAndSilent(port string) (lost, silent *begun) {
 	p.t.Helper()
 	if err := os.Rename(port, port+".real"); err != nil {
@@ -242,7 +242,7 @@ func (p *project) lostAndSilent(port string) (lost, silent *begun) {
 	}
 	end := p.bridge(port, port+".real", "")
 	lost = p.begin("", "claude-vm-ctl", "shell", ".", "--", "sh", "-c", "touch started; exec sleep 4321")
-	// To ask the guest might take the port that is meant for this one.
+	// Look for the file on the host: a command in the guest could take the first port.
 	p.eventually("it runs in the guest", func() bool { _, err := os.Stat(filepath.Join(p.dir, "started")); return err == nil })
 	end()
 	p.eventually("the port is free", func() bool {
@@ -255,7 +255,7 @@ func (p *project) lostAndSilent(port string) (lost, silent *begun) {
 		p.t.Fatal(err)
 	}
 	defer l.Close()
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // it is QEMU's by then
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // then it is QEMU's socket again
 	silent = p.begin("", "claude-vm-ctl", "shell", ".")
 	conn, err := l.Accept()
 	if err != nil {

@@ -9,32 +9,34 @@ import (
 	"testing"
 )
 
-// TestLogin: what default.target wants is there after a login, that of
-// scripts/test, and nobody has asked for it. It runs before the parallel tests.
+// TestLogin checks that a VM with WantedBy=default.target is started at login, without a
+// request by claude-vm-ctl. scripts/test installs its .vm file and restarts the user
+// manager. The test runs before the parallel tests.
 func TestLogin(t *testing.T) {
 	p := newProjectAt(t, filepath.Join(os.Getenv("HOME"), "login"))
 	p.eventually("the VM runs", func() bool { return p.property("ActiveState") == "active" })
 	if got := p.guest("ls /sys/class/net"); got != "lo\n" {
-		t.Errorf("its network: %s", got)
+		t.Errorf("network interfaces: %s", got)
 	}
 	if got := p.systemctl("is-enabled", p.unit()).stdout; got != "enabled-runtime\n" {
 		t.Errorf("is-enabled: %s", got)
 	}
-	// Without its file it goes on until it is stopped, and is wanted no more.
+	// After its file is deleted, the VM keeps running, but is no longer wanted by the target.
 	if err := os.Remove(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/login.vm")); err != nil {
 		t.Fatal(err)
 	}
 	p.systemctl("daemon-reload").ok()
 	if got := p.property("ActiveState") + p.property("WantedBy"); got != "active" {
-		t.Errorf("after its file is gone: %s", got)
+		t.Errorf("after its file is deleted, ActiveState and WantedBy: %s", got)
 	}
 	p.systemctl("stop", p.unit()).ok()
 	p.wantGone()
 }
 
-// TestGenerate: claude-vm-ctl generate, and what the Home Manager module runs, write
-// what the generator does, byte for byte. Where that is installed it has only to reload. Not parallel, since the
-// others' files would be in between.
+// TestGenerate checks that "claude-vm-ctl generate" and the script of the Home Manager
+// module write the same files as the generator. If the generator is installed, "generate"
+// only has to reload the user manager. The test is not parallel, because the output would
+// contain the VMs of other tests.
 func TestGenerate(t *testing.T) {
 	p := newProject(t, "generate")
 	p.vmFile("Memory=700M\n[Install]\nWantedBy=default.target\n")
@@ -43,55 +45,56 @@ func TestGenerate(t *testing.T) {
 	p.ctl("generate").ok()
 	data, runtime := filepath.Join(os.Getenv("HOME"), ".local/share/systemd/user"), os.Getenv("XDG_RUNTIME_DIR")+"/systemd/generator"
 	if _, err := os.Lstat(data); !os.IsNotExist(err) {
-		t.Errorf("written although the generator is installed: %v", err)
+		t.Errorf("generate has written files although the generator is installed: %v", err)
 	}
 	p.uninstalled("", "generate").ok()
 	p.ctl("doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
-	// As the Home Manager module does in a build.
+	// Run the script as the Home Manager module does in a build.
 	built := filepath.Join(t.TempDir(), "units")
 	files := filepath.Join(os.Getenv("HOME"), ".config/claude-vm")
 	p.command("/mnt/nix/generate", "claude-vm-generator", files, files, built).ok()
 	const text = `cd "$1"; find . -name "*claude-vm*" -type d -o -path "*claude-vm*" -printf "%p %l\n" -type f -exec cat {} + | LC_ALL=C sort`
 	theirs := p.command("sh", "-c", text, "sh", runtime).ok().stdout
 	if !strings.Contains(theirs, "default.target.wants") || !strings.Contains(theirs, "MEMORY=700M") {
-		t.Errorf("the generator has written\n%s", theirs)
+		t.Errorf("the generator wrote\n%s", theirs)
 	}
 	for route, dir := range map[string]string{"claude-vm-ctl generate": data, "nix/generate": built} {
 		if ours := p.command("sh", "-c", text, "sh", dir).ok().stdout; ours != theirs {
-			t.Errorf("%s has written\n%s\nthe generator\n%s", route, ours, theirs)
+			t.Errorf("%s wrote\n%s\nthe generator wrote\n%s", route, ours, theirs)
 		}
 	}
 
 	p.installsBuild(built, data)
 
-	// What is in force there without a generator: a file that that does not see.
+	// Without a generator, the output of generate is applied. The file is in a directory that
+	// the installed generator does not read.
 	q := newProject(t, "alone")
 	alone := filepath.Join(filepath.Dir(q.dir), "files")
 	writeFile(filepath.Join(alone, "alone.vm"), "[VM]\nWorkDirectory="+q.dir+"\nMemory=701M\n[Install]\nWantedBy=default.target\n")
 	q.uninstalled(alone, "generate").ok()
 	if got := q.property("Environment") + q.property("WantedBy"); !strings.Contains(got, "MEMORY=701M") || !strings.Contains(got, "default.target") {
-		t.Errorf("in force: %s", got)
+		t.Errorf("applied without a generator: %s", got)
 	}
 	q.ctl("generate").ok()
 	if left := q.command("find", data, "-mindepth", "1").stdout; left != "" {
-		t.Errorf("left when the generator is installed: %s", left)
+		t.Errorf("not removed when the generator is installed: %s", left)
 	}
 	if got := q.property("Environment"); strings.Contains(got, "MEMORY=701M") {
-		t.Errorf("still in force: %s", got)
+		t.Errorf("still applied: %s", got)
 	}
 
 	writeFile(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/defaults.conf"), "[Claude]\nEnvironment=TEST=2\n")
 	p.ctl("doctor").finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
 
-	// Where the user manager looks for other files than the shell does.
+	// The user manager and the shell search different directories.
 	const differ, hint = ": HOME or one of XDG_* is not what it is there", "systemctl --user show-environment"
 	q.command("env", "CLAUDE_VM_UNIT_DIRS="+alone, "claude-vm-ctl", "generate").fails(1, "the generator of the user manager reads other files than those here"+differ, hint)
 	t.Setenv("XDG_DATA_HOME", "/nowhere")
 	q.uninstalled(alone, "generate").fails(1, "the user manager does not look for units in /nowhere/systemd/user"+differ, hint)
 }
 
-// installsBuild: where what Nix has built is installed, generate has nothing to write
-// but leaves nothing of its own.
+// installsBuild checks that generate writes no files, and removes its own, if the output
+// of Nix is installed.
 func (p *project) installsBuild(built, data string) {
 	p.t.Helper()
 	config := filepath.Join(os.Getenv("HOME"), ".config/systemd/user")
@@ -101,15 +104,15 @@ func (p *project) installsBuild(built, data string) {
 	p.uninstalled("", "doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before Home Manager did is left: "+left, "claude-vm-ctl generate")
 	p.uninstalled("", "generate").ok()
 	if left := p.command("find", data, "-mindepth", "1").stdout; left != "" {
-		p.t.Errorf("left by generate: %s", left)
+		p.t.Errorf("not removed by generate: %s", left)
 	}
 	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nok    generator: not installed; Home Manager has written what the .vm files say\n") {
 		p.t.Errorf("doctor: %s", said)
 	}
 }
 
-// uninstalled runs claude-vm-ctl where no generator is installed, with the .vm
-// files of a directory, or the user's own.
+// uninstalled runs claude-vm-ctl without an installed generator, with the .vm files of a
+// directory or, if files is empty, of the user.
 func (p *project) uninstalled(files string, args ...string) result {
 	p.t.Helper()
 	script := `mount -t tmpfs none /usr/local/lib/systemd/user-generators && exec "$@"`
@@ -117,7 +120,8 @@ func (p *project) uninstalled(files string, args ...string) result {
 		"sh", "-c", script, "sh", "env", "CLAUDE_VM_UNIT_DIRS=" + files, "claude-vm-ctl"}, args...)...)
 }
 
-// TestEdit: a file is checked before it is saved, and read by the manager then.
+// TestEdit checks that edit rejects an invalid file, and that the user manager reads a
+// valid one after it is saved.
 func TestEdit(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "edit me")
@@ -128,10 +132,10 @@ func TestEdit(t *testing.T) {
 		return p.command("env", "EDITOR=sed -i "+script, "claude-vm-ctl", "edit")
 	}
 	if r := edit("s/^#Memory=.*/Memroy=700M/"); r.status != 1 || !strings.HasPrefix(r.stderr, file+":7: unknown key Memroy= in [VM]\n\thint: did you mean Memory=?\n") {
-		t.Errorf("a fault: status %d, %s", r.status, r.stderr)
+		t.Errorf("edit with an invalid key: status %d, %s", r.status, r.stderr)
 	}
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
-		t.Errorf("saved with a fault: %v", err)
+		t.Errorf("edit has saved an invalid file: %v", err)
 	}
 	link := filepath.Join(filepath.Dir(file), "read-only.vm")
 	t.Cleanup(func() { os.Remove(link) })
@@ -142,13 +146,13 @@ func TestEdit(t *testing.T) {
 	p.command("unshare", "--user", "--map-user=123456", "env", "HOME=", "claude-vm-ctl", "edit").fails(1,
 		"HOME=, and the home directory of user 123456 is not to be found: getent passwd 123456: exit status 2", "")
 	if r := edit("s/Memroy/Memory/").ok(); r.stdout+r.stderr != "" {
-		t.Errorf("%s%s", r.stdout, r.stderr)
+		t.Errorf("edit printed %s%s, want nothing", r.stdout, r.stderr)
 	}
 	if got := p.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
 		t.Errorf("after edit, Environment=%s", got)
 	}
 
-	// As a person sees it, with a VM that runs.
+	// On a terminal, with a running VM.
 	p.start()
 	e := p.terminal("a", 80, 24, `EDITOR="sed -i s/700/800/" claude-vm-ctl edit`)
 	e.shows("status=0")

@@ -15,7 +15,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// listed is a part of what list --json and status --json tell.
+// listed is a part of the output of list --json and status --json.
 type listed struct {
 	ID, Directory, State, Status, FailedUnit, Share, VMFile, GuestVersion, StartedBy string
 
@@ -30,8 +30,8 @@ type listed struct {
 	DropIns  []string
 }
 
-// list gives what list --json tells of a directory, with more arguments; nil if
-// it does not name it.
+// list returns the entry of a directory in list --json, called with additional arguments,
+// or nil.
 func (p *project) list(dir string, args ...string) *listed {
 	p.t.Helper()
 	var all []listed
@@ -47,7 +47,7 @@ func (p *project) list(dir string, args ...string) *listed {
 	return nil
 }
 
-// row gives the words of list's line on a directory.
+// row returns the words of the line of a directory in the output of list.
 func (p *project) row(dir string, args ...string) string {
 	p.t.Helper()
 	home, _ := os.UserHomeDir()
@@ -59,8 +59,8 @@ func (p *project) row(dir string, args ...string) string {
 	return ""
 }
 
-// TestList has a VM that runs, one that does not, and one that has failed, by the
-// names of their files.
+// TestList checks list and status with a running, a stopped and a failed VM, which are
+// named by their .vm files.
 func TestList(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "日本")
@@ -81,20 +81,20 @@ func TestList(t *testing.T) {
 	if l == nil || l.State != "active" || l.Status != "Claude Code is running" || l.Share != "active" || l.PID == 0 ||
 		time.Since(l.Since) > patience || l.MemoryCurrent == 0 || l.MemoryLimit != 1<<30 || l.CPUUsageNSec == 0 ||
 		len(l.Ports) != 1 || l.Ports[0].Host != port || l.Ports[0].Guest != 8080 || l.VMFile != file || l.StartedBy != "" {
-		t.Errorf("of the VM that runs: %+v", l)
+		t.Errorf("list of the running VM: %+v", l)
 	}
 	if row := p.row(p.dir); !strings.Contains(row, "/日本 active ") || !strings.HasSuffix(row, fmt.Sprintf(" %d:8080 Claude Code is running", port)) {
 		t.Errorf("row: %q", row)
 	}
 	l = p.list(gone)
 	if l == nil || l.State != "failed" || l.Status != gone+": no such file or directory" || l.FailedUnit != setup {
-		t.Errorf("of the VM that failed: %+v", l)
+		t.Errorf("list of the failed VM: %+v", l)
 	}
 	if l := p.list(idle); l != nil {
-		t.Errorf("without --all: %+v", l)
+		t.Errorf("list of the stopped VM without --all: %+v", l)
 	}
 	if l := p.list(idle, "--all"); l == nil || l.State != "inactive" || l.Ports == nil {
-		t.Errorf("with --all: %+v", l)
+		t.Errorf("list of the stopped VM with --all: %+v", l)
 	}
 	if row := p.row(idle, "-a"); !strings.HasSuffix(row, "/idle inactive - - - - -") {
 		t.Errorf("row: %q", row)
@@ -104,10 +104,10 @@ func TestList(t *testing.T) {
 	p.watch("list-runs.vm")
 	p.wantGone()
 	if r := p.ctl("status", "list-runs"); r.status != 120 || !strings.Contains(r.stdout, "VM: inactive") {
-		t.Errorf("status of a stopped VM: %d\n%s", r.status, r.stdout)
+		t.Errorf("status of the stopped VM: %d\n%s", r.status, r.stdout)
 	}
 	if r := p.ctl("status", "list-gone"); r.status != 120 || !strings.Contains(r.stdout, "Failed: "+setup+"\n") {
-		t.Errorf("status of a VM that failed: %d\n%s", r.status, r.stdout)
+		t.Errorf("status of the failed VM: %d\n%s", r.status, r.stdout)
 	}
 }
 
@@ -123,7 +123,7 @@ func (p *project) namedFile(name, dir, text string) (path string) {
 	return path
 }
 
-// forwards: units that lead into the VM are told, by what they say.
+// forwards checks that units that forward ports to the VM are found, by their description.
 func (p *project) forwards(name string) {
 	p.t.Helper()
 	unit := "claude-vm-port-9000@" + p.id + ".service"
@@ -137,7 +137,7 @@ func (p *project) forwards(name string) {
 	}
 }
 
-// statusOf has all of it, but nothing secret, also after a restart.
+// statusOf checks that status prints all details, but no secrets, also after a restart.
 func (p *project) statusOf(name, secret string) {
 	p.t.Helper()
 	text := p.ctl("status", "--json", name).ok().stdout
@@ -153,14 +153,14 @@ func (p *project) statusOf(name, secret string) {
 	head, log, _ := strings.Cut(human, "\n\n")
 	for _, want := range []string{" by " + l.StartedBy + "\n", "Guest: " + version + "\n", " of 1G\n", ".vm file: " + l.VMFile + "\n", "Drop-in: " + l.DropIns[0]} {
 		if !strings.Contains(head, want) {
-			p.t.Errorf("no %q in status:\n%s", want, human)
+			p.t.Errorf("status does not contain %q:\n%s", want, human)
 		}
 	}
 	if strings.Count(log, "\n") != 1 {
 		p.t.Errorf("status -n1:\n%s", human)
 	}
 	if all := text + human + p.ctl("list", "--json").stdout + p.ctl("status", "-n1000", name).stdout; strings.Contains(all, secret) {
-		p.t.Error("the API key of the request is shown")
+		p.t.Error("the output contains the API key of the request")
 	}
 	if got := p.ctl("shell", name, "--", "pwd").ok().stdout; got != "/work\n" {
 		p.t.Errorf("shell %s: %s", name, got)
@@ -171,19 +171,19 @@ func (p *project) statusOf(name, secret string) {
 	}
 }
 
-// watch: the terminal follows a stop, and is as before in the end.
+// watch checks that list --watch updates the terminal when a VM stops, and restores it.
 func (p *project) watch(name string) {
 	p.t.Helper()
 	e := p.terminal("watch", 120, 50, "echo before; claude-vm-ctl list --watch")
 	e.shows("/日本 ")
 	if got := e.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on}"); got != "0 1\n" {
-		p.t.Errorf("while it watches, cursor and screen: %s", got)
+		p.t.Errorf("during list --watch, cursor and alternate screen: %s", got)
 	}
 	p.ctl("stop", name).ok()
-	p.eventually("the VM goes from the list", func() bool { return !strings.Contains(e.screen(), "/日本 ") })
+	p.eventually("the VM disappears from the list", func() bool { return !strings.Contains(e.screen(), "/日本 ") })
 	e.keys("C-c")
 	e.shows("status=0")
 	if got := e.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on}"); got != "1 0\n" || !strings.HasPrefix(e.screen(), "before\n") {
-		p.t.Errorf("after it, cursor and screen: %s%s", got, e.screen())
+		p.t.Errorf("after list --watch, cursor and alternate screen: %s%s", got, e.screen())
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// once lists the drop-ins of one run that there are for the instance.
+// once returns the paths of the instance's drop-ins with the options of one run.
 func (p *project) once() string {
 	p.t.Helper()
 	found, err := filepath.Glob(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/claude-vm*@"+globQuote(p.id)+".service.d", onceFile))
@@ -25,7 +25,8 @@ func (p *project) once() string {
 
 func globQuote(text string) string { return strings.ReplaceAll(text, `\`, `\\`) }
 
-// TestOptions: the options of run and start hold for one run, whatever its end.
+// TestOptions checks that the options of run and start apply to one run only, however it
+// ends.
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "options")
@@ -41,7 +42,7 @@ func TestOptions(t *testing.T) {
 for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$f" 2>&1 || true; done; ls -d /srv; touch ~/kept`)
 	for _, want := range []string{"2\na \"b\"  %h\n", "/work/hidden: Permission denied", "'/mnt/a/new': Read-only", "/work/locked: Read-only", "/srv\n"} {
 		if !strings.Contains(got, want) {
-			t.Errorf("no %q in the guest: %s", want, got)
+			t.Errorf("output of the guest does not contain %q: %s", want, got)
 		}
 	}
 	p.wantPublished(port)
@@ -54,7 +55,7 @@ for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$
 	for verb, hint := range map[string]string{"start": "stop", "run": "attach"} {
 		p.ctl(verb, "--cpus=1", ".").fails(1, "a VM runs on "+p.dir+" already: its options and Claude's arguments cannot be changed any more", "claude-vm-ctl "+hint)
 	}
-	// systemd's restart is of the same run, ours is not.
+	// systemctl restart keeps the options of the run, claude-vm-ctl restart drops them.
 	p.systemctl("restart", p.unit()).ok()
 	if got := p.guest("nproc; ls ~"); got != "2\nkept\n" {
 		t.Errorf("after systemctl restart: %s", got)
@@ -66,13 +67,13 @@ for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$
 	p.ctl("stop", ".").ok()
 	p.ctl("start", "--cpus=2", ".").ok()
 	p.ctl("stop", ".").ok()
-	p.eventually("a unit that a timer keeps loaded forgets", func() bool {
+	p.eventually("a unit that a timer keeps loaded drops the options", func() bool {
 		got := p.property("Environment")
 		return strings.Contains(got, "CPUS=1") && !strings.Contains(got, "CPUS=2")
 	})
 	p.start()
 	if got := p.guest("nproc"); got != "1\n" {
-		t.Errorf("the timer's VM has processors: %s", got)
+		t.Errorf("processors of the next run: %s, want 1", got)
 	}
 	p.systemctl("stop", p.unit()).ok()
 	stopTimer()
@@ -81,7 +82,7 @@ for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$
 	p.onceOfARefusal()
 }
 
-// timer keeps the VM's unit loaded, as one that starts it each night does.
+// timer creates a timer for the VM's unit, which keeps the unit loaded.
 func (p *project) timer() (stop func()) {
 	p.t.Helper()
 	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user/"+strings.ReplaceAll(p.t.Name(), "/", ".")+".timer")
@@ -97,7 +98,8 @@ func (p *project) timer() (stop func()) {
 	return stop
 }
 
-// onceOfTheDead: what a start that was killed has left is of no start after it.
+// onceOfTheDead checks that the options of a start that was killed do not apply to a later
+// start.
 func (p *project) onceOfTheDead() {
 	p.t.Helper()
 	cmd := exec.Command("claude-vm-ctl", "start", "--cpus=2", ".")
@@ -110,29 +112,29 @@ func (p *project) onceOfTheDead() {
 	cmd.Wait()
 	p.systemctl("stop", p.unit()).ok()
 	p.wantGone()
-	p.eventually("the options go with the stop", func() bool { return p.once() == "" })
+	p.eventually("the stop removes the options", func() bool { return p.once() == "" })
 
-	// As if killed between the drop-ins and the start.
+	// As if claude-vm-ctl was killed after it wrote the drop-ins, before it started the unit.
 	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
 	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
 	if r := p.systemctl("start", p.unit()); r.status == 0 {
-		p.t.Error("a start with somebody else's options")
+		p.t.Error("a start with the options of another start succeeds, want failure")
 	}
 	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.Setup.Unit(p.id)).stdout; got != "the options of another start were left and are gone now\n" {
 		p.t.Errorf("StatusText=%s", got)
 	}
-	p.eventually("they are gone", func() bool { return p.once() == "" })
+	p.eventually("the options are removed", func() bool { return p.once() == "" })
 	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
 	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
 	p.ctl("start", ".").ok()
 	if got := p.guest("nproc"); got != "1\n" {
-		p.t.Errorf("processors: %s", got)
+		p.t.Errorf("processors: %s, want 1", got)
 	}
 	p.systemctl("stop", p.unit()).ok()
 	p.wantGone()
 }
 
-// onceOfARefusal: options that cannot be kept leave nothing.
+// onceOfARefusal checks that rejected options leave no drop-ins behind.
 func (p *project) onceOfARefusal() {
 	p.t.Helper()
 	p.ctl("start", "--memory=lots", ".").fails(2, "--memory: Memory=lots: not a size", "write a number and K, M, G or T, for example 8G")
@@ -147,7 +149,7 @@ func (p *project) onceOfARefusal() {
 	p.ctl("start", "--set", "Guest=", ".").fails(2, "Guest=/usr/local/share/claude-vm/guest of "+p.id+".vm cannot be undone: name another", "claude-vm-ctl edit")
 	p.ctl("start", "--mount", "/nowhere:/mnt", ".").fails(121, "Mount=/nowhere: no such file or directory", "claude-vm-ctl edit")
 	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
-	// A file that the manager has not read is no ground to build on.
+	// A start is rejected while the user manager has not read the current .vm file.
 	path := filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")
 	writeFile(path, "[VM]\nWorkDirectory="+p.dir+"\nMemory=800M\n")
 	for _, args := range [][]string{{"start", "."}, {"start", "--cpus=1", "."}} {
@@ -158,7 +160,7 @@ func (p *project) onceOfARefusal() {
 		p.t.Errorf("after generate, Environment=%s", got)
 	}
 	if got := p.once(); got != "" {
-		p.t.Errorf("left: %s", got)
+		p.t.Errorf("drop-ins that are not removed: %s", got)
 	}
 	p.wantGone()
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// pinned is the version of Claude Code that the guest was built with.
+// pinned returns the version of Claude Code in the guest.
 func pinned(t *testing.T) string {
 	t.Helper()
 	env, err := os.ReadFile("/usr/local/share/claude-vm/guest/guest.env")
@@ -21,7 +21,7 @@ func pinned(t *testing.T) string {
 	_, rest, found := strings.Cut(string(env), "claude-")
 	version, _, _ := strings.Cut(rest, " ")
 	if !found {
-		t.Fatalf("no version of Claude Code in guest.env:\n%s", env)
+		t.Fatalf("guest.env does not contain the version of Claude Code:\n%s", env)
 	}
 	return version
 }
@@ -38,10 +38,10 @@ func TestPromptEditsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if uid := info.Sys().(*syscall.Stat_t).Uid; int(uid) != os.Getuid() {
-		t.Errorf("hello.txt belongs to %d, want %d", uid, os.Getuid())
+		t.Errorf("hello.txt is owned by %d, want %d", uid, os.Getuid())
 	}
 	if r.stdout != "created hello.txt\n" || r.stderr != "" {
-		t.Errorf("stdout %q, stderr %q, want the answer on stdout alone", r.stdout, r.stderr)
+		t.Errorf("stdout %q, stderr %q, want only the answer, on stdout", r.stdout, r.stderr)
 	}
 	p.wantGone()
 }
@@ -64,16 +64,16 @@ func TestArgumentsReachClaudeUnchanged(t *testing.T) {
 	for _, r := range api.Requests() {
 		if r.LastUserText == prompt {
 			if got := r.Header.Get("X-Api-Key"); got != apiKey {
-				t.Errorf("the API was shown the key %q", got)
+				t.Errorf("the API received the key %q, want %q", got, apiKey)
 			}
 			p.wantNoSecret()
 			return
 		}
 	}
-	t.Error("the API never saw the prompt as it was given")
+	t.Error("the API did not receive the unchanged prompt")
 }
 
-// wantNoSecret checks where a key must never be.
+// wantNoSecret checks places that must not contain the API key.
 func (p *project) wantNoSecret() {
 	p.t.Helper()
 	for name, text := range map[string]string{
@@ -93,7 +93,7 @@ func TestFailureOfClaude(t *testing.T) {
 	p := newProject(t, "failure")
 	r := p.ctl("run", ".", "--", "-p", "fail: 400")
 	if r.status != 1 {
-		t.Errorf("status %d, want Claude's 1; stdout %q, stderr %q", r.status, r.stdout, r.stderr)
+		t.Errorf("status %d, want 1 from Claude; stdout %q, stderr %q", r.status, r.stdout, r.stderr)
 	}
 	for name, want := range map[string]string{
 		"ActiveState": "failed", "Result": "exit-code", "StatusText": "Claude Code exited with status 1",
@@ -107,7 +107,7 @@ func TestFailureOfClaude(t *testing.T) {
 	}
 }
 
-// TestTwentyInARow starts and leaves as quickly as it goes.
+// TestTwentyInARow starts and stops a VM twenty times as fast as possible.
 func TestTwentyInARow(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "version")
@@ -115,9 +115,9 @@ func TestTwentyInARow(t *testing.T) {
 	for i := range 20 {
 		r := p.ctl("run", ".", "--", "--version").ok()
 		if r.stdout != want || r.stderr != "" {
-			t.Fatalf("run %d: stdout %q, stderr %q, want %q alone", i, r.stdout, r.stderr, want)
+			t.Fatalf("run %d: stdout %q, stderr %q, want only %q", i, r.stdout, r.stderr, want)
 		}
-		if i%10 == 9 { // no run is given another's arguments
+		if i%10 == 9 { // a run must not get the arguments of another run
 			r := p.ctl("run", ".", "--", "--help").ok()
 			if !strings.HasPrefix(r.stdout, "Usage: claude ") {
 				t.Fatalf("run %d with --help: stdout %.100q", i, r.stdout)
@@ -138,7 +138,7 @@ func TestOddDirectories(t *testing.T) {
 			p := newProject(t, name)
 			escaped := strings.TrimSuffix(p.command("systemd-escape", "--path", p.dir).ok().stdout, "\n")
 			if len(escaped) < 200 && p.id != escaped {
-				t.Errorf("id %q, systemd-escape says %q", p.id, escaped)
+				t.Errorf("id %q, systemd-escape prints %q", p.id, escaped)
 			}
 			p.write("from host", "1")
 			p.systemctl("start", p.unit()).ok()

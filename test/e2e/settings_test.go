@@ -12,8 +12,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// dropin gives one of the instance's units settings, in a file of the name that
-// the generator uses, or in another; it is gone at the test's end.
+// dropin writes a drop-in for one of the instance's units and removes it when the test ends.
+// The name vmFile replaces the drop-in of the generator.
 func (p *project) dropin(unit, name string, lines ...string) {
 	p.t.Helper()
 	dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", unit+".d")
@@ -27,20 +27,19 @@ const (
 	onceFile = "zz-once.conf"
 )
 
-// line is an assignment of an environment variable in a unit file, quoted.
+// line returns a quoted Environment= line for a unit file.
 func line(name, value string) string {
 	return `Environment="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`).Replace(name+"="+value) + `"`
 }
 
-// claude is the command line of Claude's process, one argument a line.
+// claude returns the command line of Claude's process, one argument per line.
 func (p *project) claude() string {
 	p.t.Helper()
-	// The session's script comes first.
+	// Wait, because a script of the session starts first and then executes Claude.
 	return p.guest(`until pid=$(pgrep -u claude -x claude); do sleep 0.1; done; tr '\0' '\n' </proc/$pid/cmdline`)
 }
 
-// wantMounts checks the mounts of a directory that is shared twice and of its
-// file.
+// wantMounts checks two mounts of a shared directory and a mount of its file.
 func (p *project) wantMounts(shared string) {
 	p.t.Helper()
 	ro, rw := "'/home/claude/a/read only'", `'/mnt/`+strings.ReplaceAll(oddName, "'", `'\''`)+`'`
@@ -54,46 +53,48 @@ func (p *project) wantMounts(shared string) {
 	for _, target := range []string{ro + "/new", ro + "/more", "/etc/one-file"} {
 		r := p.root("mount -o remount,bind,rw " + ro + "; mount -o remount,rw " + ro + "; echo evil >" + target)
 		if r.status == 0 || !strings.Contains(r.stderr, "Read-only file system") {
-			p.t.Errorf("the guest's root writes %s: %s", target, r.stderr)
+			p.t.Errorf("root in the guest can write %s: %s", target, r.stderr)
 		}
 	}
 	if got := p.guest("stat -c %U ~/a ~ " + ro); got != "claude\nclaude\nclaude\n" {
 		p.t.Errorf("owners: %s", got)
 	}
 	if got := p.guest("stat -c %d /work ~ " + ro + " | sort -u | wc -l"); got != "3\n" {
-		p.t.Errorf("trees that are of one device: %s", got)
+		p.t.Errorf("different devices of /work, the home directory and a mount: %s, want 3", got)
 	}
 }
 
-// wantHome checks a new home that will be kept in a directory of the state
+// wantHome checks a new persistent home directory, which is kept in dir below the state
 // directory, and the settings in it.
 func (p *project) wantHome(dir string) {
 	p.t.Helper()
 	got := p.guest("ls ~/.bashrc; jq -c '[.cleanupPeriodDays, .skipDangerousModePermissionPrompt]' ~/.claude/settings.json; echo kept >~/kept")
 	if got != "/home/claude/.bashrc\n[7,true]\n" {
-		p.t.Errorf("home: %s", got)
+		p.t.Errorf("content of the home directory: %s", got)
 	}
 	kept := filepath.Join(os.Getenv("HOME"), ".local/state/claude-vm", dir)
 	if info, err := os.Stat(kept); err != nil || info.Mode().Perm() != 0o700 {
-		p.t.Errorf("%v, %v", info, err)
+		p.t.Errorf("directory on the host: %v, %v", info, err)
 	}
 	if got, err := os.ReadFile(filepath.Join(kept, "kept")); string(got) != "kept\n" {
-		p.t.Errorf("kept: %q, %v", got, err)
+		p.t.Errorf("file on the host: %q, %v", got, err)
 	}
 }
 
-// TestTerminalSetting: with CLAUDE_TERMINAL= the unit, not the caller, decides.
+// TestTerminalSetting checks that Terminal= decides whether Claude has a terminal, whatever
+// the standard streams of the caller are.
 func TestTerminalSetting(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "terminal")
 	version := pinned(t) + " (Claude Code)"
-	// Wanted by a target, the unit stays loaded: it must forget the options all the same.
+	// A unit that is wanted by a target stays loaded after it stops. It must still drop the
+	// options.
 	p.vmFile("[Install]\nWantedBy=default.target\n")
 	p.ctl("start", "--set", "Terminal=no", `--set=Arguments=--dangerously-skip-permissions -p "run: until [ -e go ]; do sleep 0.1; done; claude --version"`, ".").ok()
 	p.terminal("none", 120, 30, "claude-vm-ctl attach").fails(1, "Claude has no terminal in the VM on "+p.dir+": its streams are another's", "claude-vm-ctl shell")
 	p.write("go", "")
 	p.eventually("Claude's output is in the journal", func() bool { return strings.Contains(p.journal(), version) })
-	p.eventually("the unit forgets its options of one run", func() bool {
+	p.eventually("the unit drops the options of the run", func() bool {
 		return !strings.Contains(p.property("Environment"), "CLAUDE_ARGUMENTS")
 	})
 	p.vmFile("[Claude]\nTerminal=no\nArguments=--version\n")
@@ -101,7 +102,7 @@ func TestTerminalSetting(t *testing.T) {
 	e := p.terminal("a", 100, 30, "claude-vm-ctl run . | cat; claude-vm-ctl run .")
 	e.shows("status=0")
 	if got := strings.Count(e.screen(), version); got != 2 {
-		t.Errorf("the version %d times on the terminal", got)
+		t.Errorf("the terminal shows the version %d times, want 2", got)
 	}
 
 	p.vmFile("[Claude]\nTerminal=yes\n")
@@ -109,7 +110,7 @@ func TestTerminalSetting(t *testing.T) {
 	p.wantGone()
 }
 
-// TestRefusedSettings: a VM with settings that cannot be kept does not start.
+// TestRefusedSettings checks that a VM with invalid settings does not start.
 func TestRefusedSettings(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "refused")

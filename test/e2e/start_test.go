@@ -19,18 +19,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lasts is a command of a unit that ends with its main process.
+// lasts is a command for a unit that exits when the unit's main process does.
 const lasts = "tail -s 0.1 --pid=${MAINPID} -f /dev/null"
 
-// withoutQEMU makes the VM's unit one that sleeps, and starts until somebody ends
-// that: for what is a matter of our program and systemd alone.
+// withoutQEMU replaces QEMU by sleep. The unit stays in the state "activating" until it is
+// stopped. For tests of claude-vm-ctl and systemd that need no VM.
 func (p *project) withoutQEMU(lines ...string) {
 	p.t.Helper()
 	p.dropin(p.unit(), "90-sleep.conf", append([]string{"ExecStart=", "ExecStart=sleep infinity",
 		"ExecStartPost=", "ExecStartPost=" + lasts, "ExecStop=", "ExecStopPost="}, lines...)...)
 }
 
-// starting begins a command and waits until the VM's unit is as it will stay.
+// starting starts a command and waits until the VM's unit is activating.
 func (p *project) starting(name string, args ...string) *begun {
 	p.t.Helper()
 	b := p.begin("", name, args...)
@@ -45,8 +45,8 @@ func (p *project) awaitState(state string) {
 	})
 }
 
-// bus is the user's, as it is until end is called or somebody asks the manager to do
-// this.
+// bus returns the environment variable of a proxy for the user bus. The proxy closes its
+// connections when end is called or a message contains last.
 func (p *project) bus(last string) (env string, end func()) {
 	p.t.Helper()
 	_, real, _ := strings.Cut(os.Getenv("DBUS_SESSION_BUS_ADDRESS"), "unix:path=")
@@ -54,8 +54,8 @@ func (p *project) bus(last string) (env string, end func()) {
 	return "DBUS_SESSION_BUS_ADDRESS=unix:path=" + path, p.bridge(path, real, last)
 }
 
-// bridge leads from one socket to another for one program, until end is called or
-// the program says the last word.
+// bridge forwards connections to the socket from to the socket to, until end is called or
+// the data contains last.
 func (p *project) bridge(from, to, last string) (end func()) {
 	p.t.Helper()
 	l, err := net.Listen("unix", from)
@@ -106,43 +106,43 @@ func (p *project) bridge(from, to, last string) (end func()) {
 	return end
 }
 
-// TestStartFails: why a VM did not start, or why nobody knows.
+// TestStartFails checks the reasons that start reports when a VM does not start.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "start")
 	logs, failed := "claude-vm-ctl logs", "the VM on "+p.dir+" did not start: "
 
-	t.Log("QEMU says no")
+	t.Log("QEMU exits with an error")
 	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-nonsense")
 	p.ctl("start").fails(122, failed+"QEMU exited with status 1", logs)
 
-	t.Log("without a word, where the one before had some")
+	t.Log("the process prints nothing: output of an earlier start must not be reported")
 	p.withoutQEMU()
 	start := p.starting("claude-vm-ctl", "start")
 	p.killMain(p.unit())
 	start.wait().fails(122, failed+"result signal", logs)
 
-	t.Log("with a last word")
+	t.Log("the process prints a line")
 	word := fmt.Sprint("the last word at ", time.Now().UnixNano())
 	p.withoutQEMU("ExecStart=", `ExecStart=sh -c "echo `+word+`; exec sleep infinity"`)
 	start = p.starting("claude-vm-ctl", "start")
-	p.eventually("the word is in the journal", func() bool { return strings.Contains(p.journal(), word+"\n") })
+	p.eventually("the line is in the journal", func() bool { return strings.Contains(p.journal(), word+"\n") })
 	p.killMain(p.unit())
 	start.wait().fails(122, failed+word, logs)
 	p.withoutQEMU()
 
-	t.Log("stopped meanwhile")
+	t.Log("the unit is stopped while it starts")
 	start = p.starting("claude-vm-ctl", "start")
 	p.ctl("stop").ok()
 	start.wait().fails(122, "the VM on "+p.dir+" was stopped while it started", logs)
 
-	t.Log("QEMU is told to quit")
+	t.Log("QEMU's monitor receives quit")
 	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-S")
 	start = p.starting("claude-vm-ctl", "start")
 	p.eventually("QEMU's monitor answers", func() bool { return strings.Contains(p.monitor("quit"), `"return"`) })
 	start.wait().fails(122, failed+"QEMU ended; its last words are in the journal", logs)
 
-	t.Log("systemd says no")
+	t.Log("systemd rejects the start job")
 	mask := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.Setup.Unit(p.id))
 	if err := os.Symlink(os.DevNull, mask); err != nil {
 		t.Fatal(err)
@@ -157,14 +157,14 @@ func TestStartFails(t *testing.T) {
 	p.wantGone()
 }
 
-// TestGuestFails: a guest that does not begin, and one that cannot.
+// TestGuestFails checks a guest that never receives begin, and one in which begin fails.
 func TestGuestFails(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "guest")
 	p.dropin(p.unit(), "90-test.conf", "ExecStartPost=", "ExecStartPost="+lasts)
 	start := p.starting("claude-vm-ctl", "start")
 	still := failure("the VM on "+p.dir+" is still starting", "claude-vm-ctl start")
-	p.eventually("a shell is refused", func() bool {
+	p.eventually("shell fails because the VM is starting", func() bool {
 		r := p.ctl("shell", ".", "--", "true")
 		return r.status == 120 && r.stderr == still
 	})
@@ -176,24 +176,25 @@ func TestGuestFails(t *testing.T) {
 	p.wantGone2()
 }
 
-// TestInterrupts: what Ctrl-C leaves behind, and a manager that is gone.
+// TestInterrupts checks commands that are interrupted with Ctrl-C or lose the connection to
+// the user manager.
 func TestInterrupts(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "interrupts")
 	const lost = "the connection to the user manager was lost"
 	p.withoutQEMU()
 
-	t.Log("of a start")
+	t.Log("start is interrupted")
 	start := p.starting("claude-vm-ctl", "start")
 	start.interrupt().fails(130, "interrupted", "")
 	p.wantGone()
 
-	t.Log("of a start that cannot be undone")
+	t.Log("start is interrupted, but the unit cannot be stopped")
 	bus, _ := p.bus("StopUnit")
 	start = p.starting("env", bus, "claude-vm-ctl", "start")
 	start.interrupt().fails(1, "interrupted, but "+p.unit()+" is not stopped: "+lost, "claude-vm-ctl stop")
 
-	t.Log("of an attachment to what starts")
+	t.Log("attach is interrupted while the VM starts")
 	e := p.terminal("a", 120, 28, "claude-vm-ctl attach")
 	e.shows("Starting the VM")
 	e.keys("C-c")
@@ -203,13 +204,13 @@ func TestInterrupts(t *testing.T) {
 	p.killMain(p.unit())
 	e.fails(123, "the VM on "+p.dir+" ended: result signal", "claude-vm-ctl logs")
 
-	t.Log("of a start whose manager goes")
+	t.Log("start loses the connection to the user manager")
 	bus, end := p.bus("")
 	start = p.starting("env", bus, "claude-vm-ctl", "start")
 	end()
 	start.wait().fails(122, "start "+p.unit()+": "+lost, "claude-vm-ctl doctor")
 
-	t.Log("of a stop, and one whose manager goes")
+	t.Log("stop is interrupted, or loses the connection to the user manager")
 	p.ctl("kill").ok()
 	p.withoutQEMU("ExecStartPost=", "ExecStop="+lasts, "TimeoutStopSec=infinity")
 	p.start()
@@ -222,7 +223,7 @@ func TestInterrupts(t *testing.T) {
 
 	p.withoutJournal()
 
-	t.Log("of what only looks")
+	t.Log("list and status lose the connection to the user manager")
 	for last, args := range map[string][]string{
 		"ListUnitsByPatterns": {"list"}, "Subscribe": {"list", "--watch", "--json"}, "GetAll": {"status"},
 	} {
@@ -235,7 +236,8 @@ func TestInterrupts(t *testing.T) {
 	p.wantGone()
 }
 
-// withoutJournal: status tells what it knows, and what it lacks.
+// withoutJournal checks that status without journalctl prints everything except the journal,
+// and an error.
 func (p *project) withoutJournal() {
 	p.t.Helper()
 	ctl, err := exec.LookPath("claude-vm-ctl")
@@ -256,11 +258,11 @@ func (p *project) withoutJournal() {
 		p.t.Fatal(err)
 	}
 	r := status(filepath.Dir(journalctl))
-	r.stderr, _ = strings.CutPrefix(r.stderr, "no journal\n") // its own words
+	r.stderr, _ = strings.CutPrefix(r.stderr, "no journal\n") // printed by journalctl
 	r.fails(1, "journalctl: exit status 3", "claude-vm-ctl logs")
 }
 
-// TestSomebodyElse: a start that comes while another is under way.
+// TestSomebodyElse checks a start while another process is starting the same VM.
 func TestSomebodyElse(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "else")
@@ -269,7 +271,7 @@ func TestSomebodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// waits begins a command that waits for the other start.
+	// waits starts a command that waits for the other start.
 	waits := func(args ...string) (offer *instance.Offer, b *begun) {
 		t.Helper()
 		if offer, err = env.Offer(p.id); err != nil {
@@ -284,7 +286,7 @@ func TestSomebodyElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		b = p.begin("", "claude-vm-ctl", args...)
-		p.eventually("it looks at the other's request", func() bool {
+		p.eventually("the command reads the other start's request", func() bool {
 			n, err := unix.Read(looks, make([]byte, 4096))
 			return n > 0 && err == nil
 		})

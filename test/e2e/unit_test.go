@@ -14,7 +14,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// start starts the VM as somebody without our program would.
+// start starts the VM with systemctl, without claude-vm-ctl.
 func (p *project) start() {
 	p.t.Helper()
 	p.systemctl("start", p.unit()).ok()
@@ -24,7 +24,7 @@ func TestSystemctl(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "systemctl")
 	p.start()
-	// The session is up when the start returns, not some time later.
+	// When the start returns, Claude must be running already.
 	if got := p.guest("pgrep -u claude -x claude | wc -l"); got != "1\n" {
 		t.Errorf("Claude's processes after the start: %s", got)
 	}
@@ -60,8 +60,8 @@ func TestSystemctl(t *testing.T) {
 	p.wantGone()
 }
 
-// guestHasOverlay compares what all guests have in common with the repository, as
-// nix/checks does for the NixOS guest. The agent has replaced the machine id.
+// guestHasOverlay checks that the files that all guests have in common are those in the
+// repository. nix/checks compares the NixOS guest with them.
 func (p *project) guestHasOverlay() {
 	p.t.Helper()
 	const list = `cd "$0" && find . -type f ! -path ./etc/machine-id -exec sha256sum {} + | sort -k 2`
@@ -72,9 +72,9 @@ func (p *project) guestHasOverlay() {
 	}
 }
 
-// guestCannotShout: nothing that the guest prints is an emergency of the host's,
-// which journald would show on every terminal, and its status cannot fill the
-// runtime directory.
+// guestCannotShout checks that guest output does not get a high priority in the host's
+// journal (journald shows emergencies on every terminal), and that the guest's status
+// cannot fill the runtime directory.
 func (p *project) guestCannotShout() {
 	p.t.Helper()
 	p.root("echo '<0>shout' >/dev/ttyS0").ok()
@@ -91,8 +91,8 @@ func (p *project) guestCannotShout() {
 	}
 }
 
-// guestSetsVariables: what a guest's builder says in /etc/environment reaches its
-// commands, and a line that is wrong keeps none from running.
+// guestSetsVariables checks that variables in the guest's /etc/environment are set for
+// commands, and that an invalid line does not prevent commands from running.
 func (p *project) guestSetsVariables() {
 	p.t.Helper()
 	p.root(`printf 'ALL="of them"\nPATH=/opt/tool\nwrong\n' >/etc/environment`).ok()
@@ -105,7 +105,7 @@ func TestStopOfHungGuest(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "hung")
 	p.start()
-	// Freeze the virtual processors: the power button is pressed in vain.
+	// Stop the virtual processors, so that the guest ignores the power button.
 	if out := p.monitor("stop"); !strings.Contains(out, "STOP") {
 		t.Fatal(out)
 	}
@@ -119,7 +119,7 @@ func TestStopOfHungGuest(t *testing.T) {
 	p.wantGone2()
 }
 
-// monitor has QEMU's monitor execute a command, and gives what it says.
+// monitor executes a command in QEMU's monitor and returns the output.
 func (p *project) monitor(command string) string {
 	p.t.Helper()
 	qmp := exec.Command("sh", "-c", `printf '{"execute":"qmp_capabilities"}{"execute":"`+command+`"}' | socat -t 2 - UNIX-CONNECT:qmp.sock`)
@@ -140,13 +140,13 @@ func TestRestarts(t *testing.T) {
 			t.Fatalf("restart %d: the same invocation", i)
 		}
 	}
-	// A restart, also one of systemd's own, is given the same request.
+	// A restart, including an automatic one by systemd, uses the same request.
 	again := "claude\n--model\nsonnet\n"
 	if got := p.claude(); got != again {
 		t.Errorf("after ten restarts Claude's arguments are %q", got)
 	}
-	// The share, which ends when QEMU does, may take its time: that it ends while the
-	// VM's unit waits for its restart must not stop that.
+	// The share stops after QEMU and may be slow. If it stops while the VM's unit waits for
+	// its restart, the restart must still take place.
 	share := instance.Virtiofsd.Unit(p.id)
 	p.systemctl("kill", "--signal=SIGSTOP", share).ok()
 	before := p.property("InvocationID")
@@ -160,7 +160,7 @@ func TestRestarts(t *testing.T) {
 	if got := p.claude(); got != again {
 		t.Errorf("after a failure Claude's arguments are %q", got)
 	}
-	// When Claude ends and the guest powers off the share is gone before QEMU is.
+	// When Claude exits and the guest powers off, the share stops before QEMU does.
 	for range 2 {
 		before = p.property("InvocationID")
 		p.root("pkill -KILL --exact claude")
@@ -168,7 +168,7 @@ func TestRestarts(t *testing.T) {
 			return p.property("InvocationID") != before && p.property("ActiveState") == "active"
 		})
 	}
-	// A start of what runs is no second one.
+	// A start of a running VM does nothing.
 	before = p.property("InvocationID")
 	p.ctl("start", ".").ok()
 	if after := p.property("InvocationID"); after != before {
@@ -177,8 +177,8 @@ func TestRestarts(t *testing.T) {
 	if got := p.claude(); got != again {
 		t.Errorf("after a start of what runs Claude's arguments are %q", got)
 	}
-	// A start after a stop is no restart, at whatever moment it comes, once the stop
-	// has begun: before that systemd cancels it.
+	// A start after a stop is not a restart, even while the unit is stopping. (A start
+	// before the unit stops would cancel the stop job.)
 	p.systemctl("stop", "--no-block", p.unit()).ok()
 	p.eventually("the stop begins", func() bool { return p.property("ActiveState") != "active" })
 	p.start()
@@ -240,7 +240,7 @@ func TestTwoGuestsDiffer(t *testing.T) {
 	}
 }
 
-// wantGone2 is wantGone for a unit that failed, which stays to be looked at.
+// wantGone2 is wantGone for a failed unit, which systemd keeps loaded until reset-failed.
 func (p *project) wantGone2() {
 	p.t.Helper()
 	p.systemctl("reset-failed", p.unit())

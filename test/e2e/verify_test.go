@@ -15,7 +15,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// TestVerify wants systemd to have nothing to say about the units.
+// TestVerify checks that systemd-analyze verify has no warnings about the units.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "verify")
@@ -25,8 +25,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestExposure holds each service to a budget of systemd-analyze security; lower
-// is better. It knows nothing of user units and counts that they "run as root".
+// TestExposure limits the exposure level that systemd-analyze security reports (lower is
+// better). It does not support user units and assumes that they run as root.
 func TestExposure(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "exposure")
@@ -88,11 +88,11 @@ func (p *project) wantNotSkipped() {
 	}
 }
 
-// wantConfined looks at what the processes see, for systemd goes on without a
-// namespace that it may not make.
+// wantConfined checks which files the processes can see, because systemd ignores
+// namespaces that it is not permitted to create.
 func (p *project) wantConfined() {
 	p.t.Helper()
-	// QEMU: an empty home, and of the runtime directory its own corner.
+	// QEMU: empty home directories, and only its own part of the runtime directory.
 	for dir, want := range map[string]string{
 		"/home": "", "/root": "", os.Getenv("XDG_RUNTIME_DIR"): "claude-vm credentials systemd",
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "credentials"): p.unit(),
@@ -103,7 +103,7 @@ func (p *project) wantConfined() {
 			p.t.Errorf("QEMU sees %q in %s, want %q", got, dir, want)
 		}
 	}
-	// virtiofsd: nothing but the directory, in one that cannot be written.
+	// virtiofsd: only the work directory, in a read-only root directory.
 	p.write("only", "")
 	share := p.rootOf(instance.Virtiofsd.Unit(p.id))
 	if root, work := names(p, share), names(p, filepath.Join(share, "work")); root != "work" || work != "only" {
@@ -114,7 +114,7 @@ func (p *project) wantConfined() {
 	}
 }
 
-// rootOf is the root directory of a unit's main process.
+// rootOf returns the root directory of a unit's main process.
 func (p *project) rootOf(unit string) string {
 	p.t.Helper()
 	pid := strings.TrimSpace(p.systemctl("show", "--value", "--property=MainPID", unit).ok().stdout)

@@ -19,8 +19,8 @@ import (
 
 const oddName = `it's "all" $HOME, ${x} %n \`
 
-// vmFile writes the instance's .vm file, which begins in [VM], and makes the
-// manager read it; at the test's end it is gone.
+// vmFile writes the instance's .vm file, whose text starts in the section [VM], and reloads
+// the user manager. The file is removed when the test ends.
 func (p *project) vmFile(text string) (path string) {
 	p.t.Helper()
 	path = filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")
@@ -33,10 +33,10 @@ func (p *project) vmFile(text string) (path string) {
 	return path
 }
 
-// word is one of the words of a value in a .vm file.
+// word quotes a word of a value in a .vm file.
 func word(text string) string { return unitfile.Quote(unitfile.EscapeSpecifiers(text)) }
 
-// freePort is one of the host that nobody listens on.
+// freePort returns a port of the host that is not in use.
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,7 +47,7 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// cmdline is the command line of QEMU's process, one argument a line.
+// cmdline returns the command line of QEMU's process, one argument per line.
 func (p *project) cmdline() string {
 	p.t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", p.property("MainPID"), "cmdline"))
@@ -57,8 +57,8 @@ func (p *project) cmdline() string {
 	return strings.ReplaceAll(string(text), "\x00", "\n")
 }
 
-// otherGuest makes a bundle that is the installed one but for a word on the
-// kernel's command line.
+// otherGuest creates a copy of the installed bundle with an additional word on the kernel
+// command line.
 func (p *project) otherGuest(word string) (dir string) {
 	p.t.Helper()
 	dir = filepath.Join(filepath.Dir(p.dir), "guest 100%")
@@ -68,7 +68,7 @@ func (p *project) otherGuest(word string) (dir string) {
 	return dir
 }
 
-// TestVMFile starts one VM with every key, then restarts it with others.
+// TestVMFile starts a VM with every key, then restarts it with other settings.
 func TestVMFile(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "settings")
@@ -125,7 +125,7 @@ CPUWeight=20
 		t.Errorf("Claude's environment: %q", got)
 	}
 	if got := p.guest("nproc; awk '/MemTotal/ { print ($2 > 750000 && $2 < 900000) }' /proc/meminfo; grep -c claude-vm.other /proc/cmdline"); got != "2\n1\n1\n" {
-		t.Errorf("processors, memory, guest: %s", got)
+		t.Errorf("processors, memory in range, guest with the added word: %s, want 2, 1 and 1", got)
 	}
 	if got := p.cmdline(); !strings.Contains(got, ",accel=tcg,") || !strings.Contains(got, "\n-fw_cfg\n"+fwcfg+"\n-sandbox\n") {
 		t.Errorf("QEMU's command line: %s", got)
@@ -141,7 +141,7 @@ CPUWeight=20
 	p.wantHome("project/" + p.id)
 	p.wantProtected()
 	p.wantPublished(port)
-	// A directory that the host has made a mount of is still the repository's.
+	// git must accept a directory that is a mount point on the host as part of the repository.
 	if got := p.guest("cd .claude; touch x; git rev-parse --show-toplevel"); got != "/work\n" {
 		t.Errorf("git in .claude: %s", got)
 	}
@@ -150,8 +150,7 @@ CPUWeight=20
 	p.removedFile(file)
 }
 
-// changedFile: a restart applies what has changed, and Claude's arguments are
-// the same.
+// changedFile checks that a restart applies a changed file and keeps Claude's arguments.
 func (p *project) changedFile(shared, settings string) {
 	p.t.Helper()
 	p.vmFile("[Claude]\nHome=project\n[Share]\nMount=" + word(shared+":/new") + "\n[Network]\nMode=none\n")
@@ -163,7 +162,7 @@ func (p *project) changedFile(shared, settings string) {
 	if got := p.claude(); got != "claude\n--model\nsonnet\n" {
 		p.t.Errorf("Claude's arguments after the restart: %q", got)
 	}
-	// A stop ends them, however soon the start comes.
+	// A stop drops the arguments, even if a start follows at once.
 	p.vmFile("[Claude]\nHome=user\nSettingsFile=" + settings + "\n")
 	p.systemctl("stop", p.unit()).ok()
 	p.start()
@@ -173,7 +172,8 @@ func (p *project) changedFile(shared, settings string) {
 	p.wantHome("user")
 }
 
-// removedFile: without its file a VM is as any other, and nothing tells of it.
+// removedFile checks that a VM has default settings after its file is deleted, and that no
+// generated files are left.
 func (p *project) removedFile(file string) {
 	p.t.Helper()
 	if err := os.Remove(file); err != nil {
@@ -182,24 +182,24 @@ func (p *project) removedFile(file string) {
 	p.systemctl("daemon-reload").ok()
 	p.systemctl("restart", p.unit()).ok()
 	if got := p.guest("cat ~/kept 2>/dev/null || echo none"); got != "none\n" {
-		p.t.Errorf("the home of a VM without a file: %s", got)
+		p.t.Errorf("a VM without a file has a persistent home directory: %s", got)
 	}
 	p.guest("touch ~/lost")
 	p.systemctl("restart", p.unit()).ok()
 	if got := p.guest("ls ~"); got != "" {
-		p.t.Errorf("an ephemeral home after a restart: %s", got)
+		p.t.Errorf("an ephemeral home directory contains, after a restart: %s", got)
 	}
 	p.systemctl("stop", p.unit()).ok()
 	p.wantGone()
 	for _, dir := range []string{"systemd/generator", "systemd/user"} {
 		left := p.command("find", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), dir), "-name", "*"+strings.ReplaceAll(p.id, `\`, `\\`)+"*").stdout
 		if left != "" {
-			p.t.Errorf("left of it: %s", left)
+			p.t.Errorf("not removed: %s", left)
 		}
 	}
 }
 
-// wantProtected checks ReadOnly=locked and Hide=.env, against the guest's root.
+// wantProtected checks that root in the guest cannot bypass ReadOnly=locked and Hide=.env.
 func (p *project) wantProtected() {
 	p.t.Helper()
 	r := p.root("cd /work; mount -o remount,rw . ; echo evil >locked/deep/file; mv locked away; rm -r locked; cat .env; rm -f .env")
@@ -207,11 +207,11 @@ func (p *project) wantProtected() {
 		p.t.Errorf("locked and .env: %s%s", r.stdout, r.stderr)
 	}
 	if got := p.read("locked/deep/file") + p.read(".env"); got != "hostSECRET=1" {
-		p.t.Errorf("after the guest's attempts: %s", got)
+		p.t.Errorf("files on the host after the guest's attempts: %s", got)
 	}
 }
 
-// wantPublished has a server in the guest and asks it from the host.
+// wantPublished starts a server in the guest and connects to it from the host.
 func (p *project) wantPublished(port int) {
 	p.t.Helper()
 	p.guest("cd /tmp; echo from the guest >page; setsid python3 -m http.server 8080 >/dev/null 2>&1 </dev/null &")
@@ -229,28 +229,29 @@ func (p *project) wantPublished(port int) {
 	}
 }
 
-// TestFaultyFile: a fault is in the journal with its line, keeps this VM from
-// starting, and no other.
+// TestFaultyFile checks that an error in a file is in the journal with its line number, and
+// that it prevents the start of this VM only.
 func TestFaultyFile(t *testing.T) {
 	t.Parallel()
 	p, other := newProject(t, "faulty"), newProject(t, "other")
 	file := p.vmFile("Memroy=1G\n[Share]\nHide=.env\n")
 	other.vmFile("Memory=700M\n")
 	fault := file + ":3: unknown key Memroy= in [VM]"
-	p.eventually("the fault is in the journal", func() bool {
+	p.eventually("the error is in the journal", func() bool {
 		return strings.Contains(p.command("journalctl", "--user", "-b", "_COMM=claude-vm-gener", "--output=cat").stdout, fault+"\nhint: did you mean Memory=?\n")
 	})
 	for _, args := range [][]string{{"start"}, {"start", "--memory", "1G"}} {
 		p.ctl(args...).fails(121, fault, "claude-vm-ctl edit")
 	}
-	// The job's number is no proof: that of another manager may have been the same.
+	// A file that is left could match a later start, because another user manager may assign
+	// the same job number again.
 	job := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm/."+p.id+".job")
 	if _, err := os.Stat(job); !os.IsNotExist(err) {
-		t.Errorf("a refused start has left its job: %v", err)
+		t.Errorf("the file of the job is left after a rejected start: %v", err)
 	}
 	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	if got := other.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
-		t.Errorf("the other VM has %s", got)
+		t.Errorf("environment of the other VM: %s", got)
 	}
 	if r := p.command("claude-vm-generator", "--check", file); r.status != 1 || r.stderr != fault+"\n\thint: did you mean Memory=?\n" {
 		t.Errorf("--check: status %d, %s", r.status, r.stderr)
@@ -258,8 +259,8 @@ func TestFaultyFile(t *testing.T) {
 	p.wantGone()
 }
 
-// TestGeneratedUnits wants systemd to have nothing to say about what is written
-// for values that are hard to write.
+// TestGeneratedUnits checks that systemd has no warnings about generated units with values
+// that need escaping.
 func TestGeneratedUnits(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, `odd "dir" $HOME, 100% \x`)
@@ -274,8 +275,8 @@ func TestGeneratedUnits(t *testing.T) {
 	if got := p.systemctl("is-enabled", p.unit()).stdout; got != "enabled-runtime\n" {
 		t.Errorf("is-enabled: %s", got)
 	}
-	// As systemctl show quotes them.
+	// In the quoting of systemctl show.
 	if got := p.systemctl("show", "--property=InaccessiblePaths", instance.Virtiofsd.Unit(p.id)).ok().stdout; !strings.HasSuffix(got, `/share/work/deep/a'b\"c\\d\$e%f,g h"`+"\n") {
-		t.Errorf("%s", got)
+		t.Errorf("InaccessiblePaths: %s", got)
 	}
 }
