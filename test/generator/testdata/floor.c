@@ -1,0 +1,95 @@
+/* The system calls that n .vm files need at least, in two threads: open, read and
+ * close each; make a directory, a file in it, and a link. Nothing is parsed: every
+ * drop-in has the same text, of the size that the generator's have. In one
+ * directory the kernel makes one entry at a time, so the directories are made
+ * beside the links, and then the files at once.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <err.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *names[10000];
+static int n, in, out;
+static char text[440];
+
+static void read_file(const char *name) {
+	char content[4096];
+	int fd = openat(in, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, content, sizeof content) < 0 || close(fd) < 0)
+		err(1, "read %s", name);
+}
+
+static const char *path_of(char path[300], const char *format, const char *name) {
+	snprintf(path, 300, format, (int)strlen(name) - 3, name); /* less .vm */
+	return path;
+}
+
+static void make_directory(const char *name) {
+	char path[300];
+
+	if (mkdirat(out, path_of(path, "claude-vm@srv-%.*s.service.d", name), 0755) < 0)
+		err(1, "make %s", path);
+}
+
+static void make_link(const char *name) {
+	char path[300];
+
+	path_of(path, "default.target.wants/claude-vm@srv-%.*s.service", name);
+	if (symlinkat("../claude-vm@.service", out, path) < 0)
+		err(1, "link %s", path);
+}
+
+static void make_file(const char *name) {
+	char path[300];
+	int fd;
+
+	path_of(path, "claude-vm@srv-%.*s.service.d/50-vm.conf", name);
+	fd = openat(out, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0 || write(fd, text, sizeof text) < 0 || close(fd) < 0)
+		err(1, "write %s", path);
+}
+
+/* Both threads end a step before one of them starts the next. */
+static pthread_barrier_t step;
+
+static void *work(void *second) {
+	int from = second ? n / 2 : 0, to = second ? n : n / 2;
+
+	for (int i = from; i < to; i++)
+		read_file(names[i]);
+	pthread_barrier_wait(&step);
+	for (int i = 0; i < n; i++)
+		(second ? make_link : make_directory)(names[i]);
+	pthread_barrier_wait(&step);
+	for (int i = from; i < to; i++)
+		make_file(names[i]);
+	return NULL;
+}
+
+int main(int argc, char **argv) {
+	DIR *dir;
+	struct dirent *entry;
+	pthread_t thread;
+
+	if (argc < 2 || !(dir = opendir(getenv("CLAUDE_VM_UNIT_DIRS"))))
+		errx(2, "usage: CLAUDE_VM_UNIT_DIRS=IN floor OUT");
+	memset(text, '#', sizeof text);
+	in = dirfd(dir);
+	out = open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC);
+	while ((entry = readdir(dir)))
+		if (*entry->d_name != '.')
+			names[n++] = strdup(entry->d_name);
+	mkdirat(out, "default.target.wants", 0755);
+	pthread_barrier_init(&step, NULL, 2);
+	pthread_create(&thread, NULL, work, "second");
+	work(NULL);
+	pthread_join(thread, NULL);
+	return 0;
+}
