@@ -10,8 +10,7 @@ import (
 //go:embed *.tmpl
 var files embed.FS
 
-// DropIn is a drop-in of a unit. Its Head is a comment; its Unit and Service are
-// lines of these sections, each after a line break.
+// DropIn is a drop-in of a unit.
 func DropIn() *template.Template {
 	return template.Must(template.ParseFS(files, "dropin.conf.tmpl"))
 }

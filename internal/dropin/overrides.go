@@ -27,7 +27,7 @@ func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
 			passedUnit, passedService = v.Unit[len(base.Unit):], v.Service[len(base.Service):]
 		}
 		if len(lines[unit])+len(passedUnit)+len(passedService) > 0 {
-			t = append(t, newDropin(nil, lines[unit], passedUnit, passedService).node(template, path))
+			t = append(t, dropin{nil, lines[unit], passedUnit, passedService}.node(template, path))
 		}
 	}
 	return t, nil
