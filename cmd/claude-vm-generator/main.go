@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"slices"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
@@ -42,8 +41,6 @@ man claude-vm-generator, man claude-vm.vm
 `
 
 func main() {
-	// It is over before collecting garbage from less than 16 MiB would pay.
-	debug.SetGCPercent(400)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -96,7 +96,8 @@ func lookup(uid string) (name, home string, err error) {
 	return fields[0], fields[5], nil
 }
 
-// Physical returns a path without symbolic links, as far as it exists.
+// Physical returns a path without symbolic links, as far as it exists. EvalSymlinks
+// alone asks about each part of the path: 10 % more CPU time for 1000 .vm files.
 func Physical(path string) string {
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
 	if err == nil {

@@ -9,7 +9,6 @@ package unitfile
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -48,7 +47,6 @@ func Parse(name string, text []byte) (*File, []*failure.Error) {
 		return p.file, p.errs
 	}
 	rest := strings.TrimPrefix(string(text), "\ufeff")
-	p.file.Entries = slices.Grow(p.file.Entries, min(strings.Count(rest, "="), 64))
 	var joined []byte // what is continued, up to here
 	first := 0        // the number of its first line; 0 if nothing is
 	for number := 1; rest != ""; number++ {

@@ -31,7 +31,8 @@ type Base struct {
 	err       error
 }
 
-// Base prepares v for being one.
+// Base prepares v for being one. Prepared for each VM again, it costs 11 % more user
+// time with 1000 files.
 func (v VM) Base() Base {
 	return Base{vm: v, variables: v.variables(), lists: v.lists(), err: v.writable()}
 }
@@ -95,6 +96,7 @@ var (
 	ofBoth    = []Unit{Setup, Machine}
 )
 
+// Arrays, which need no allocation: 7 % of user time with 1000 files.
 const (
 	variables = 17
 	lists     = 6

