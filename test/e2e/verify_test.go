@@ -38,7 +38,7 @@ func TestExposure(t *testing.T) {
 		instance.ShareLost: 2,
 		instance.Runtime:   2,
 		// It has to run where user namespaces are not permitted, and needs the home.
-		instance.Setup: 5.7,
+		instance.Setup: 5.5,
 	}
 	for _, part := range instance.Parts {
 		unit := part.Unit(p.id)
