@@ -33,7 +33,7 @@ func instanceHints() []string {
 		return []string{anyDirectory}
 	}
 	var hints []string
-	for _, id := range paths.SetUp() {
+	for _, id := range paths.Recorded() {
 		if dir, err := instance.Directory(id); err == nil {
 			hints = append(hints, dir)
 		}

@@ -97,7 +97,7 @@ func (h *host) close() {
 func (h *host) readSettings(ctx context.Context) {
 	env := map[string]string{}
 	if h.manager != nil {
-		env, _ = h.manager.Environment(ctx, instance.Setup.Unit(noInstance))
+		env, _ = h.manager.ServiceEnvironment(ctx, instance.Setup.Unit(noInstance))
 	}
 	if env["QEMU"] == "" {
 		env = fileEnvironment(filepath.Join(unitsBeside(), instance.Setup.Unit("")))
@@ -298,7 +298,7 @@ func checkMemory(ctx context.Context, h *host) (string, error) {
 	return fact, nil
 }
 
-// runningMemory gives the memory of the VMs that run, by directory, in bytes.
+// runningMemory returns the memory of the VMs that run, by directory, in bytes.
 func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
 	found := map[string]uint64{}
 	if h.manager == nil {
@@ -309,11 +309,9 @@ func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
 		return nil, err
 	}
 	for _, unit := range units {
-		env, err := h.manager.Environment(ctx, unit)
-		if err != nil {
-			return nil, err
+		if record, err := h.paths.ReadRecord(instance.UnitID(unit)); err == nil {
+			found[directoryOf(unit)] = record.Settings.Memory
 		}
-		found[directoryOf(unit)], _ = size.Parse(env["MEMORY"]) // 0 for what QEMU rejects
 	}
 	return found, nil
 }

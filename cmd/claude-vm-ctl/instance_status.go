@@ -13,7 +13,6 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
-	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
@@ -162,32 +161,23 @@ func newReport(paths instance.Paths, id string, g *units) report {
 		r.Forwards = append(r.Forwards, newForward(p))
 	}
 	if r.PID != 0 {
-		r.readProcess(*main)
+		record, _ := paths.ReadRecord(id) // without one little is known
+		r.readRecord(record, *main)
 	}
 	return r
 }
 
-// readProcess asks QEMU itself: the unit's settings may have changed since, and
-// its EnvironmentFile= is known to no one else.
-func (r *report) readProcess(u manager.Unit) {
-	proc := fmt.Sprintf("/proc/%d/", u.MainPID)
-	text, _ := os.ReadFile(proc + "environ")
-	for entry := range strings.SplitSeq(string(text), "\x00") {
-		switch name, value, _ := strings.Cut(entry, "="); name {
-		case "GUEST_VERSION":
-			r.GuestVersion = failure.OneLine(value)
-		case "MEMORY":
-			r.MemoryLimit, _ = size.Parse(value)
-		case "NETWORK":
-			for _, p := range vm.PublishedPorts(value) {
-				r.Ports = append(r.Ports, port(p))
-			}
-		}
+// readRecord adds what the record and the process know of the VM, of which u is the
+// unit. The settings of the unit may have changed since it started.
+func (r *report) readRecord(record instance.Record, u manager.Unit) {
+	r.GuestVersion = failure.OneLine(record.GuestVersion)
+	for _, p := range record.Settings.Ports {
+		r.Ports = append(r.Ports, port(p))
 	}
-	r.MemoryLimit = cmp.Or(u.MemoryMax, r.MemoryLimit)
+	r.MemoryLimit = cmp.Or(u.MemoryMax, record.Settings.Memory)
 	if r.Memory = u.Memory; r.Memory == 0 { // no memory controller: QEMU's alone
 		var total, resident uint64
-		text, _ := os.ReadFile(proc + "statm")
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", u.MainPID))
 		fmt.Sscan(string(text), &total, &resident)
 		r.Memory = resident * uint64(os.Getpagesize())
 	}

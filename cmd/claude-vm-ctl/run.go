@@ -167,10 +167,10 @@ func (v *target) lost(ctx context.Context) error {
 }
 
 // newRequest is what the person's terminal and environment say about a start.
-func newRequest(out *output, verb string, args []string) (contract.Request, error) {
-	r := contract.Request{
-		Arguments: args, Terminal: out.terminal(), Environment: map[string]string{},
-		By: startedBy(out, verb), AuthSocket: os.Getenv("SSH_AUTH_SOCK"),
+func newRequest(out *output, verb string, args []string) (instance.Request, error) {
+	r := instance.Request{
+		Session: contract.Session{Arguments: args, Terminal: out.terminal(), Environment: map[string]string{}},
+		By:      startedBy(out, verb), AuthSocket: os.Getenv("SSH_AUTH_SOCK"),
 	}
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {

@@ -89,15 +89,12 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 		return r, nil
 	}
 	r.Started = u.Started
-	// Nothing else of the request is to be seen: it may hold an API key.
-	if request, err := instance.ReadRequest(r.Runtime); err == nil {
-		r.StartedBy = cut(failure.OneLine(cmp.Or(request.By, "systemd")), maxBy)
+	// Nothing else of the request is shown: it may hold an API key.
+	if record, err := v.paths.ReadRecord(v.id); err == nil {
+		r.StartedBy = failure.OneLine(cmp.Or(record.Request.By, "systemd"))
 	}
 	return r, nil
 }
-
-// maxBy bounds, in columns, what a guest that has taken QEMU over can make status show.
-const maxBy = 100
 
 func (r report) print(w io.Writer) error {
 	var b strings.Builder
@@ -124,7 +121,7 @@ func (r report) print(w io.Writer) error {
 	}
 	line("Share", "%s", r.Share)
 	if r.PID != 0 {
-		line("Guest", "%s", cmp.Or(r.GuestVersion, "its version cannot be told"))
+		line("Guest", "%s", cmp.Or(r.GuestVersion, "of an unknown version"))
 		line("Memory", "%s", r.memory(" of "))
 		line("CPU", "%s", r.CPU.Round(time.Millisecond))
 		line("QEMU", "process %d", r.PID)

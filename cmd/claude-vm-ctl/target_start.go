@@ -7,16 +7,15 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 // start starts the instance with a request, and with options if n is not nil,
 // and waits until Claude runs. Its error says which unit failed and why.
-func (v *target) start(ctx context.Context, out *output, r contract.Request, n *overrides) error {
+func (v *target) start(ctx context.Context, out *output, r instance.Request, n *overrides) error {
 	if n != nil {
-		r.Once = n.token
+		r.Overrides = n.token
 	}
 	offer, err := v.offer(ctx)
 	if err != nil {

@@ -3,23 +3,23 @@ package main
 import (
 	"context"
 
-	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/step"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
 // fitTerminal makes the request of somebody who will attach agree with what the
 // settings say about Claude's terminal.
-func (v *target) fitTerminal(ctx context.Context, r *contract.Request, n *overrides) error {
-	env, err := v.manager.Environment(ctx, v.unit())
+func (v *target) fitTerminal(ctx context.Context, r *instance.Request, n *overrides) error {
+	settings, err := step.Settings(ctx, v.manager, v.id, v.dir)
+	if n != nil {
+		settings, err = n.settings, nil
+	}
 	if err != nil {
 		return err
 	}
-	terminal := env["CLAUDE_TERMINAL"]
-	if n != nil {
-		terminal = n.settings.Terminal
-	}
-	switch terminal {
+	switch settings.Terminal {
 	case vm.TerminalNo:
 		r.Terminal = false
 	case vm.TerminalYes:

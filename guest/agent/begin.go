@@ -72,7 +72,7 @@ func (a *agent) begin(b contract.Begin) error {
 		b.Environment["SSH_AUTH_SOCK"] = hostAgentSocket
 	}
 	a.report("STATUS=Starting Claude Code")
-	s, err := startSession(b.Request)
+	s, err := startSession(b.Session)
 	if err != nil {
 		return err
 	}

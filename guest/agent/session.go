@@ -18,7 +18,7 @@ const attachTimeout = 30 * time.Second
 // session is Claude: on a terminal that clients attach to and detach from, or on three
 // pipes that belong to the client that started the instance.
 type session struct {
-	request contract.Request
+	request contract.Session
 	process *process
 	term    *terminal // nil without a terminal
 
@@ -30,7 +30,7 @@ type session struct {
 }
 
 // startSession starts Claude as r specifies.
-func startSession(r contract.Request) (*session, error) {
+func startSession(r contract.Session) (*session, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
 // Package contract is what the host and the guest have agreed on: names of
-// virtio-serial ports, the request that begins an instance, the lines of the
+// virtio-serial ports, the message that begins an instance, the lines of the
 // status port, and the words used on top of the SSH protocol. It holds data
 // only; guest/README.md is its prose.
 package contract
@@ -62,7 +62,6 @@ const (
 
 // Files of an instance's runtime directory.
 const (
-	RequestFile = "request"    // JSON of Request
 	StatusFile  = "status"     // host end of StatusPort
 	QMPSocket   = "qmp.sock"   // QEMU's monitor
 	ShareSocket = "vfs.sock"   // virtiofsd's
@@ -86,28 +85,17 @@ const (
 	UserRoot   = "root"
 )
 
-// Request is what a person asked for at the start of an instance. It waits in
-// the runtime directory from the start of the unit until the guest is up.
-type Request struct {
+// Session is what Claude is started with.
+type Session struct {
 	Arguments   []string          `json:"arguments,omitempty"`
 	Environment map[string]string `json:"environment,omitempty"`
 	// Terminal is whether Claude gets a terminal or three pipes.
 	Terminal bool `json:"terminal"`
 	Rows     int  `json:"rows,omitempty"`
 	Columns  int  `json:"columns,omitempty"`
-	// Attached promises that somebody comes for the streams. Without a
-	// terminal and without this they go to the guest's journal.
+	// Attached promises that a client comes for the streams. Without a terminal and
+	// without this they go to the guest's journal.
 	Attached bool `json:"attached,omitempty"`
-	// Once is the token of the options of this start, which are drop-ins; the
-	// host's alone.
-	Once string `json:"once,omitempty"`
-	// AuthSocket is $SSH_AUTH_SOCK of whoever asked; the host's alone.
-	AuthSocket string `json:"authSocket,omitempty"`
-	// By is who started it, for people; empty if systemd did. The host's alone.
-	By string `json:"by,omitempty"`
-	// Settings are Claude Code's, a JSON object; without them it has those of
-	// its home.
-	Settings json.RawMessage `json:"settings,omitempty"`
 }
 
 // Mount is a tree, or a file, of the share and its place in the guest.
@@ -119,9 +107,11 @@ type Mount struct {
 // Begin makes an instance out of a booted guest that is like all others.
 type Begin struct {
 	Version int `json:"version"`
-	Request
-	Mounts []Mount `json:"mounts,omitempty"`
-	Home   bool    `json:"home,omitempty"` // the share has ShareHome
+	Session
+	// Settings are Claude Code's, a JSON object; without them it has those of its home.
+	Settings json.RawMessage `json:"settings,omitempty"`
+	Mounts   []Mount         `json:"mounts,omitempty"`
+	Home     bool            `json:"home,omitempty"` // the share has ShareHome
 	// ForwardAgent says that AgentSubsystem will be there.
 	ForwardAgent bool      `json:"forwardAgent,omitempty"`
 	Time         time.Time `json:"time"`      // the host's clock

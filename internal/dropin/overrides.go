@@ -18,7 +18,7 @@ func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines[vm.Setup] = append(lines[vm.Setup], "Environment="+unitfile.Environment("RUN_OPTIONS", token))
+	lines[vm.Setup] = append(lines[vm.Setup], "Environment="+unitfile.Environment("OVERRIDES", token))
 	template := templates.DropIn()
 	var t Tree
 	for unit, path := range OverridePaths(id) {

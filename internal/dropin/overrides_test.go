@@ -33,7 +33,7 @@ func FuzzOverrides(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s=%q: %v", o.Key, value, err)
 		}
-		if len(tree) == 0 || tree[0].Path != OverridePaths("srv-web")[0] || !strings.Contains(tree[0].Text, `"RUN_OPTIONS=token"`) {
+		if len(tree) == 0 || tree[0].Path != OverridePaths("srv-web")[0] || !strings.Contains(tree[0].Text, `"OVERRIDES=token"`) {
 			t.Fatalf("the setup unit has no token: %q", tree)
 		}
 		for _, n := range tree {

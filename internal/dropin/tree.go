@@ -21,7 +21,7 @@ import (
 const (
 	defaultsName  = "10-defaults.conf"
 	vmName        = "50-vm.conf"
-	overridesName = "zz-once.conf"
+	overridesName = "zz-overrides.conf"
 )
 
 // Node is a file or, with a target, a symbolic link below a directory of units.

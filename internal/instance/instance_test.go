@@ -3,6 +3,7 @@ package instance
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
 
@@ -124,8 +126,8 @@ func TestLongDirectoryHasShortID(t *testing.T) {
 
 func TestOffer(t *testing.T) {
 	p := testPaths(t)
-	plain := contract.Request{Terminal: true}
-	want := contract.Request{Arguments: []string{"-p", "a\nb"}, Attached: true}
+	plain := Request{Session: contract.Session{Terminal: true}}
+	want := Request{Session: contract.Session{Arguments: []string{"-p", "a\nb"}, Attached: true}}
 
 	fill := func(o *Offer) {
 		t.Helper()
@@ -133,7 +135,7 @@ func TestOffer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	take := func(when string, want contract.Request) {
+	take := func(when string, want Request) {
 		t.Helper()
 		offered, err := p.OpenOffer("x")
 		if err != nil {
@@ -202,7 +204,7 @@ func TestRefusal(t *testing.T) {
 				t.Fatal(err)
 			}
 			if filled {
-				if err := offer.Fill(contract.Request{Arguments: []string{strings.Repeat("long", 1000)}}); err != nil {
+				if err := offer.Fill(Request{Session: contract.Session{Arguments: []string{strings.Repeat("long", 1000)}}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -233,53 +235,85 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-func TestKeptRequest(t *testing.T) {
+func TestRecord(t *testing.T) {
 	p := testPaths(t)
-	want := contract.Request{Arguments: []string{"-p", "x"}}
-	none := func(when string, job string) {
-		t.Helper()
-		if got, err := p.TakeKept("x", job); got != nil || err != nil {
-			t.Errorf("%s: %v, %v", when, got, err)
+	record := Record{
+		Request: Request{Session: contract.Session{Arguments: []string{"-p", "x"}, Attached: true}, AuthSocket: "/run/agent", By: "me"},
+		Job:     "1.6", Settings: vm.Default(), Device: 1, Inode: math.MaxUint64, GuestVersion: "x",
+	}
+	shares := map[string]string{contract.ShareWork: "/a", "ro0": "/b"}
+	if err := p.MakeRun("x", record, shares); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.ReadRecord("x")
+	if diff := cmp.Diff(record, got); diff != "" || err != nil {
+		t.Errorf("ReadRecord() mismatch (-want +got):\n%s%v", diff, err)
+	}
+	if !p.IsSetUp("x", "1.6") || p.IsSetUp("x", "1.7") || p.IsSetUp("x", "") || p.IsSetUp("y", "1.6") {
+		t.Error("set up for another job, or for none")
+	}
+	for name, want := range map[string]string{"ro0": "/b", AgentLink: "/run/agent"} {
+		if got, err := os.Readlink(filepath.Join(p.ShareDirectory("x"), name)); got != want {
+			t.Errorf("%s -> %s, %v, want %s", name, got, err, want)
 		}
 	}
-	if err := p.KeepRequest("x", "1.7"); err != nil {
-		t.Errorf("of an instance that never started: %v", err)
+	// The record, with a key in it perhaps, is not for other users.
+	if info, err := os.Stat(p.recordPath("x")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	none("nothing kept", "1.7")
-	for _, taker := range []string{"1.7", "2.7"} {
-		shares := map[string]string{contract.ShareWork: "/a", "ro0": "/b"}
-		if err := p.MakeRuntimeDirectory("x", "1.6", shares, want); err != nil {
-			t.Fatal(err)
-		}
-		if !p.IsSetUp("x", "1.6") || p.IsSetUp("x", taker) || p.IsSetUp("x", "") || p.IsSetUp("y", "1.6") {
-			t.Error("set up for another job, or for none")
-		}
-		if got, err := os.Readlink(filepath.Join(p.ShareDirectory("x"), "ro0")); got != "/b" {
-			t.Errorf("ro0 -> %s, %v", got, err)
-		}
-		if err := errors.Join(p.KeepRequest("x", "1.7"), p.RemoveRuntimeDirectory("x")); err != nil {
-			t.Fatal(err)
-		}
-		if taker == "2.7" {
-			none("kept for another job", taker)
-		} else if got, err := p.TakeKept("x", taker); got == nil || !cmp.Equal(want, *got) || err != nil {
-			t.Errorf("kept: %v, %v", got, err)
-		}
-		none("taken before", "1.7")
+	if diff := cmp.Diff([]string{"x"}, p.Recorded()); diff != "" {
+		t.Errorf("Recorded() mismatch (-want +got):\n%s", diff)
 	}
-	left, err := os.ReadDir(filepath.Join(p.Runtime, "claude-vm"))
-	if len(left) > 0 || err != nil {
+	if err := p.RemoveRun("x"); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(p.instances()); len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
 
-// TestReadRequest: what is no request is read by nobody.
-func TestReadRequest(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, contract.RequestFile)
+// TestKeptRequest: a restart uses the request again, another start does not.
+func TestKeptRequest(t *testing.T) {
+	p := testPaths(t)
+	request := Request{Session: contract.Session{Arguments: []string{"-p", "x"}, Attached: true}, By: "me"}
+	want := Request{Session: contract.Session{Arguments: []string{"-p", "x"}}, By: "me, restarted by systemd"}
+	if err := p.KeepRecord("x", "1.7"); err != nil {
+		t.Errorf("of an instance that never started: %v", err)
+	}
+	if got, err := p.KeptRequest("x", "1.7"); got != nil || err != nil {
+		t.Errorf("nothing kept: %v, %v", got, err)
+	}
+	if err := p.MakeRun("x", Record{Request: request, Job: "1.6"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // by is not extended again
+		if err := p.KeepRecord("x", "1.7"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, job := range []string{"", "1.6", "2.7"} {
+		if got, err := p.KeptRequest("x", job); got != nil || err != nil || p.IsSetUp("x", job) {
+			t.Errorf("kept for job %q: %v, %v", job, got, err)
+		}
+	}
+	if got, err := p.KeptRequest("x", "1.7"); got == nil || !cmp.Equal(want, *got) || err != nil {
+		t.Errorf("kept: %v, %v", got, err)
+	}
+	if _, err := os.Stat(p.RuntimeDirectory("x")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the runtime directory: %v", err)
+	}
+}
+
+// TestReadRecord: only a regular file is read.
+func TestReadRecord(t *testing.T) {
+	p := testPaths(t)
+	path := p.recordPath("x")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	fails := func(want string) {
 		t.Helper()
-		if _, err := ReadRequest(dir); err == nil || err.Error() != want {
+		if _, err := p.ReadRecord("x"); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 		os.Remove(path)
@@ -288,7 +322,7 @@ func TestReadRequest(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fails(path + ": not a file")
+	fails(path + ": not a regular file")
 	if err := os.Symlink("/etc/passwd", path); err != nil {
 		t.Fatal(err)
 	}

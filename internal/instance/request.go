@@ -13,6 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Request is what the caller of one start asks for. It is the host's alone: what the
+// guest is to know is copied into contract.Begin.
+type Request struct {
+	contract.Session
+	// Overrides is the token of the options of this start, which are drop-ins.
+	Overrides string `json:"overrides,omitempty"`
+	// AuthSocket is the caller's $SSH_AUTH_SOCK.
+	AuthSocket string `json:"authSocket,omitempty"`
+	// By is who started the VM, for people; empty if systemd did.
+	By string `json:"by,omitempty"`
+}
+
 // ErrStarting says that somebody else is starting the instance right now.
 var ErrStarting = errors.New("somebody else is starting this VM")
 
@@ -52,7 +64,7 @@ func (p Paths) Offer(id string) (*Offer, error) {
 }
 
 // Fill leaves the request. Until then a start is somebody else's, and plain.
-func (o *Offer) Fill(r contract.Request) error {
+func (o *Offer) Fill(r Request) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -82,7 +94,7 @@ func (o *Offer) Withdraw() {
 // Refusal returns why the setup unit has refused the start; nil if it has not.
 func (o *Offer) Refusal() *failure.Error {
 	var a answer
-	if err := json.NewDecoder(io.NewSectionReader(o.file, 0, maxRequest)).Decode(&a); err != nil {
+	if err := json.NewDecoder(io.NewSectionReader(o.file, 0, maxRecord)).Decode(&a); err != nil {
 		return nil // no request, and no answer
 	}
 	return a.Refusal
@@ -114,12 +126,12 @@ func (p Paths) OpenOffer(id string) (Offered, error) {
 
 // Take returns the request of the offer. Without one, it is what systemctl start
 // means: Claude on a terminal, to which somebody attaches later.
-func (o Offered) Take() (contract.Request, error) {
-	plain := contract.Request{Terminal: true}
+func (o Offered) Take() (Request, error) {
+	plain := Request{Session: contract.Session{Terminal: true}}
 	if o.file == nil {
 		return plain, nil
 	}
-	var r contract.Request
+	var r Request
 	switch err := json.NewDecoder(o.file).Decode(&r); {
 	case errors.Is(err, io.EOF):
 		return plain, nil // not filled yet

@@ -231,8 +231,8 @@ func (m *Manager) UnitPath() ([]string, error) {
 	return path, nil
 }
 
-// Environment gives a service's Environment=.
-func (m *Manager) Environment(ctx context.Context, name string) (map[string]string, error) {
+// ServiceEnvironment returns a service's Environment=.
+func (m *Manager) ServiceEnvironment(ctx context.Context, name string) (map[string]string, error) {
 	p, err := m.units.GetServicePropertyContext(ctx, name, "Environment")
 	if err != nil {
 		return nil, err

@@ -59,7 +59,11 @@ func begin(ctx context.Context, args []string) (int, error) {
 
 // beginInstance makes the guest the instance on a directory.
 func beginInstance(ctx context.Context, dir string) error {
-	request, err := instance.ReadRequest(".")
+	paths, err := instance.HostPaths()
+	if err != nil {
+		return err
+	}
+	record, err := paths.ReadRecord(instance.Escape(dir))
 	if err != nil {
 		return err
 	}
@@ -72,16 +76,11 @@ func beginInstance(ctx context.Context, dir string) error {
 	if err := limitFiles(); err != nil {
 		return err
 	}
-	b, err := newBegin(request, dir)
+	b, err := newBegin(record, dir)
 	if err != nil {
 		return err
 	}
-	if err := client.Begin(b); err != nil {
-		return err
-	}
-	// A restart of the unit asks for the same again, but nobody comes for it.
-	request.Attached = false
-	return instance.WriteRequest(".", request)
+	return client.Begin(b)
 }
 
 // dialBooting connects to a VM whose sockets QEMU is about to make.
@@ -100,9 +99,12 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 	}
 }
 
-func newBegin(request contract.Request, dir string) (contract.Begin, error) {
-	b := contract.Begin{Version: contract.Version, Request: request, Time: time.Now(), Entropy: make([]byte, 64)}
-	b.Once, b.By, b.AuthSocket = "", "", ""
+// newBegin returns what the guest gets to know of a run.
+func newBegin(r instance.Record, dir string) (contract.Begin, error) {
+	b := contract.Begin{
+		Version: contract.Version, Session: r.Request.Session, Settings: r.ClaudeSettings,
+		Time: time.Now(), Entropy: make([]byte, 64),
+	}
 	rand.Read(b.Entropy) // never fails
 	var id [16]byte
 	rand.Read(id[:])
@@ -115,8 +117,7 @@ func newBegin(request contract.Request, dir string) (contract.Begin, error) {
 	if err != nil {
 		return b, err
 	}
-	// A copy: what is added here is not the request's, which a restart repeats.
-	b.Environment = maps.Clone(request.Environment)
+	b.Environment = maps.Clone(r.Request.Environment)
 	if b.Environment == nil {
 		b.Environment = map[string]string{}
 	}
@@ -130,7 +131,8 @@ func newBegin(request contract.Request, dir string) (contract.Begin, error) {
 			b.Environment[name] = value
 		}
 	}
-	return b, applySettings(&b, os.Getenv)
+	applySettings(&b, r.Settings)
+	return b, nil
 }
 
 // hostname makes a name for the guest that a person recognises.

@@ -1,8 +1,10 @@
 package step
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,64 +15,55 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-func TestApplySettings(t *testing.T) {
-	request := contract.Request{Arguments: []string{"-p", "x"}, Terminal: true}
+// units are the variables of an instance's units, by name.
+type units map[string]map[string]string
+
+func (u units) ServiceEnvironment(_ context.Context, unit string) (map[string]string, error) {
+	return u[unit], nil
+}
+
+// TestSettings: from the units' variables to what the guest is sent.
+func TestSettings(t *testing.T) {
+	session := contract.Session{Arguments: []string{"-p", "x"}, Terminal: true, Environment: map[string]string{"A": "the caller's"}}
 	for name, c := range map[string]struct {
-		env  map[string]string
-		want contract.Begin
-		err  string
+		vm, setup map[string]string
+		want      contract.Begin
 	}{
 		"nothing": {
-			want: contract.Begin{Request: request},
+			want: contract.Begin{Session: session},
 		},
 		"defaults by name": {
-			env:  map[string]string{"CLAUDE_TERMINAL": "auto", "CLAUDE_HOME": "ephemeral"},
-			want: contract.Begin{Request: request},
+			setup: map[string]string{"CLAUDE_TERMINAL": "auto", "CLAUDE_HOME": "ephemeral"},
+			want:  contract.Begin{Session: session},
 		},
 		"all": {
-			env: map[string]string{
-				"CLAUDE_ARGUMENTS": `--model "a b"`, "CLAUDE_ENVIRONMENT": `A=2 "B=x y=z"`, "CLAUDE_TERMINAL": "no",
-				"CLAUDE_HOME": "project", "MOUNTS": `rw0 "/a b" ro1 /c/./d/`,
+			setup: map[string]string{
+				"CLAUDE_ARGUMENTS": `--model "a b"`, "CLAUDE_ENVIRONMENT": `A=2 "B=x y=z"`, "CLAUDE_TERMINAL": "yes",
+				"CLAUDE_HOME": "project", "MOUNTS": `"/x y:/a b" /srv/x:/c/./d/:ro`, "FORWARD_AGENT": "yes",
 			},
+			// A person's own drop-in of the VM's unit.
+			vm: map[string]string{"CLAUDE_TERMINAL": "no"},
 			want: contract.Begin{
-				Request: contract.Request{
+				Session: contract.Session{
 					Arguments:   []string{"--model", "a b", "-p", "x"},
 					Environment: map[string]string{"A": "2", "B": "x y=z"},
 				},
 				Mounts: []contract.Mount{{Name: "rw0", Path: "/a b"}, {Name: "ro1", Path: "/c/d"}},
-				Home:   true,
+				Home:   true, ForwardAgent: true,
 			},
 		},
-		"no variable":       {env: map[string]string{"CLAUDE_ENVIRONMENT": "A"}, err: `CLAUDE_ENVIRONMENT=: "A" is not NAME=VALUE`},
-		"no name":           {env: map[string]string{"CLAUDE_ENVIRONMENT": "1A=x"}, err: `CLAUDE_ENVIRONMENT=: "1A=x" is not NAME=VALUE`},
-		"no such terminal":  {env: map[string]string{"CLAUDE_TERMINAL": "maybe"}, err: "CLAUDE_TERMINAL=maybe: not auto, yes or no"},
-		"open mount":        {env: map[string]string{"MOUNTS": `rw0 "/a`}, err: "MOUNTS=: a quote is not closed"},
-		"open argument":     {env: map[string]string{"CLAUDE_ARGUMENTS": `"-p`}, err: "CLAUDE_ARGUMENTS=: a quote is not closed"},
-		"open variable":     {env: map[string]string{"CLAUDE_ENVIRONMENT": `"A=`}, err: "CLAUDE_ENVIRONMENT=: a quote is not closed"},
-		"half a mount":      {env: map[string]string{"MOUNTS": "rw0"}, err: "MOUNTS=: a name without a path"},
-		"relative mount":    {env: map[string]string{"MOUNTS": "rw0 a"}, err: "MOUNTS=: a: not an absolute path of something in the guest"},
-		"mount on all":      {env: map[string]string{"MOUNTS": "rw0 /.."}, err: "MOUNTS=: /..: not an absolute path of something in the guest"},
-		"name of the work":  {env: map[string]string{"MOUNTS": "work /a"}, err: `MOUNTS=: "work" cannot be a name`},
-		"name with a slash": {env: map[string]string{"MOUNTS": "../x /a"}, err: `MOUNTS=: "../x" cannot be a name`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := contract.Begin{Request: request}
-			got.Environment = map[string]string{}
-			if _, ok := c.env["CLAUDE_ENVIRONMENT"]; ok {
-				got.Environment["A"] = "the caller's"
+			m := units{instance.VM.Unit("x"): c.vm, instance.Setup.Unit("x"): c.setup}
+			settings, err := Settings(t.Context(), m, "x", "/work")
+			if err != nil {
+				t.Fatal(err)
 			}
-			if c.want.Environment == nil {
-				c.want.Environment = map[string]string{}
-			}
-			err := applySettings(&got, func(name string) string { return c.env[name] })
-			if c.err != "" {
-				if err == nil || err.Error() != c.err {
-					t.Errorf("error %v, want %q", err, c.err)
-				}
-				return
-			}
-			if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
-				t.Errorf("applySettings() mismatch (-want +got):\n%s%v", diff, err)
+			got := contract.Begin{Session: session}
+			got.Environment = maps.Clone(session.Environment)
+			applySettings(&got, settings)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("applySettings() mismatch (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -18,16 +17,22 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"golang.org/x/sys/unix"
 )
 
-// setup makes the runtime directory of the instance on args[0].
+// setup prepares a start of the instance on args[0].
 func setup(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {
 		return 0, err
 	}
 	id := instance.Escape(args[0])
-	job, runs, err := startJob(ctx, paths, id)
+	m, err := manager.DialDirect(ctx, paths.Runtime)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	job, runs, err := startJob(ctx, m, id)
 	if err != nil {
 		return 0, fmt.Errorf("ask the user manager for the job: %w", err)
 	}
@@ -40,14 +45,14 @@ func setup(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	defer offered.Close()
-	if err := setUp(paths, id, args[0], job, offered); err != nil {
+	if err := setUp(ctx, m, paths, args[0], job, offered); err != nil {
 		return 0, errors.Join(err, offered.Refuse(failure.Of(err)))
 	}
 	return 0, nil
 }
 
-// setUp checks the host and the settings, and creates the runtime directory.
-func setUp(paths instance.Paths, id, dir, job string, offered instance.Offered) error {
+// setUp checks the host and the settings, and creates what the run needs.
+func setUp(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir, job string, offered instance.Offered) error {
 	// Invalid settings must not start a VM without them.
 	if text := os.Getenv("REFUSAL"); text != "" {
 		return failure.New(failure.HostUnable, os.Getenv("REFUSAL_HINT"), "%s", text)
@@ -56,46 +61,52 @@ func setUp(paths instance.Paths, id, dir, job string, offered instance.Offered) 
 	if err != nil {
 		return err
 	}
-	if err := preflight.Host(os.Getenv("QEMU"), os.Getenv("VIRTIOFSD"), os.Getenv("GUEST")); err != nil {
+	bundle := os.Getenv("GUEST")
+	if err := preflight.Host(os.Getenv("QEMU"), os.Getenv("VIRTIOFSD"), bundle); err != nil {
 		return err
 	}
-	shares, settings, err := configured(paths, id, path)
+	id := instance.Escape(dir)
+	r := instance.Record{Job: job}
+	if r.Settings, err = Settings(ctx, m, id, path); err != nil {
+		return err
+	}
+	shares, err := sharesOf(paths, id, path, r.Settings)
+	if err == nil {
+		r.ClaudeSettings, err = readSettings(r.Settings.SettingsFile)
+	}
 	if err != nil {
 		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "edit", path), "%w", err)
 	}
-	request, err := takeRequest(paths, id, job, offered)
-	if err != nil {
+	if r.Request, err = takeRequest(paths, id, job, offered); err != nil {
 		return err
 	}
-	// Those of a start that was killed; they go with the runtime unit.
-	if os.Getenv("RUN_OPTIONS") != request.Once {
+	// Overrides of a start that was killed; the runtime unit removes them.
+	if os.Getenv("OVERRIDES") != r.Request.Overrides {
 		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "the options of another start were left and are gone now")
 	}
-	request.Settings = settings
-	request.AuthSocket = authSocket(request.AuthSocket)
-	return paths.MakeRuntimeDirectory(id, job, shares, request)
+	r.Request.AuthSocket = authSocket(r.Settings.ForwardAgent, r.Request.AuthSocket)
+	if r.Device, r.Inode, err = identity(path); err != nil {
+		return err
+	}
+	if env, err := preflight.BundleEnvironment(bundle); err == nil {
+		r.GuestVersion = env["GUEST_VERSION"]
+	}
+	return paths.MakeRun(id, r, shares)
 }
 
-// configured reads what the settings name: what is shared, by name, with the work
-// directory path, and Claude Code's settings.
-func configured(paths instance.Paths, id, path string) (shares map[string]string, settings json.RawMessage, err error) {
-	if shares, err = sharesOf(paths, id); err != nil {
-		return nil, nil, err
+// identity returns the device and inode of a directory, which its path may lose.
+func identity(path string) (device, inode uint64, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	for name, source := range shares {
-		if name != contract.ShareHome && instance.Overlap(source, path) {
-			return nil, nil, fmt.Errorf("Mount=%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", source)
-		}
-	}
-	shares[contract.ShareWork] = path
-	settings, err = readSettings(os.Getenv("SETTINGS_FILE"))
-	return shares, settings, err
+	return st.Dev, st.Ino, nil
 }
 
 // authSocket gives the socket of the SSH agent that the guest may use, if it may:
 // that of whoever asked for the start, or else the user manager's.
-func authSocket(asked string) string {
-	if os.Getenv("FORWARD_AGENT") != "yes" {
+func authSocket(forward bool, asked string) string {
+	if !forward {
 		return ""
 	}
 	socket := cmp.Or(asked, os.Getenv("SSH_AUTH_SOCK"))
@@ -109,12 +120,7 @@ func authSocket(asked string) string {
 // startJob gives the user manager's job that starts the VM, if there is one, and
 // says whether the VM runs already. It waits for one that is still being stopped:
 // its runtime directory is about to be made anew.
-func startJob(ctx context.Context, paths instance.Paths, id string) (job string, runs bool, err error) {
-	m, err := manager.DialDirect(ctx, paths.Runtime)
-	if err != nil {
-		return "", false, err
-	}
-	defer m.Close()
+func startJob(ctx context.Context, m *manager.Manager, id string) (job string, runs bool, err error) {
 	for {
 		u, err := m.Unit(ctx, instance.VM.Unit(id))
 		if err != nil {
@@ -156,20 +162,21 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	return path, nil
 }
 
-// sharesOf gives what the instance shares beside its work directory, by name.
-func sharesOf(paths instance.Paths, id string) (map[string]string, error) {
-	shares := map[string]string{}
-	mounts, err := mountPairs(os.Getenv("MOUNTS"))
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range mounts {
-		if shares[m.Name], err = mountSource(paths, m.Path); err != nil {
-			return nil, fmt.Errorf("Mount=%s: %w", m.Path, err)
+// sharesOf returns the directories that the instance on path shares, by name.
+func sharesOf(paths instance.Paths, id, path string, settings vm.VM) (map[string]string, error) {
+	shares := map[string]string{contract.ShareWork: path}
+	for i, m := range settings.Mounts {
+		source, err := mountSource(paths, m.Host)
+		if err != nil {
+			return nil, fmt.Errorf("Mount=%s: %w", m.Host, err)
 		}
+		if instance.Overlap(source, path) {
+			return nil, fmt.Errorf("Mount=%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", source)
+		}
+		shares[m.ShareName(i)] = source
 	}
-	if kind := os.Getenv("CLAUDE_HOME"); kind != "" && kind != vm.HomeEphemeral {
-		dir, err := paths.HomeDirectory(id, kind)
+	if settings.Home != vm.HomeEphemeral {
+		dir, err := paths.HomeDirectory(id, settings.Home)
 		if err != nil {
 			return nil, err
 		}
@@ -252,26 +259,16 @@ func readSettings(path string) (json.RawMessage, error) {
 	return text, nil
 }
 
-// takeRequest gives the request of this start: after a restart that of the run
-// before, else the one that was left for it.
-func takeRequest(paths instance.Paths, id, job string, offered instance.Offered) (contract.Request, error) {
-	kept, err := paths.TakeKept(id, job)
+// takeRequest returns the request of this start: after a restart that of the run
+// before, else the offered one.
+func takeRequest(paths instance.Paths, id, job string, offered instance.Offered) (instance.Request, error) {
+	kept, err := paths.KeptRequest(id, job)
 	if err != nil {
 		// Less than what was asked for, but a VM; the journal has the reason.
-		fmt.Fprintf(os.Stderr, "the request of the run before: %v\n", err)
+		fmt.Fprintf(os.Stderr, "read the request of the run before: %v\n", err)
 	}
 	if kept != nil {
-		kept.By = restartedBy(kept.By)
 		return *kept, nil
 	}
 	return offered.Take()
-}
-
-// restartedBy is who started what systemd starts again: itself, if nobody else.
-func restartedBy(by string) string {
-	const systemd = ", restarted by systemd"
-	if by == "" || strings.HasSuffix(by, systemd) {
-		return by
-	}
-	return by + systemd
 }

@@ -20,10 +20,11 @@ func sshAgent(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	id := instance.Escape(args[0])
-	socket, err := paths.AuthSocket(id)
+	record, err := paths.ReadRecord(id)
 	if err != nil {
 		return 0, err
 	}
+	socket := record.Request.AuthSocket
 	dialing, cancel := guest.WithTimeout(ctx)
 	defer cancel()
 	client, err := guest.Dial(dialing, paths.RuntimeDirectory(id), contract.UserClaude)
@@ -37,7 +38,7 @@ func sshAgent(ctx context.Context, args []string) (int, error) {
 	if err := client.ProvideAgent(socket); err != nil {
 		return 0, err
 	}
-	notify("STATUS=Leads to " + failure.OneLine(socket))
+	notify("STATUS=Forwards to " + failure.OneLine(socket))
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
 	client.Wait() // a connection that ends is a VM that ends

@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"golang.org/x/sys/unix"
 )
@@ -54,20 +55,25 @@ func notify(line string) {
 	}
 }
 
-// share listens on the socket args[0], says that it is ready, and becomes
-// args[1], virtiofsd, with the socket as descriptor 3.
+// share listens on the socket args[2], reports that it is ready, and executes args[3],
+// virtiofsd, with the socket as descriptor 3. args[1] must be the work directory that
+// setup has seen for the instance on args[0].
 func share(_ context.Context, args []string) (int, error) {
-	if len(args) < 2 {
-		return 0, failure.New(failure.Usage, "", "share needs a socket and a command")
+	if len(args) < 4 {
+		return 0, failure.New(failure.Usage, "", "share needs a directory, its place, a socket and a command")
 	}
-	path, err := preflight.FindVirtiofsd(args[1])
+	if err := checkIdentity(args[0], args[1]); err != nil {
+		return 0, err
+	}
+	socket, command := args[2], args[3:]
+	path, err := preflight.FindVirtiofsd(command[0])
 	if err != nil {
 		return 0, err
 	}
-	if err := os.Remove(args[0]); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, err
 	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: args[0], Net: "unix"})
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		return 0, err
 	}
@@ -75,11 +81,11 @@ func share(_ context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// A duplicate stays open over execve; file's own is not 3, which listener has.
+	// The duplicate stays open over execve(2). file is not descriptor 3: listener is.
 	if err := unix.Dup2(int(file.Fd()), 3); err != nil {
 		return 0, err
 	}
-	// Held by virtiofsd from now on: see shareDied.
+	// virtiofsd holds the lock from now on: see shareDied.
 	lock, err := unix.Open(contract.ShareLock, unix.O_RDWR|unix.O_CREAT, 0o600)
 	if err == nil {
 		err = unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB)
@@ -88,7 +94,25 @@ func share(_ context.Context, args []string) (int, error) {
 		return 0, fmt.Errorf("lock %s: %w", contract.ShareLock, err)
 	}
 	notify("READY=1")
-	return 0, syscall.Exec(path, append([]string{"virtiofsd"}, args[2:]...), os.Environ())
+	return 0, syscall.Exec(path, append([]string{"virtiofsd"}, command[1:]...), os.Environ())
+}
+
+// checkIdentity fails if another directory than the one that setup has checked is bound
+// at place: a VM on a directory above it could have replaced it meanwhile.
+func checkIdentity(dir, place string) error {
+	paths, err := instance.HostPaths()
+	if err != nil {
+		return err
+	}
+	record, err := paths.ReadRecord(instance.Escape(dir))
+	if err != nil {
+		return err
+	}
+	device, inode, err := identity(place)
+	if err == nil && (device != record.Device || inode != record.Inode) {
+		err = fmt.Errorf("%s was replaced by another directory while the VM started", dir)
+	}
+	return err
 }
 
 // explainResult says what systemd's finding means; empty if a helper, whose

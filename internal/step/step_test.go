@@ -1,12 +1,17 @@
 package step
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
+	"reflect"
+	"regexp"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 // describe is an error, its exit status and its hint, in one line.
@@ -15,19 +20,40 @@ func describe(err error) string {
 	return fmt.Sprintf("%d: %v; hint: %s", e.Status, e, e.Hint)
 }
 
-// TestBeginTellsNoHost: what is the host's alone stays there.
-func TestBeginTellsNoHost(t *testing.T) {
-	b, err := newBegin(contract.Request{By: "somebody", Once: "token"}, "/d")
-	if err != nil || b.By != "" || b.Once != "" {
-		t.Errorf("newBegin() = %+v, %v", b.Request, err)
+// TestBeginHasNothingOfTheHost: what a request has for the host alone is not sent to
+// the guest. Every field is marked, also one that is added later.
+func TestBeginHasNothingOfTheHost(t *testing.T) {
+	var r instance.Record
+	mark(reflect.ValueOf(&r.Request).Elem(), "")
+	b, err := newBegin(r, "/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile(`MARK\.[A-Za-z.]*`).FindAllString(string(text), -1)
+	want := []string{"MARK.Session.Arguments", "MARK.Session.Environment"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("texts of the request in begin mismatch (-want +got):\n%s", diff)
 	}
 }
 
-func TestRestartedBy(t *testing.T) {
-	for by, want := range map[string]string{"run": "run, restarted by systemd", "run, restarted by systemd": "run, restarted by systemd", "": ""} {
-		if got := restartedBy(by); got != want {
-			t.Errorf("restartedBy(%q) = %q, want %q", by, got, want)
+// mark gives each text in v the name of its field.
+func mark(v reflect.Value, name string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			mark(v.Field(i), name+"."+v.Type().Field(i).Name)
 		}
+	case reflect.String:
+		v.SetString("MARK" + name)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		mark(v.Index(0), name)
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"NAME": "MARK" + name}))
 	}
 }
 

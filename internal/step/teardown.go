@@ -24,9 +24,9 @@ func teardown(ctx context.Context, args []string) (int, error) {
 		fmt.Fprintf(os.Stderr, "ask the user manager for the job: %v\n", err)
 	}
 	if job != "" {
-		return 0, errors.Join(paths.KeepRequest(id, job), paths.RemoveRuntimeDirectory(id))
+		return 0, paths.KeepRecord(id, job)
 	}
-	return 0, errors.Join(paths.RemoveRuntimeDirectory(id), paths.DropKept(id), dropOverrides(ctx, paths, id))
+	return 0, errors.Join(paths.RemoveRun(id), dropOverrides(ctx, paths, id))
 }
 
 // restartJob gives the VM's job if its runtime unit is being stopped to be started

@@ -25,16 +25,16 @@ const (
 // Base is what instances differ from: the units as they are, or what holds for
 // all VMs.
 type Base struct {
-	vm        VM
-	variables [variables]variable
-	lists     [lists]list
-	err       error
+	vm     VM
+	values values
+	lists  [lists]list
+	err    error
 }
 
 // Base prepares v for being one. Prepared for each VM again, it costs 11 % more user
 // time with 1000 files.
 func (v VM) Base() Base {
-	return Base{vm: v, variables: v.variables(), lists: v.lists(), err: v.writable()}
+	return Base{vm: v, values: v.values(), lists: v.lists(), err: v.writable()}
 }
 
 // writable fails for words that no line can carry.
@@ -59,12 +59,12 @@ func (b Base) Lines(v VM) ([units][]string, error) {
 		}
 		return out, fmt.Errorf("Guest=%s of %s cannot be undone: name another", b.vm.Guest, file)
 	}
-	for i, w := range v.variables() {
-		if w.value == b.variables[i].value {
+	for i, value := range v.values() {
+		if value == b.values[i] {
 			continue
 		}
-		for _, unit := range w.units {
-			out[unit] = append(out[unit], w.line())
+		for _, unit := range Settings[i].units {
+			out[unit] = append(out[unit], Settings[i].line(value))
 		}
 	}
 	for i, l := range v.lists() {
@@ -81,14 +81,16 @@ func (b Base) Refused(v VM) VM {
 	return r
 }
 
-// variable is an environment variable of one unit, or of two.
-type variable struct {
-	key         string // for messages
-	name, value string
-	units       []Unit
+// Setting is an environment variable by which the value of a key reaches a unit.
+// Where it is absent the unit's default holds.
+type Setting struct {
+	Key  string // of .vm files
+	Name string // of the variable
+	// Recorded says that setup reads the value, written as in a .vm file.
+	Recorded bool
+	units    []Unit
+	value    func(v *VM) string
 }
-
-func (w variable) line() string { return "Environment=" + unitfile.Environment(w.name, w.value) }
 
 var (
 	ofSetup   = []Unit{Setup}
@@ -96,56 +98,93 @@ var (
 	ofBoth    = []Unit{Setup, Machine}
 )
 
-// Arrays, which need no allocation: 7 % of user time with 1000 files.
-const (
-	variables = 17
-	lists     = 6
-)
+// Settings are all variables. Those of the VM's unit alone are what QEMU's command
+// line needs.
+var Settings = [...]Setting{
+	{"Refusal", "REFUSAL", false, ofSetup, func(v *VM) string { return v.Refusal }},
+	{"Refusal", "REFUSAL_HINT", false, ofSetup, func(v *VM) string { return v.RefusalHint }},
+	{"WorkDirectory", "WORK_DIRECTORY", false, ofSetup, longDirectory},
+	{"Memory", "MEMORY", true, ofMachine, func(v *VM) string { return strconv.FormatUint(v.Memory>>20, 10) + "M" }},
+	{"CPUs", "CPUS", true, ofMachine, func(v *VM) string { return strconv.Itoa(v.CPUs) }},
+	{"Accelerator", "ACCELERATOR", false, ofMachine, accelerator},
+	{"Guest", "GUEST", true, ofBoth, func(v *VM) string { return v.Guest }},
+	{"Arguments", "CLAUDE_ARGUMENTS", true, ofSetup, arguments},
+	{"Environment", "CLAUDE_ENVIRONMENT", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Environment) }},
+	{"Terminal", "CLAUDE_TERMINAL", true, ofSetup, func(v *VM) string { return v.Terminal }},
+	{"ForwardAgent", "FORWARD_AGENT", true, ofSetup, forwardAgent},
+	{"SettingsFile", "SETTINGS_FILE", true, ofSetup, func(v *VM) string { return v.SettingsFile }},
+	{"Home", "CLAUDE_HOME", true, ofSetup, func(v *VM) string { return v.Home }},
+	{"Mount", "MOUNTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Mounts)) }},
+	{"PublishPort", "PORTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Ports)) }},
+	// Of QEMU's command line, whose reader knows no escapes.
+	{"PublishPort", "NETWORK", false, ofMachine, network},
+	{"QEMUArguments", "QEMU_ARGUMENTS", false, ofMachine, qemuArguments},
+}
 
-func (v VM) variables() [variables]variable {
-	var targets, sources []string
-	for i, m := range v.Mounts {
-		targets = append(targets, m.name(i), m.Guest)
-		sources = append(sources, m.name(i), m.Host)
+// Value is what the variable has for v.
+func (s *Setting) Value(v *VM) string { return s.value(v) }
+
+func (s *Setting) line(value string) string {
+	return "Environment=" + unitfile.Environment(s.Name, value)
+}
+
+// Arrays, which need no allocation: 7 % of user time with 1000 files.
+type values [len(Settings)]string
+
+const lists = 6
+
+func (v *VM) values() (all values) {
+	for i := range Settings {
+		all[i] = Settings[i].value(v)
 	}
-	arguments := v.Arguments
-	if v.SkipPermissions {
-		arguments = append([]string{"--dangerously-skip-permissions"}, arguments...)
-	}
-	accelerator := v.Accelerator
-	if accelerator == "auto" {
-		accelerator = "kvm:tcg"
-	}
-	long := ""
+	return all
+}
+
+func longDirectory(v *VM) string {
 	if v.Long {
-		long = v.WorkDirectory
+		return v.WorkDirectory
 	}
-	forwardAgent := ""
+	return ""
+}
+
+func accelerator(v *VM) string {
+	if v.Accelerator == "auto" {
+		return "kvm:tcg"
+	}
+	return v.Accelerator
+}
+
+func arguments(v *VM) string {
+	if v.SkipPermissions {
+		return unitfile.Join(append([]string{"--dangerously-skip-permissions"}, v.Arguments...))
+	}
+	return unitfile.Join(v.Arguments)
+}
+
+func forwardAgent(v *VM) string {
 	if v.ForwardAgent {
-		forwardAgent = "yes"
+		return "yes"
 	}
-	network, _ := unitfile.JoinPlain(v.network()) // all of it is ours
-	qemuArguments, _ := unitfile.JoinPlain(v.QEMUArguments)
-	return [variables]variable{
-		{"Refusal", "REFUSAL", v.Refusal, ofSetup},
-		{"Refusal", "REFUSAL_HINT", v.RefusalHint, ofSetup},
-		{"WorkDirectory", "WORK_DIRECTORY", long, ofSetup},
-		{"Memory", "MEMORY", strconv.FormatUint(v.Memory>>20, 10) + "M", ofMachine},
-		{"CPUs", "CPUS", strconv.Itoa(v.CPUs), ofMachine},
-		{"Accelerator", "ACCELERATOR", accelerator, ofMachine},
-		{"Guest", "GUEST", v.Guest, ofBoth},
-		{"Arguments", "CLAUDE_ARGUMENTS", unitfile.Join(arguments), ofMachine},
-		{"Environment", "CLAUDE_ENVIRONMENT", unitfile.Join(v.Environment), ofMachine},
-		{"Terminal", "CLAUDE_TERMINAL", v.Terminal, ofMachine},
-		{"ForwardAgent", "FORWARD_AGENT", forwardAgent, ofBoth},
-		{"SettingsFile", "SETTINGS_FILE", v.SettingsFile, ofSetup},
-		{"Home", "CLAUDE_HOME", v.Home, ofBoth},
-		{"Mount", "MOUNTS", unitfile.Join(sources), ofSetup},
-		{"Mount", "MOUNTS", unitfile.Join(targets), ofMachine},
-		// Of QEMU's command line, whose reader knows no escapes.
-		{"PublishPort", "NETWORK", network, ofMachine},
-		{"QEMUArguments", "QEMU_ARGUMENTS", qemuArguments, ofMachine},
+	return ""
+}
+
+func network(v *VM) string {
+	text, _ := unitfile.JoinPlain(v.network()) // no setting is in it as it was written
+	return text
+}
+
+func qemuArguments(v *VM) string {
+	text, _ := unitfile.JoinPlain(v.QEMUArguments) // see writable
+	return text
+}
+
+// texts are the values as they are written in a .vm file.
+func texts[T fmt.Stringer](values []T) []string {
+	var all []string
+	for _, value := range values {
+		all = append(all, value.String())
 	}
+	return all
 }
 
 // list is what settings mean for a list of a unit, whose lines come after what
@@ -262,8 +301,8 @@ func (v VM) anchors() []string {
 	return anchors
 }
 
-// name is that of the mount in the share, and of the link that leads there.
-func (m Mount) name(i int) string {
+// ShareName is the name of the i-th mount in the share.
+func (m Mount) ShareName(i int) string {
 	if m.ReadOnly {
 		return fmt.Sprint("ro", i)
 	}
@@ -278,7 +317,7 @@ func (v VM) mountLines() []string {
 		if m.ReadOnly {
 			key = "BindReadOnlyPaths"
 		}
-		lines = append(lines, strings.ReplaceAll(key+"=-%t/claude-vm/.%i.share/NAME:%h/share/NAME", "NAME", m.name(i)))
+		lines = append(lines, strings.ReplaceAll(key+"=-%t/claude-vm/.%i.share/NAME:%h/share/NAME", "NAME", m.ShareName(i)))
 	}
 	return lines
 }

@@ -106,6 +106,15 @@ func (v VM) Clone() VM {
 	return v
 }
 
+// String is how Mount= would be written.
+func (m Mount) String() string {
+	text := m.Host + ":" + m.Guest
+	if m.ReadOnly {
+		text += ":ro"
+	}
+	return text
+}
+
 // String is how PublishPort= would be written.
 func (p Port) String() string {
 	return fmt.Sprintf("%s:%d:%d/%s", p.Address, p.Host, p.Guest, p.Protocol)
@@ -145,9 +154,9 @@ func (v VM) Validate() (key string, err error) {
 
 // validateLengths finds what is too long for a variable, or for a unit's list.
 func (v VM) validateLengths() (key string, err error) {
-	for _, w := range v.variables() {
-		if len(w.name)+len(w.value) > maxVariable {
-			return w.key, fmt.Errorf("%s= is longer than the 128 KiB of a process's variable", w.key)
+	for i, value := range v.values() {
+		if s := &Settings[i]; len(s.Name)+len(value) > maxVariable {
+			return s.Key, fmt.Errorf("%s= is longer than the 128 KiB of a process's variable", s.Key)
 		}
 	}
 	for _, list := range []struct {

@@ -172,18 +172,25 @@ func checkSetup(t *testing.T, v vm.VM, lines []string) {
 	check(t, env, "GUEST", "", v.Guest)
 	check(t, env, "SETTINGS_FILE", "", v.SettingsFile)
 	check(t, env, "CLAUDE_HOME", "ephemeral", v.Home)
-	var hosts []string
-	for i, m := range v.Mounts {
-		hosts = append(hosts, mountName(i, m), m.Host)
+	check(t, env, "CLAUDE_TERMINAL", "auto", v.Terminal)
+	arguments := v.Arguments
+	if v.SkipPermissions {
+		arguments = append([]string{"--dangerously-skip-permissions"}, arguments...)
 	}
-	checkWords(t, "MOUNTS", hosts, words(t, env["MOUNTS"]))
+	checkWords(t, "CLAUDE_ARGUMENTS", arguments, words(t, env["CLAUDE_ARGUMENTS"]))
+	checkWords(t, "CLAUDE_ENVIRONMENT", v.Environment, words(t, env["CLAUDE_ENVIRONMENT"]))
+	var mounts, ports []string
+	for _, m := range v.Mounts {
+		mounts = append(mounts, m.Host+":"+m.Guest+map[bool]string{true: ":ro"}[m.ReadOnly])
+	}
+	for _, p := range v.Ports {
+		ports = append(ports, fmt.Sprintf("%s:%d:%d/%s", p.Address, p.Host, p.Guest, p.Protocol))
+	}
+	checkWords(t, "MOUNTS", mounts, words(t, env["MOUNTS"]))
+	checkWords(t, "PORTS", ports, words(t, env["PORTS"]))
 	if len(env) != len(lines) {
 		t.Fatalf("other lines than variables: %q", lines)
 	}
-}
-
-func mountName(i int, m vm.Mount) string {
-	return fmt.Sprintf("%s%d", map[bool]string{true: "ro", false: "rw"}[m.ReadOnly], i)
 }
 
 func checkMachine(t *testing.T, v vm.VM, lines []string) {
@@ -193,20 +200,7 @@ func checkMachine(t *testing.T, v vm.VM, lines []string) {
 	check(t, env, "CPUS", "4", fmt.Sprint(v.CPUs))
 	check(t, env, "ACCELERATOR", "kvm:tcg", map[string]string{"auto": "kvm:tcg", "kvm": "kvm", "tcg": "tcg"}[v.Accelerator])
 	check(t, env, "GUEST", "", v.Guest)
-	check(t, env, "CLAUDE_TERMINAL", "auto", v.Terminal)
-	check(t, env, "CLAUDE_HOME", "ephemeral", v.Home)
-	arguments := v.Arguments
-	if v.SkipPermissions {
-		arguments = append([]string{"--dangerously-skip-permissions"}, arguments...)
-	}
-	checkWords(t, "CLAUDE_ARGUMENTS", arguments, words(t, env["CLAUDE_ARGUMENTS"]))
-	checkWords(t, "CLAUDE_ENVIRONMENT", v.Environment, words(t, env["CLAUDE_ENVIRONMENT"]))
 	checkWords(t, "QEMU_ARGUMENTS", v.QEMUArguments, plainWords(env["QEMU_ARGUMENTS"]))
-	var guests []string
-	for i, m := range v.Mounts {
-		guests = append(guests, mountName(i, m), m.Guest)
-	}
-	checkWords(t, "MOUNTS", guests, words(t, env["MOUNTS"]))
 	if network, set := env["NETWORK"]; set {
 		checkNetwork(t, v, plainWords(network))
 	}
@@ -308,7 +302,7 @@ func checkShare(t *testing.T, v vm.VM, lines []string) {
 		if m.ReadOnly {
 			key = "BindReadOnlyPaths"
 		}
-		want = append(want, fmt.Sprintf("%s=-%%t/claude-vm/.%%i.share/%[2]s:%%h/share/%[2]s", key, mountName(i, m)))
+		want = append(want, fmt.Sprintf("%s=-%%t/claude-vm/.%%i.share/%[2]s:%%h/share/%[2]s", key, m.ShareName(i)))
 	}
 	checkWords(t, "mounts", want, mounts)
 	if len(v.ReadOnly)+len(v.Hide) == 0 && len(got["ReadWritePaths"]) > 0 {

@@ -115,7 +115,7 @@ func (p *project) onceOfTheDead() {
 	p.eventually("the stop removes the options", func() bool { return p.once() == "" })
 
 	// As if claude-vm-ctl was killed after it wrote the drop-ins, before it started the unit.
-	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
+	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=OVERRIDES=dead")
 	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
 	if r := p.systemctl("start", p.unit()); r.status == 0 {
 		p.t.Error("a start with the options of another start succeeds, want failure")
@@ -124,7 +124,7 @@ func (p *project) onceOfTheDead() {
 		p.t.Errorf("StatusText=%s", got)
 	}
 	p.eventually("the options are removed", func() bool { return p.once() == "" })
-	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=RUN_OPTIONS=dead")
+	p.dropin(instance.Setup.Unit(p.id), onceFile, "Environment=OVERRIDES=dead")
 	p.dropin(p.unit(), onceFile, "Environment=CPUS=2")
 	p.ctl("start", ".").ok()
 	if got := p.guest("nproc"); got != "1\n" {

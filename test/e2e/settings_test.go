@@ -24,7 +24,7 @@ func (p *project) dropin(unit, name string, lines ...string) {
 
 const (
 	vmFile   = "50-vm.conf"
-	onceFile = "zz-once.conf"
+	onceFile = "zz-overrides.conf"
 )
 
 // line returns a quoted Environment= line for a unit file.
@@ -90,12 +90,12 @@ func TestTerminalSetting(t *testing.T) {
 	// A unit that is wanted by a target stays loaded after it stops. It must still drop the
 	// options.
 	p.vmFile("[Install]\nWantedBy=default.target\n")
-	p.ctl("start", "--set", "Terminal=no", `--set=Arguments=--dangerously-skip-permissions -p "run: until [ -e go ]; do sleep 0.1; done; claude --version"`, ".").ok()
+	p.ctl("start", "--memory", "1100M", "--set", "Terminal=no", `--set=Arguments=--dangerously-skip-permissions -p "run: until [ -e go ]; do sleep 0.1; done; claude --version"`, ".").ok()
 	p.terminal("none", 120, 30, "claude-vm-ctl attach").fails(1, "Claude has no terminal in the VM on "+p.dir+": its streams are another's", "claude-vm-ctl shell")
 	p.write("go", "")
 	p.eventually("Claude's output is in the journal", func() bool { return strings.Contains(p.journal(), version) })
 	p.eventually("the unit drops the options of the run", func() bool {
-		return !strings.Contains(p.property("Environment"), "CLAUDE_ARGUMENTS")
+		return !strings.Contains(p.property("Environment"), "MEMORY=1100M")
 	})
 	p.vmFile("[Claude]\nTerminal=no\nArguments=--version\n")
 
@@ -119,13 +119,13 @@ func TestRefusedSettings(t *testing.T) {
 	runtime := os.Getenv("XDG_RUNTIME_DIR")
 	const refused = "/web.vm:3: [Share] Mount=x: 100 %"
 	for setting, want := range map[string]string{
-		line("REFUSAL", refused):                                refused,
-		line("MOUNTS", "ro0 /nowhere"):                          "Mount=/nowhere: no such file or directory",
-		line("MOUNTS", "ro0 "+home):                             "Mount=" + home + ": refusing to share " + home + " with a VM: it is your home directory, with your keys in it",
-		line("MOUNTS", "ro0 "+runtime):                          "Mount=" + runtime + ": refusing to share " + runtime + " with a VM: it is in your runtime directory, with the user manager's sockets",
-		line("MOUNTS", "ro0 "+filepath.Dir(p.dir)):              "Mount=" + filepath.Dir(p.dir) + ": it overlaps the work directory, whose ReadOnly= and Hide= it would undo",
+		line("REFUSAL", refused) + "\n" + line("REFUSAL_HINT", "claude-vm-ctl edit web"): refused,
+		line("MOUNTS", "/nowhere:/mnt"):                         "Mount=/nowhere: no such file or directory",
+		line("MOUNTS", home+":/mnt"):                            "Mount=" + home + ": refusing to share " + home + " with a VM: it is your home directory, with your keys in it",
+		line("MOUNTS", runtime+":/mnt"):                         "Mount=" + runtime + ": refusing to share " + runtime + " with a VM: it is in your runtime directory, with the user manager's sockets",
+		line("MOUNTS", filepath.Dir(p.dir)+":/mnt"):             "Mount=" + filepath.Dir(p.dir) + ":/mnt: it overlaps the work directory, whose ReadOnly= and Hide= it would undo",
 		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: not a JSON object: array", p.dir),
-		line("CLAUDE_HOME", "none"):                             "Home=none: not ephemeral, project or user",
+		line("CLAUDE_HOME", "none"):                             "CLAUDE_HOME=none: not one of ephemeral, project, user",
 	} {
 		p.dropin(instance.Setup.Unit(p.id), vmFile, setting)
 		p.ctl("start", ".").fails(121, want, "claude-vm-ctl edit")

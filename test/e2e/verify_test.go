@@ -96,7 +96,7 @@ func (p *project) wantConfined() {
 	for dir, want := range map[string]string{
 		"/home": "", "/root": "", os.Getenv("XDG_RUNTIME_DIR"): "claude-vm credentials systemd",
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "credentials"): p.unit(),
-		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm"):   p.id,
+		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm"):   "." + p.id + ".record " + p.id,
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd"):     "notify",
 	} {
 		if got := names(p, filepath.Join(p.rootOf(p.unit()), dir)); got != want {

@@ -1,0 +1,44 @@
+package vmfile
+
+import (
+	"cmp"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// Applied returns the settings that the variables of an instance's units carry, for a
+// work directory. What a variable does not set has the units' default, and what only
+// QEMU's command line needs is left out.
+func Applied(getenv func(name string) string, dir string) (vm.VM, error) {
+	edit := failure.Command("claude-vm-ctl", "edit", dir)
+	v := vm.Default()
+	v.WorkDirectory, v.Credentials, v.ReadOnly = dir, nil, nil // not by variables
+	for i := range vm.Settings {
+		s := &vm.Settings[i]
+		text := getenv(s.Name)
+		if !s.Recorded || text == "" {
+			continue
+		}
+		k := findKey("", s.Key)
+		words := []string{text}
+		var err error
+		if k.words {
+			words, err = unitfile.Split(text)
+		}
+		for i := 0; err == nil && i < len(words); i++ {
+			err = k.set(&v, words[i])
+		}
+		if err != nil {
+			return v, failure.New(failure.HostUnable, cmp.Or(failure.HintOf(err), edit), "%s=%s: %w", s.Name, abridged(text), err)
+		}
+	}
+	if getenv("NETWORK") == "" {
+		v.Network = "none"
+	}
+	if _, err := v.Validate(); err != nil {
+		return v, failure.New(failure.HostUnable, edit, "%w", err)
+	}
+	return v, nil
+}

@@ -1,0 +1,72 @@
+package vmfile
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// TestAppliedIsInverse: setup reads from the units' variables what the generator wrote
+// into them.
+func TestAppliedIsInverse(t *testing.T) {
+	for _, text := range []string{
+		"",
+		"Memory=3G\nCPUs=7\nGuest=/srv/g\n[Claude]\nArguments=--model \"a b\" %%\nEnvironment=A=1 \"B=x y\"\nTerminal=no\n" +
+			"ForwardAgent=yes\nSettingsFile=/srv/s\nHome=project\n[Share]\nMount=\"/srv/x y:/x y\" /srv/b:/b:ro\n[Network]\nPublishPort=80 0.0.0.0:53:5353/udp\n",
+		"[Network]\nMode=none\n",
+	} {
+		dir := t.TempDir()
+		write(t, dir+"/web.vm", "[VM]\nWorkDirectory=/srv/web\n"+text)
+		set := Load([]string{dir}, nobody)
+		if len(set.Errors) > 0 {
+			t.Fatal(set.Errors)
+		}
+		want := set.VMs[0]
+		variables := map[string]string{}
+		for i := range vm.Settings {
+			variables[vm.Settings[i].Name] = vm.Settings[i].Value(&want)
+		}
+		// What the record does not have.
+		want.Name, want.Source, want.Credentials, want.ReadOnly = "", nil, nil, nil
+		got, err := Applied(func(name string) string { return variables[name] }, "/srv/web")
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("Applied() mismatch (-want +got):\n%s%v", diff, err)
+		}
+	}
+}
+
+// TestAppliedFails: variables that a drop-in of somebody's own sets.
+func TestAppliedFails(t *testing.T) {
+	const edit = "claude-vm-ctl edit /srv/web"
+	for _, c := range []struct{ name, value, message, hint string }{
+		{"MEMORY", "4096", "MEMORY=4096: less than the 512M that the guest needs", "a bare number is bytes; did you mean 4096M?"},
+		{"MEMORY", "lots", "MEMORY=lots: not a size", "write a number and K, M, G or T, for example 8G"},
+		{"CLAUDE_ENVIRONMENT", "A", `CLAUDE_ENVIRONMENT=A: "A" is not NAME=VALUE`, edit},
+		{"CLAUDE_ENVIRONMENT", "1A=x", `CLAUDE_ENVIRONMENT=1A=x: "1A=x" is not NAME=VALUE`, edit},
+		{"CLAUDE_ENVIRONMENT", `"A=`, `CLAUDE_ENVIRONMENT="A=: a quote is not closed`, edit},
+		{"CLAUDE_TERMINAL", "maybe", "CLAUDE_TERMINAL=maybe: not one of auto, yes, no", edit},
+		{"CLAUDE_HOME", "none", "CLAUDE_HOME=none: not one of ephemeral, project, user", edit},
+		{"CLAUDE_ARGUMENTS", `"-p`, `CLAUDE_ARGUMENTS="-p: a quote is not closed`, edit},
+		{"MOUNTS", "/a", `MOUNTS=/a: "/a" is not HOST:GUEST[:ro]`, "a path with a colon in it cannot be mounted"},
+		{"MOUNTS", "/a:b", "MOUNTS=/a:b: in the guest: not an absolute path", "begin it with / or, for your home directory, %h"},
+		{"MOUNTS", "/a:/..", "MOUNTS=/a:/..: in the guest: a path with ..", edit},
+		{"MOUNTS", "/srv:/a", "Mount=/srv:/a: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", edit},
+		{"PORTS", "0", `PORTS=0: "0" is not a port from 1 to 65535`, edit},
+	} {
+		getenv := func(name string) string {
+			switch name {
+			case c.name:
+				return c.value
+			case "NETWORK":
+				return "-netdev user"
+			}
+			return ""
+		}
+		_, err := Applied(getenv, "/srv/web")
+		if got := failure.Of(err); err == nil || got.Error() != c.message || got.Hint != c.hint || got.Status != failure.HostUnable {
+			t.Errorf("%s=%s: %v, want %s", c.name, c.value, err, c.message)
+		}
+	}
+}
