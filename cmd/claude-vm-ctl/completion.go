@@ -28,7 +28,7 @@ const (
 
 // instanceHints are the VMs that run or are configured, and any directory.
 func instanceHints() []string {
-	paths, err := hostPaths()
+	paths, err := instance.HostPaths()
 	if err != nil {
 		return []string{anyDirectory}
 	}

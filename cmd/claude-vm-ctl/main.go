@@ -16,9 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// version is set by the linker.
-var version = "devel"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
@@ -93,11 +90,6 @@ func cutArguments(args []string) (before, after []string, found bool) {
 		}
 	}
 	return args, nil, false
-}
-
-// usage is the error of a wrong command line, with the hint that err has.
-func usage(err error) error {
-	return failure.New(failure.Usage, failure.HintOf(err), "%w", err)
 }
 
 // explained gives what can happen to every verb that waits a status of its own.

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -17,12 +16,6 @@ import (
 )
 
 // This file compares the messages that the scripts in testdata cannot provoke.
-
-// told is what a person is told of an error, and its status.
-func told(err error) string {
-	e := failure.Of(err)
-	return fmt.Sprintf("%d: %v; hint: %s", e.Status, e, e.Hint)
-}
 
 func TestIsPort(t *testing.T) {
 	for word, want := range map[string]bool{
@@ -70,7 +63,7 @@ func TestListen(t *testing.T) {
 		"192.0.2.1": fmt.Sprintf("1: listen tcp 192.0.2.1:%d: bind: cannot assign requested address; hint: ip address", port), // RFC 5737
 	} {
 		listeners, err := listen([]vm.Port{{Protocol: "tcp", Address: "127.0.0.1"}, {Protocol: "tcp", Address: address, Host: port}})
-		if got := told(err); got != want || listeners != nil {
+		if got := describe(err); got != want || listeners != nil {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
@@ -110,14 +103,14 @@ func TestDialError(t *testing.T) {
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: ssh: no auth; hint: claude-vm-ctl logs '/srv/a b'": errors.New("talk to the guest: ssh: no auth"),
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: i/o timeout; hint: claude-vm-ctl logs '/srv/a b'":  fmt.Errorf("talk to the guest: %w", os.ErrDeadlineExceeded),
 	} {
-		if got := told(v.dialError(err)); got != want {
+		if got := describe(v.dialError(err)); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if got, want := told(v.dialError(dial(unix.ECONNREFUSED))), "120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'"; got != want {
+	if got, want := describe(v.dialError(dial(unix.ECONNREFUSED))), "120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got, want := told(v.notRunning()), "120: no VM runs on /srv/a b; hint: claude-vm-ctl run '/srv/a b'"; got != want {
+	if got, want := describe(v.notRunning()), "120: no VM runs on /srv/a b; hint: claude-vm-ctl run '/srv/a b'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -129,7 +122,7 @@ func TestNewRequest(t *testing.T) {
 	}
 	defer null.Close()
 	_, err = newRequest(newOutput(null, null, null), "run", []string{"-p", "caf\xe9"})
-	if got, want := told(err), `2: argument 2 of Claude is not UTF-8: "caf\xe9"; hint: claude-vm-ctl run . -- -p <FILE`; got != want {
+	if got, want := describe(err), `2: argument 2 of Claude is not UTF-8: "caf\xe9"; hint: claude-vm-ctl run . -- -p <FILE`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -17,6 +17,9 @@ import (
 //   - An error says what, the hint below it the whole command that mends it.
 //   - Progress is shown on a terminal only, in one line, and erased.
 
+// version is set by the linker.
+var version = "devel"
+
 type output struct {
 	stdin, stdout, stderr *os.File
 	progressing           bool
@@ -71,4 +74,9 @@ func (o *output) endProgress() {
 		fmt.Fprint(o.stderr, "\r\x1b[K")
 		o.progressing = false
 	}
+}
+
+// usage is the error of a wrong command line, with the hint that err has.
+func usage(err error) error {
+	return failure.New(failure.Usage, failure.HintOf(err), "%w", err)
 }

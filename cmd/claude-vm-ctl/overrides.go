@@ -12,6 +12,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
@@ -96,7 +97,7 @@ func (v *target) overridesOf(ctx context.Context, o options) (*overrides, error)
 		return nil, &failure.Error{Status: failure.Usage, Err: fault, Hint: fault.Hint}
 	}
 	if settings.ForwardAgent && !base.ForwardAgent {
-		if _, err := agentSocket(); err != nil {
+		if _, err := preflight.AgentSocket(); err != nil {
 			return nil, err
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 )
 
 type shellVerb struct {
@@ -28,27 +28,13 @@ func (s *shellVerb) register(app *kingpin.Application) string {
 	return cmd.FullCommand()
 }
 
-// agentSocket is that of the person's SSH agent, which must answer.
-func agentSocket() (string, error) {
-	const mend = `eval "$(ssh-agent)"; ssh-add`
-	socket := os.Getenv("SSH_AUTH_SOCK")
-	if socket == "" {
-		return "", failure.New(failure.HostUnable, mend, "SSH_AUTH_SOCK is not set: there is no SSH agent to forward")
-	}
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		return "", failure.New(failure.HostUnable, mend, "there is no SSH agent to forward: %w", err)
-	}
-	return socket, conn.Close()
-}
-
 func (s *shellVerb) arguments(args []string) { s.args = args }
 
 func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 	var socket string
 	if s.forwardAgent {
 		var err error
-		if socket, err = agentSocket(); err != nil {
+		if socket, err = preflight.AgentSocket(); err != nil {
 			return 0, err
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -76,8 +75,6 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, v.stopped(ctx)
 }
 
-var errKilled = errors.New("the guest did not shut down in time and was killed")
-
 // stopped says whether a VM that was told to stop did so by itself.
 func (v *target) stopped(ctx context.Context) error {
 	u, err := v.state(ctx)
@@ -85,7 +82,7 @@ func (v *target) stopped(ctx context.Context) error {
 		return err
 	}
 	if u.Result == "timeout" {
-		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "%w", errKilled)
+		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "the guest did not shut down in time and was killed")
 	}
 	return nil
 }
@@ -93,21 +90,29 @@ func (v *target) stopped(ctx context.Context) error {
 type restartVerb struct{ dir string }
 
 func (r *restartVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("restart", "Shut a VM down and start it again, with Claude's default arguments.")
+	cmd := app.Command("restart", "Restart a VM with the same arguments of Claude and the same options.")
 	directoryArg(cmd, &r.dir)
 	return cmd.FullCommand()
 }
 
 func (r *restartVerb) run(ctx context.Context, out *output) (int, error) {
-	if _, err := (&stopVerb{dir: r.dir}).run(ctx, out); err != nil && !isNoInstance(err) {
-		if !errors.Is(err, errKilled) {
-			return 0, err
-		}
-		out.note("%s", err)
+	v, u, err := open(ctx, r.dir)
+	if err != nil {
+		return 0, err
 	}
-	return (&startVerb{name: "restart", dir: r.dir}).run(ctx, out)
-}
-
-func isNoInstance(err error) bool {
-	return failure.Of(err).Status == failure.NoInstance
+	defer v.manager.Close()
+	if !u.Running() { // as systemctl restart does
+		return (&startVerb{name: "restart", dir: r.dir}).run(ctx, out)
+	}
+	if err := v.ensureUnits(ctx, out, u); err != nil {
+		return 0, err
+	}
+	if _, err := v.overridesOf(ctx, nil); err != nil { // the .vm files are invalid or not read
+		return 0, err
+	}
+	if err := v.restart(ctx, out); err != nil {
+		return 0, err
+	}
+	warnEmulation(out)
+	return 0, nil
 }

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -16,12 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vm is one instance and what is needed to act on it.
+// target is one instance and what is needed to act on it.
 type target struct {
 	paths   instance.Paths
 	id      string
 	dir     string
-	manager *manager.Manager
+	manager unitManager
 }
 
 // open finds the instance that the person means, and its unit's state.
@@ -35,11 +38,13 @@ func open(ctx context.Context, what string) (*target, manager.Unit, error) {
 	if v.id, v.dir, err = find(paths, what); err != nil {
 		return nil, u, err
 	}
-	if v.manager, err = manager.Dial(ctx); err != nil {
+	m, err := manager.Dial(ctx)
+	if err != nil {
 		return nil, u, noManager(err)
 	}
-	// Each question would else make the manager read the unit's files again, and its
-	// result would be gone with it. One that it does not know is told by its state.
+	v.manager = m
+	// Otherwise the manager would unload the unit, with its result, after each question.
+	// It fails for an unknown unit, which the state shows.
 	if err := v.manager.Ref(ctx, v.unit()); err != nil && ctx.Err() != nil {
 		v.manager.Close()
 		return nil, u, err
@@ -178,4 +183,44 @@ func directoryOf(unit string) string {
 		return unit
 	}
 	return dir
+}
+
+// directoryArg declares the argument that every verb on an instance has.
+func directoryArg(cmd *kingpin.CmdClause, target *string) {
+	cmd.Arg("dir", "The project's directory, its id, or the name of its .vm file.").Default(".").HintAction(instanceHints).StringVar(target)
+}
+
+// showProgress shows the unit's status until the returned function is called.
+func (v *target) showProgress(out *output) (stop func()) {
+	if !out.shows() {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		began := time.Now()
+		for {
+			text := "Starting the VM"
+			if u, err := v.state(ctx); err == nil && u.StatusText != "" && u.Running() {
+				text = failure.OneLine(u.StatusText)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			default:
+				out.progress(fmt.Sprintf("%s … %.0f s", text, time.Since(began).Seconds()))
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+		out.endProgress()
+	}
 }

@@ -40,32 +40,58 @@ func (v *target) start(ctx context.Context, out *output, r instance.Request, n *
 			return err
 		}
 	}
+	if err := v.runJob(ctx, out, offer, v.manager.Start); err != nil {
+		return err
+	}
+	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal || n != nil) {
+		return failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(), "another process has just started the VM on %s, with other arguments or options", v.dir)
+	}
+	return nil
+}
+
+// restart restarts the VM's unit and waits until Claude runs, with the arguments and
+// options of the run before.
+func (v *target) restart(ctx context.Context, out *output) error {
+	offer, err := v.offer(ctx) // for the reason if setup refuses
+	if err != nil {
+		return err
+	}
+	defer offer.Withdraw()
+	return v.runJob(ctx, out, offer, v.manager.Restart)
+}
+
+// runJob runs a job that starts the VM. Its error says which unit failed and why.
+func (v *target) runJob(ctx context.Context, out *output, offer *instance.Offer, job func(context.Context, string) (string, error)) error {
 	stop := v.showProgress(out)
 	began := time.Now()
-	result, err := v.manager.Start(ctx, v.unit())
+	result, err := job(ctx, v.unit())
 	stop()
-	if err != nil {
-		if ctx.Err() != nil { // interrupted: leave nothing half-started
-			stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), time.Minute, errors.New("it does not end"))
-			defer cancel()
-			if _, err := v.manager.Stop(stopping, v.unit()); err != nil {
-				return failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
-			}
-			return context.Cause(ctx)
-		}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return v.interrupted(ctx)
+	case err != nil:
 		return failure.New(failure.StartFailed, "claude-vm-ctl doctor", "start %s: %w", v.unit(), err)
 	}
 	switch result {
 	case "done":
+		return nil
 	case "canceled":
 		return failure.New(failure.StartFailed, "claude-vm-ctl logs"+v.here(), "the VM on %s was stopped while it started", v.dir)
-	default:
-		return v.explain(ctx, began, offer)
 	}
-	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal || n != nil) {
-		return failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(), "somebody else has just started the VM on %s, with other arguments or options", v.dir)
+	return v.explain(ctx, began, offer)
+}
+
+// stopTimeout bounds the stop of a VM whose start was interrupted.
+const stopTimeout = time.Minute
+
+// interrupted stops a VM that is starting, so that nothing is left of it.
+func (v *target) interrupted(ctx context.Context) error {
+	stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopTimeout, fmt.Errorf("it does not stop within %v", stopTimeout))
+	defer cancel()
+	if _, err := v.manager.Stop(stopping, v.unit()); err != nil {
+		return failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // offer begins the start, waiting while another of the same instance is under way.
@@ -100,41 +126,6 @@ func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}
-	}
-}
-
-// showProgress shows the unit's status until the returned function is called.
-func (v *target) showProgress(out *output) (stop func()) {
-	if !out.shows() {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		began := time.Now()
-		for {
-			text := "Starting the VM"
-			if u, err := v.state(ctx); err == nil && u.StatusText != "" && u.Running() {
-				text = failure.OneLine(u.StatusText)
-			}
-			select {
-			case <-ctx.Done():
-				return
-			default:
-				out.progress(fmt.Sprintf("%s … %.0f s", text, time.Since(began).Seconds()))
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(200 * time.Millisecond):
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-		out.endProgress()
 	}
 }
 

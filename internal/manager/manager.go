@@ -138,6 +138,11 @@ func (m *Manager) Start(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
 }
 
+// Restart restarts a unit, or starts it if it is not active, and waits for the job.
+func (m *Manager) Restart(ctx context.Context, name string) (string, error) {
+	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.RestartUnitContext(ctx, name, "replace", ch) })
+}
+
 // Stop stops a unit and waits for the job. A unit that is not loaded is stopped.
 func (m *Manager) Stop(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })

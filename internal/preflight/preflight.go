@@ -5,6 +5,7 @@ package preflight
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,4 +138,18 @@ func permitUserNamespaces() string {
 		return OnNixOS(`boot.kernel.sysctl."kernel.unprivileged_userns_clone" = 1;`, "sudo sysctl kernel.unprivileged_userns_clone=1")
 	}
 	return "sudo sysctl user.max_user_namespaces=15000"
+}
+
+// AgentSocket returns the socket of the caller's SSH agent, which must answer.
+func AgentSocket() (string, error) {
+	const fix = `eval "$(ssh-agent)"; ssh-add`
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if socket == "" {
+		return "", failure.New(failure.HostUnable, fix, "SSH_AUTH_SOCK is not set: there is no SSH agent to forward")
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return "", failure.New(failure.HostUnable, fix, "there is no SSH agent to forward: %w", err)
+	}
+	return socket, conn.Close()
 }

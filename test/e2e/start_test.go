@@ -300,7 +300,7 @@ func TestSomebodyElse(t *testing.T) {
 	offer, b = waits("start", "--cpus=2")
 	p.start()
 	offer.Withdraw()
-	b.wait().fails(1, "somebody else has just started the VM on "+p.dir+", with other arguments or options", "claude-vm-ctl attach")
+	b.wait().fails(1, "another process has just started the VM on "+p.dir+", with other arguments or options", "claude-vm-ctl attach")
 	p.ctl("stop").ok()
 	p.wantGone()
 }

@@ -185,12 +185,16 @@ func TestRestarts(t *testing.T) {
 	if got := p.claude(); got != "claude\n" {
 		t.Errorf("after a stop and a start Claude's arguments are %q", got)
 	}
+	// claude-vm-ctl restart is the unit's restart: it keeps arguments and options.
+	p.ctl("stop", ".").ok()
+	p.ctl("start", "--cpus", "2", ".", "--", "--model", "sonnet").ok()
+	before = p.property("InvocationID")
 	p.ctl("restart", ".").ok()
 	if after := p.property("InvocationID"); after == before {
 		t.Error("restart: the same invocation")
 	}
-	if got := p.claude(); got != "claude\n" {
-		t.Errorf("after claude-vm-ctl restart Claude's arguments are %q", got)
+	if got, processors := p.claude(), p.guest("nproc"); got != again || processors != "2\n" {
+		t.Errorf("after claude-vm-ctl restart Claude's arguments are %q, with %s processors", got, processors)
 	}
 	if out := p.ctl("status", "--json", ".").ok().stdout; !strings.Contains(out, `"state":"active","status":"Claude Code is running"`) {
 		t.Errorf("status --json: %s", out)

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+)
+
+// join attaches to a VM that runs already, or is about to.
+func (v *target) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
+	if changes {
+		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
+			"a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
+	}
+	if !out.terminal() {
+		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
+			"a VM runs on %s already and its Claude has a terminal, which this is not", v.dir)
+	}
+	if u.ActiveState == "activating" {
+		stop := v.showProgress(out)
+		err := v.manager.Watch(ctx, v.unit(), func(now manager.Unit) bool {
+			u = now
+			return u.ActiveState != "activating"
+		})
+		stop()
+		switch {
+		case ctx.Err() != nil:
+			return 0, failure.New(failure.Interrupted, "", "interrupted; the VM continues to start")
+		case err != nil:
+			return 0, err
+		case !u.Running():
+			return 0, v.lost(ctx)
+		}
+	}
+	return v.session(ctx, out, true)
+}
+
+// session attaches to Claude and returns its status when the VM is gone.
+func (v *target) session(ctx context.Context, out *output, terminal bool) (int, error) {
+	client, err := v.dial(ctx, contract.UserClaude)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	status, err := attach(ctx, out, client, terminal)
+	switch {
+	case errors.Is(err, errDetached):
+		out.note("detached; Claude goes on. Come back with: claude-vm-ctl attach%s", v.here())
+		return 0, nil
+	case errors.Is(err, guest.ErrLost):
+		return 0, v.lost(ctx)
+	case errors.Is(err, guest.ErrRefused):
+		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.here(), "Claude has no terminal in the VM on %s: its streams are another's", v.dir)
+	case err != nil:
+		return 0, err
+	}
+	client.Close()
+	return status, v.awaitEnd(ctx, out)
+}
+
+// powerOffTimeout is how long a guest may take to power off once Claude has
+// ended. Nothing else bounds that: to systemd the unit simply runs.
+const powerOffTimeout = time.Minute
+
+// awaitEnd waits until the VM has powered off, also when the signal that ended
+// Claude was meant for us as well, and makes an end of one that hangs.
+func (v *target) awaitEnd(ctx context.Context, out *output) error {
+	ctx = context.WithoutCancel(ctx)
+	waiting, cancel := context.WithTimeout(ctx, powerOffTimeout)
+	defer cancel()
+	err := v.manager.Watch(waiting, v.unit(), manager.Unit.Gone)
+	if err == nil || waiting.Err() == nil {
+		return err
+	}
+	out.note("the guest does not power off; stopping it")
+	stopping, cancel := context.WithTimeout(ctx, powerOffTimeout)
+	defer cancel()
+	_, err = v.manager.Stop(stopping, v.unit())
+	return err
+}
+
+var errRuns = errors.New("the VM still runs")
+
+// lost says why the connection ended before Claude did.
+func (v *target) lost(ctx context.Context) error {
+	const timeout = time.Minute
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errRuns)
+	defer cancel()
+	var last manager.Unit
+	err := v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
+		last = u
+		return u.Gone()
+	})
+	hint := "claude-vm-ctl logs" + v.here()
+	if errors.Is(err, errRuns) {
+		return failure.New(failure.Lost, hint, "lost the connection to the VM on %s, which still runs", v.dir)
+	}
+	if err != nil {
+		return failure.New(failure.Lost, hint, "lost the connection to the VM on %s: %w", v.dir, err)
+	}
+	reason := failure.OneLine(last.StatusText)
+	if last.Result == "success" && last.ActiveState == "inactive" {
+		return failure.New(failure.Lost, hint, "the VM on %s was stopped", v.dir)
+	}
+	if reason == "" {
+		reason = "result " + last.Result
+	}
+	return failure.New(failure.Lost, hint, "the VM on %s ended: %s", v.dir, reason)
+}
