@@ -33,11 +33,10 @@ func (f *forwardVerb) register(app *kingpin.Application) string {
 	return cmd.FullCommand()
 }
 
-// isPort says whether a word is meant for a port. A directory of such a name is
-// written with a slash before it.
+// isPort matches a word that is a port. A directory with such a name needs a slash: ./80.
 var isPort = regexp.MustCompile(`^(\[[0-9a-f:]*\])?[0-9.:]*[0-9][0-9.:]*(/[a-z]*)?$`)
 
-// split tells the ports from the instance, which may come before them.
+// split separates the instance, which may come first, from the ports.
 func (f *forwardVerb) split() (dir string, ports []vm.Port, err error) {
 	dir, words := ".", f.words
 	if len(words) > 0 && !isPort.MatchString(words[0]) {
@@ -78,7 +77,7 @@ func (f *forwardVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, v.forward(ctx, out, ports)
 }
 
-// forward leads the ports into the VM until the connection is lost or ctx is done.
+// forward forwards the ports into the VM until the connection is lost or ctx is done.
 func (v *target) forward(ctx context.Context, out *output, ports []vm.Port) error {
 	listeners, err := listen(ports)
 	if err != nil {
@@ -95,7 +94,7 @@ func (v *target) forward(ctx context.Context, out *output, ports []vm.Port) erro
 		go client.Forward(listeners[i], p.Guest, refused)
 		out.note("%s:%d leads to port %d of the VM on %s", p.Address, p.Host, p.Guest, v.dir)
 	}
-	daemon.SdNotify(false, "READY=1") // of a unit, see forwardDetached
+	daemon.SdNotify(false, "READY=1") // for the unit of forwardDetached
 	gone := make(chan error, 1)
 	go func() { gone <- client.Wait() }()
 	select {
@@ -112,15 +111,15 @@ func listen(ports []vm.Port) ([]net.Listener, error) {
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", p.Address, p.Host))
 		if err != nil {
 			closeAll(listeners)
-			return nil, failure.New(failure.Failed, mendListen(err, p.Host), "%w", err)
+			return nil, failure.New(failure.Failed, fixListen(err, p.Host), "%w", err)
 		}
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
 }
 
-// mendListen is the hint for a port that cannot be listened on.
-func mendListen(err error, port int) string {
+// fixListen is the hint for a port that cannot be bound.
+func fixListen(err error, port int) string {
 	switch {
 	case errors.Is(err, unix.EACCES):
 		return fmt.Sprintf("sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", port)
@@ -136,7 +135,7 @@ func closeAll(listeners []net.Listener) {
 	}
 }
 
-// forwardDetached makes a unit that does it.
+// forwardDetached starts a transient unit that forwards the ports.
 func (v *target) forwardDetached(ctx context.Context, out *output, ports []vm.Port) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -152,7 +151,7 @@ func (v *target) forwardDetached(ctx context.Context, out *output, ports []vm.Po
 	if u, err := v.manager.Unit(ctx, unit); err != nil || u.Running() {
 		return cmp.Or(err, exists)
 	}
-	// The unit's own error would be in the journal.
+	// Report an error here; the unit's would be in the journal only.
 	listeners, err := listen(ports)
 	if err != nil {
 		return err
@@ -164,7 +163,7 @@ func (v *target) forwardDetached(ctx context.Context, out *output, ports []vm.Po
 		Command:     command,
 		BindsTo:     v.unit(),
 		Slice:       instance.Slice,
-		Success:     failure.Lost, // the VM has ended
+		Success:     failure.Lost, // the VM has stopped
 	})
 	switch {
 	case errors.Is(err, manager.ErrExists):

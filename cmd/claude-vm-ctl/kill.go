@@ -15,7 +15,7 @@ import (
 
 type killVerb struct {
 	dir, signal string
-	given       bool // the signal, which may be a shell's unset variable
+	given       bool // whether --signal was given, maybe with an empty value
 }
 
 func (k *killVerb) register(app *kingpin.Application) string {
@@ -41,7 +41,7 @@ func (k *killVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Gone() {
 		return 0, v.noInstance("claude-vm-ctl list")
 	}
-	if !k.given && u.ActiveState == "activating" { // else the start would fail for QEMU's end
+	if !k.given && u.ActiveState == "activating" { // otherwise the start fails because QEMU exits
 		if err := v.manager.Cancel(ctx, v.unit()); err != nil {
 			return 0, err
 		}
@@ -69,14 +69,13 @@ func parseSignal(text string) (unix.Signal, error) {
 	return 0, failure.New(failure.Usage, "kill -l", "unknown signal %s", text)
 }
 
-// finish leaves nothing of an instance whose QEMU was killed, or did not run yet,
-// also no failure.
+// finish stops and resets the units of an instance whose QEMU was killed, or did not run
+// yet.
 func (v *target) finish(ctx context.Context, killed error) error {
 	if killed != nil && !errors.Is(killed, manager.ErrNoProcess) {
 		return killed
 	}
-	// This takes back a start, and a restart that the end is a reason for. There is
-	// no guest any more that would be asked.
+	// This cancels a start, and a restart by Restart=. No guest is left to be shut down.
 	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
 		return err
 	}

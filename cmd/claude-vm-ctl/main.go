@@ -29,16 +29,16 @@ type verb interface {
 }
 
 func run(ctx context.Context, args []string, out *output) int {
-	// What follows -- is Claude's or a command's. Kingpin would read on in it.
+	// The arguments after -- are for Claude or a command; kingpin would parse them.
 	args, rest, cut := cutArguments(args)
 	if len(args) == 0 {
 		return out.error(withHelp(usage(errors.New("no verb")), ""))
 	}
 	app, verbs := application(out)
-	if args[0] == "help" { // kingpin's own has another status for no such verb
+	if args[0] == "help" { // kingpin's exits with another status for an unknown verb
 		args = slices.Concat(args[1:], []string{"--help"})
 	}
-	if cut && args[0] == completionFlag { // the shell's own completion has it
+	if cut && args[0] == completionFlag { // left to the shell's default completion
 		return 0
 	}
 	name, err := app.Parse(args) // exits itself after --help and --version
@@ -92,7 +92,7 @@ func cutArguments(args []string) (before, after []string, found bool) {
 	return args, nil, false
 }
 
-// explained gives what can happen to every verb that waits a status of its own.
+// explained returns err with the exit status of an interrupt or a lost user manager.
 func explained(err error) error {
 	var e *failure.Error
 	switch {
@@ -105,8 +105,7 @@ func explained(err error) error {
 	return err
 }
 
-// withHelp gives wrong usage that has no better hint the help of the verb, or,
-// without one, the program's.
+// withHelp adds --help as the hint of a usage error without one.
 func withHelp(err error, verb string) error {
 	if e := failure.Of(err); e.Status == failure.Usage && e.Hint == "" {
 		return failure.New(failure.Usage, strings.Join(strings.Fields("claude-vm-ctl "+verb+" --help"), " "), "%w", err)

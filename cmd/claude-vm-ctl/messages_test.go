@@ -67,7 +67,7 @@ func TestListen(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if got, want := mendListen(fmt.Errorf("bind: %w", unix.EACCES), 80), "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"; got != want {
+	if got, want := fixListen(fmt.Errorf("bind: %w", unix.EACCES), 80), "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// This file has the options of one run: drop-ins in the runtime directory, which
-// the runtime unit removes when the instance is gone. See dropin.Overrides.
+// This file has the options of one run. They are drop-ins in the runtime unit
+// directory, which the runtime unit removes when it stops. See dropin.Overrides.
 
-// options are those that a verb was given, in their order.
+// options are the options of a verb, in the order of the command line.
 type options []vmfile.Option
 
 // register declares an option for each key that has one, and --set for all.
@@ -52,7 +52,7 @@ func (v *optionValue) String() string { return "" }
 // IsCumulative allows the flag several times.
 func (v *optionValue) IsCumulative() bool { return true }
 
-// switchValue is one that needs no value to be on, and is off by --no- before it.
+// switchValue is a boolean option: --NAME is yes, --no-NAME is no.
 type switchValue struct{ *optionValue }
 
 func (v *switchValue) IsBoolFlag() bool { return true }
@@ -71,15 +71,15 @@ func (v *optionValue) Set(text string) error {
 	return nil
 }
 
-// overrides are what a start has of its own, beside its request.
+// overrides are the options of one start.
 type overrides struct {
 	settings vm.VM // of this run
 	tree     dropin.Tree
 	token    string
 }
 
-// overridesOf makes the drop-ins of the options; nil without any. It fails if what the
-// .vm files say is not in force, for that may be a restriction.
+// overridesOf returns the drop-ins of the options; nil without options. It fails if the
+// user manager has not read the current .vm files, which may restrict the VM.
 func (v *target) overridesOf(ctx context.Context, o options) (*overrides, error) {
 	base, current, err := v.settings(ctx)
 	switch {
@@ -108,8 +108,8 @@ func (v *target) overridesOf(ctx context.Context, o options) (*overrides, error)
 	return n, nil
 }
 
-// settings are what the .vm files say about the instance, and whether that is in
-// force.
+// settings returns the settings of the instance in the .vm files, and whether the user
+// manager has read them.
 func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err error) {
 	set := vmfile.Load(vmfile.SearchPath(v.paths), v.paths)
 	mine := vmfile.Set{Defaults: set.Defaults}
@@ -120,7 +120,7 @@ func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err er
 			mine.VMs = append(mine.VMs, configured)
 		}
 	}
-	tree, _ := dropin.Build(mine, v.paths) // what is refused is in it
+	tree, _ := dropin.Build(mine, v.paths) // with the reason if they are invalid
 	units, err := v.manager.Brief(ctx, instance.Configured(v.id)...)
 	if err != nil {
 		return base, false, err
@@ -133,14 +133,14 @@ func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err er
 	return base, true, nil
 }
 
-// setOverrides writes the drop-ins of a start, or none, in place of those that a
-// start which was killed has left, and sees to it that the manager knows.
+// setOverrides replaces the drop-ins of a start that was killed by those of this one, or
+// by none, and makes the manager read them.
 func (v *target) setOverrides(ctx context.Context, n *overrides) error {
 	if _, err := dropin.RemoveOverrides(v.paths.RuntimeUnits(), v.id); err != nil {
 		return err
 	}
 	if n != nil {
-		// Read anew the units have them without a reload, unless others need them.
+		// A unit that is unloaded and loaded again has them without a reload.
 		if err := v.manager.Unref(ctx, v.unit()); err != nil {
 			return err
 		}

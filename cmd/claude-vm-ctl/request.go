@@ -15,7 +15,7 @@ import (
 	"golang.org/x/term"
 )
 
-// newRequest is what the person's terminal and environment say about a start.
+// newRequest returns a request with the caller's terminal and environment.
 func newRequest(out *output, verb string, args []string) (instance.Request, error) {
 	r := instance.Request{
 		Session: contract.Session{Arguments: args, Terminal: out.terminal(), Environment: map[string]string{}},
@@ -40,7 +40,7 @@ func newRequest(out *output, verb string, args []string) (instance.Request, erro
 	return r, nil
 }
 
-// startedBy is who we are, to those who wonder whose VM it is.
+// startedBy describes this process, for the status of the VM.
 func startedBy(out *output, verb string) string {
 	by := fmt.Sprintf("claude-vm-ctl %s, process %d", verb, os.Getpid())
 	for _, f := range []*os.File{out.stdin, out.stdout, out.stderr} {
@@ -51,8 +51,7 @@ func startedBy(out *output, verb string) string {
 	return by
 }
 
-// fitTerminal makes the request of somebody who will attach agree with what the
-// settings say about Claude's terminal.
+// fitTerminal adapts the request of a caller who will attach to Terminal=.
 func (v *target) fitTerminal(ctx context.Context, r *instance.Request, n *overrides) error {
 	settings, err := step.Settings(ctx, v.manager, v.id, v.dir)
 	if n != nil {

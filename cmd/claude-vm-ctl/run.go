@@ -53,7 +53,7 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	return v.session(ctx, out, request.Terminal)
 }
 
-// warnEmulation tells a person that the VM is slow and what would make it fast.
+// warnEmulation warns that the VM is emulated, and slow.
 func warnEmulation(out *output) {
 	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")

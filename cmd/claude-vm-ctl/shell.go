@@ -88,7 +88,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 	switch {
 	case errors.Is(err, guest.ErrLost):
 		err = v.lost(ctx)
-	case errors.Is(err, errDetached): // by a signal
+	case errors.Is(err, errDetached): // a signal
 		return 128 + 15, nil
 	}
 	return status, err

@@ -18,18 +18,18 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// This file lets OpenSSH's programs into a VM. There is no network in between:
-// ssh(1) runs sshProxyVerb and speaks with the guest through it.
+// This file connects OpenSSH's programs to a VM, without a network: ssh(1) runs
+// ssh-proxy and talks to the guest through its standard streams.
 
-// Host names are claude-vm/NAME and, because scp(1), rsync(1) and git(1) take a
-// slash before the colon for the sign of a local file, NAME.claude-vm.
+// Host names are claude-vm/NAME and NAME.claude-vm. The second form is for scp(1),
+// rsync(1) and git(1), to which a slash before the colon means a local file.
 const (
 	sshPrefix = "claude-vm/"
 	sshSuffix = ".claude-vm"
 )
 
-// sshHost is a host name of an instance, by the name of its .vm file if it has one.
-// ssh(1) refuses backslashes.
+// sshHost returns the host name of an instance: the name of its .vm file, if that is a
+// valid one, or its id. ssh(1) rejects backslashes.
 func sshHost(id, file string) string {
 	if name := strings.TrimSuffix(filepath.Base(file), vmfile.Suffix); file != "" && hostName.MatchString(name) {
 		return name + sshSuffix
@@ -37,11 +37,11 @@ func sshHost(id, file string) string {
 	return strings.ReplaceAll(id, `\x`, "%") + sshSuffix
 }
 
-// hostName is a name that every program takes for a host's.
+// hostName matches names that every program accepts as a host name.
 var hostName = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._-]*$`)
 
-// sshInstance is what a host name means: a directory, with a slash in it, an id
-// or the name of a .vm file.
+// sshInstance returns what a host name stands for: a directory, if it contains a slash,
+// an id, or the name of a .vm file.
 func sshInstance(host string) (string, error) {
 	name, found := strings.CutPrefix(host, sshPrefix)
 	if !found {
@@ -69,7 +69,7 @@ func (s *sshConfigVerb) register(app *kingpin.Application) string {
 }
 
 func (s *sshConfigVerb) run(_ context.Context, out *output) (int, error) {
-	// Where people find it, which may outlive the file that it leads to.
+	// The path in $PATH, which stays valid when the file that it links to is replaced.
 	self, err := exec.LookPath(os.Args[0])
 	if err == nil && !strings.HasPrefix(self, "/") {
 		err = errors.New("a relative path")
@@ -96,7 +96,7 @@ Host %s* *%s
 	return 0, err
 }
 
-// sshProxyVerb joins its standard streams to the SSH server of a guest.
+// sshProxyVerb connects its standard streams to the SSH server of a guest.
 type sshProxyVerb struct{ host string }
 
 func (s *sshProxyVerb) register(app *kingpin.Application) string {
@@ -114,7 +114,7 @@ func (s *sshProxyVerb) run(ctx context.Context, out *output) (int, error) {
 	if v.paths, err = hostPaths(); err != nil {
 		return 0, noManager(err)
 	}
-	search := findNamed // what lies where ssh is called does not matter
+	search := findNamed // not a directory relative to where ssh was called
 	if filepath.IsAbs(name) {
 		search = find
 	}

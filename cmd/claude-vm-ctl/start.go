@@ -44,7 +44,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	request.Terminal = true // for whoever attaches
+	request.Terminal = true // for a client that attaches later
 	if err := v.start(ctx, out, request, o); err != nil {
 		return 0, err
 	}
@@ -75,7 +75,7 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, v.stopped(ctx)
 }
 
-// stopped says whether a VM that was told to stop did so by itself.
+// stopped fails if the VM had to be killed.
 func (v *target) stopped(ctx context.Context) error {
 	u, err := v.state(ctx)
 	if err != nil {

@@ -27,7 +27,7 @@ type target struct {
 	manager unitManager
 }
 
-// open finds the instance that the person means, and its unit's state.
+// open finds the instance that the caller names, and the state of its VM's unit.
 func open(ctx context.Context, what string) (*target, manager.Unit, error) {
 	var u manager.Unit
 	paths, err := hostPaths()
@@ -55,10 +55,9 @@ func open(ctx context.Context, what string) (*target, manager.Unit, error) {
 	return v, u, err
 }
 
-// find resolves what a person calls an instance: a directory or an id, else the
-// name of a .vm file.
+// find resolves the name of an instance: a directory, an id, or the name of a .vm file.
 func find(paths instance.Paths, what string) (id, dir string, err error) {
-	if what == "" { // a shell's unset variable, perhaps
+	if what == "" { // maybe an unset variable of a shell
 		return "", "", failure.New(failure.Usage, "claude-vm-ctl list --all", "the name of the directory is empty")
 	}
 	if id, err = paths.ID(what); err == nil {
@@ -74,7 +73,7 @@ func find(paths instance.Paths, what string) (id, dir string, err error) {
 	return findNamed(paths, what)
 }
 
-// findNamed is find for an id or a .vm file, wherever the person is.
+// findNamed is find without directories.
 func findNamed(paths instance.Paths, what string) (id, dir string, err error) {
 	if dir, err := instance.Directory(what); err == nil && (isDirectory(dir) || isRuntime(paths, what)) {
 		return what, dir, nil
@@ -97,7 +96,7 @@ func findNamed(paths instance.Paths, what string) (id, dir string, err error) {
 	return "", "", failure.New(failure.Usage, "claude-vm-ctl edit "+failure.Command(what), "%s does not say which directory it is for", file)
 }
 
-// findFile gives the .vm file of a name, with .vm or without; empty if there is none.
+// findFile returns the .vm file of a name, which may end in .vm; empty if there is none.
 func findFile(dirs []string, what string) string {
 	if strings.Contains(what, "/") {
 		return ""
@@ -115,7 +114,7 @@ func isRuntime(paths instance.Paths, id string) bool {
 	return err == nil
 }
 
-// hostPaths are the paths of a user who has a user manager.
+// hostPaths returns the user's paths. It fails without a user manager.
 func hostPaths() (instance.Paths, error) {
 	paths, err := instance.HostPaths()
 	if err == nil {
@@ -134,7 +133,7 @@ func (v *target) state(ctx context.Context) (manager.Unit, error) {
 	return v.manager.Unit(ctx, v.unit())
 }
 
-// here is how the person would name the VM again.
+// here is the argument, after a space, that names the VM in a hint; empty in its directory.
 func (v *target) here() string {
 	if wd, err := os.Getwd(); err == nil && wd == v.dir {
 		return ""
@@ -142,16 +141,16 @@ func (v *target) here() string {
 	return " " + failure.Command(v.dir)
 }
 
-// notRunning is the error of what shows Claude.
+// notRunning is noInstance for verbs that show Claude's terminal.
 func (v *target) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.here()) }
 
-// noInstance is the error of all verbs that need a running VM, with the command that
-// mends it: not run, which takes the terminal, if something else is to have that.
+// noInstance is the error of verbs that need a running VM. The hint is not run, which
+// takes the terminal, for verbs that use the terminal themselves.
 func (v *target) noInstance(hint string) error {
 	return failure.New(failure.NoInstance, hint, "no VM runs on %s", v.dir)
 }
 
-// dial connects into the running VM.
+// dial connects to the running VM.
 func (v *target) dial(ctx context.Context, user string) (*guest.Client, error) {
 	ctx, cancel := guest.WithTimeout(ctx)
 	defer cancel()
@@ -164,19 +163,19 @@ func (v *target) dial(ctx context.Context, user string) (*guest.Client, error) {
 
 func (v *target) dialError(err error) error {
 	switch {
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED): // QEMU has ended just now
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED): // QEMU has just exited
 		return v.noInstance("claude-vm-ctl start" + v.here())
 	case errors.Is(err, guest.ErrBusy):
 		return failure.New(failure.Failed, "pgrep -af claude-vm-ctl", "%s: %w", v.dir, err)
 	}
 	var op *net.OpError
-	if errors.As(err, &op) { // its address is below /proc/self/fd
+	if errors.As(err, &op) { // without its address, which is below /proc/self/fd
 		err = op.Err
 	}
 	return failure.New(failure.Lost, "claude-vm-ctl logs"+v.here(), "the VM on %s cannot be reached: %w", v.dir, err)
 }
 
-// directoryOf is the work directory of a VM's unit, for people.
+// directoryOf returns the work directory of a VM's unit, or the unit if it has none.
 func directoryOf(unit string) string {
 	dir, err := instance.Directory(instance.UnitID(unit))
 	if err != nil {
@@ -185,7 +184,7 @@ func directoryOf(unit string) string {
 	return dir
 }
 
-// directoryArg declares the argument that every verb on an instance has.
+// directoryArg declares the argument that names an instance.
 func directoryArg(cmd *kingpin.CmdClause, target *string) {
 	cmd.Arg("dir", "The project's directory, its id, or the name of its .vm file.").Default(".").HintAction(instanceHints).StringVar(target)
 }

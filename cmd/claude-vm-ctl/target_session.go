@@ -11,7 +11,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
-// join attaches to a VM that runs already, or is about to.
+// join attaches to a VM that already runs or is starting.
 func (v *target) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
 	if changes {
 		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
@@ -40,7 +40,7 @@ func (v *target) join(ctx context.Context, out *output, u manager.Unit, changes 
 	return v.session(ctx, out, true)
 }
 
-// session attaches to Claude and returns its status when the VM is gone.
+// session attaches to Claude and, after the VM has stopped, returns Claude's exit status.
 func (v *target) session(ctx context.Context, out *output, terminal bool) (int, error) {
 	client, err := v.dial(ctx, contract.UserClaude)
 	if err != nil {
@@ -63,12 +63,12 @@ func (v *target) session(ctx context.Context, out *output, terminal bool) (int, 
 	return status, v.awaitEnd(ctx, out)
 }
 
-// powerOffTimeout is how long a guest may take to power off once Claude has
-// ended. Nothing else bounds that: to systemd the unit simply runs.
+// powerOffTimeout is how long a guest may take to power off after Claude has exited. No
+// timeout of systemd applies, since the unit is not being stopped.
 const powerOffTimeout = time.Minute
 
-// awaitEnd waits until the VM has powered off, also when the signal that ended
-// Claude was meant for us as well, and makes an end of one that hangs.
+// awaitEnd waits until the VM has powered off, and stops it if that takes too long. It
+// ignores ctx: the signal that ended Claude may have been sent to this process, too.
 func (v *target) awaitEnd(ctx context.Context, out *output) error {
 	ctx = context.WithoutCancel(ctx)
 	waiting, cancel := context.WithTimeout(ctx, powerOffTimeout)
@@ -86,7 +86,7 @@ func (v *target) awaitEnd(ctx context.Context, out *output) error {
 
 var errRuns = errors.New("the VM still runs")
 
-// lost says why the connection ended before Claude did.
+// lost returns the reason why the connection was lost before Claude exited.
 func (v *target) lost(ctx context.Context) error {
 	const timeout = time.Minute
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errRuns)

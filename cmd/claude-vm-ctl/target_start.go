@@ -11,8 +11,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// start starts the instance with a request, and with options if n is not nil,
-// and waits until Claude runs. Its error says which unit failed and why.
+// start starts the instance with a request, and with overrides if n is not nil, and
+// waits until Claude runs. Its error has the unit that failed and the reason.
 func (v *target) start(ctx context.Context, out *output, r instance.Request, n *overrides) error {
 	if n != nil {
 		r.Overrides = n.token
@@ -28,14 +28,14 @@ func (v *target) start(ctx context.Context, out *output, r instance.Request, n *
 	}
 	if !running {
 		defer func() {
-			if n != nil && !offer.Taken() { // else the runtime unit does it
+			if n != nil && !offer.Taken() { // otherwise the runtime unit removes them
 				v.setOverrides(context.WithoutCancel(ctx), nil)
 			}
 		}()
 		if err := v.setOverrides(ctx, n); err != nil {
 			return err
 		}
-		// Only now: who takes it must have the options, too.
+		// Last, so that setup finds the overrides when it takes the request.
 		if err := offer.Fill(r); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func (v *target) start(ctx context.Context, out *output, r instance.Request, n *
 // restart restarts the VM's unit and waits until Claude runs, with the arguments and
 // options of the run before.
 func (v *target) restart(ctx context.Context, out *output) error {
-	offer, err := v.offer(ctx) // for the reason if setup refuses
+	offer, err := v.offer(ctx) // by which setup returns the reason of a failure
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (v *target) restart(ctx context.Context, out *output) error {
 	return v.runJob(ctx, out, offer, v.manager.Restart)
 }
 
-// runJob runs a job that starts the VM. Its error says which unit failed and why.
+// runJob runs a job that starts the VM.
 func (v *target) runJob(ctx context.Context, out *output, offer *instance.Offer, job func(context.Context, string) (string, error)) error {
 	stop := v.showProgress(out)
 	began := time.Now()
@@ -84,7 +84,7 @@ func (v *target) runJob(ctx context.Context, out *output, offer *instance.Offer,
 // stopTimeout bounds the stop of a VM whose start was interrupted.
 const stopTimeout = time.Minute
 
-// interrupted stops a VM that is starting, so that nothing is left of it.
+// interrupted stops a VM whose start was interrupted.
 func (v *target) interrupted(ctx context.Context) error {
 	stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopTimeout, fmt.Errorf("it does not stop within %v", stopTimeout))
 	defer cancel()
@@ -94,7 +94,7 @@ func (v *target) interrupted(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// offer begins the start, waiting while another of the same instance is under way.
+// offer creates the offer of a start. It waits while another process starts the instance.
 func (v *target) offer(ctx context.Context) (*instance.Offer, error) {
 	for {
 		offer, err := v.paths.Offer(v.id)
@@ -109,9 +109,9 @@ func (v *target) offer(ctx context.Context) (*instance.Offer, error) {
 	}
 }
 
-// awaitGone waits for the end of an instance that is being stopped, also of its
-// runtime unit, which comes last and removes the options of the run. It says
-// whether the instance runs, by somebody else's start maybe.
+// awaitGone waits while the instance is being stopped, until its runtime unit, which
+// stops last, has removed the overrides. It reports whether the instance runs, which
+// another process may have started.
 func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 	for {
 		now, err := v.manager.Brief(ctx, v.unit(), instance.Runtime.Unit(v.id))
@@ -122,14 +122,14 @@ func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 			return false, nil
 		}
 		select {
-		case <-time.After(20 * time.Millisecond): // Watch knows one unit only
+		case <-time.After(20 * time.Millisecond): // Watch takes one unit only
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}
 	}
 }
 
-// explain finds out which of the units failed to start and why.
+// explain returns which unit failed to start and why.
 func (v *target) explain(ctx context.Context, began time.Time, offer *instance.Offer) error {
 	hint := "claude-vm-ctl logs" + v.here()
 	for _, p := range instance.Parts {

@@ -16,7 +16,7 @@ import (
 
 var errDetached = errors.New("detached")
 
-// attach joins the standard streams to Claude's terminal or streams.
+// attach connects the standard streams to Claude's terminal or standard streams.
 func attach(ctx context.Context, out *output, client *guest.Client, terminal bool) (int, error) {
 	if !terminal {
 		return attachPipes(out, client)
@@ -33,13 +33,13 @@ func attachPipes(out *output, client *guest.Client) (int, error) {
 		return 0, err
 	}
 	if term.IsTerminal(int(out.stdin.Fd())) {
-		// Only the output goes elsewhere. Claude would wait for its input's end.
+		// Only the output is redirected. Claude would wait for the end of its input.
 		return onPipes(out, s, nil)
 	}
 	return onPipes(out, s, out.stdin)
 }
 
-// onPipes joins the standard streams to a session's and passes signals on.
+// onPipes connects the standard streams to a session's and forwards signals.
 func onPipes(out *output, s *guest.Session, stdin io.Reader) (int, error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
@@ -52,8 +52,8 @@ func onPipes(out *output, s *guest.Session, stdin io.Reader) (int, error) {
 	return s.Copy(stdin, out.stdout, out.stderr)
 }
 
-// onTerminal shows a session on the person's terminal until it ends or, if it
-// can be left, until the person leaves it.
+// onTerminal connects the terminal to a session until the session ends or, with leave,
+// until the detach key is pressed.
 func onTerminal(ctx context.Context, out *output, client *guest.Client, start func(*guest.Session) error, leave bool) (int, error) {
 	fd := int(out.stdin.Fd())
 	size, err := terminalSize(out)
@@ -69,7 +69,7 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 		return 0, err
 	}
 	if leave {
-		// What was typed while the VM started is no answer to what Claude asks first.
+		// Discard what was typed while the VM started: it is not meant for Claude.
 		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
 	}
 	screen := &altScreen{w: out.stdout}
@@ -80,7 +80,7 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 	if err := start(s); err != nil {
 		return 0, err
 	}
-	go io.Copy(out.stderr, s.Stderr()) // the guest's own complaints
+	go io.Copy(out.stderr, s.Stderr()) // errors of the agent
 	stop := followSize(out, s)
 	defer stop()
 
@@ -103,7 +103,7 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 	}()
 	select {
 	case err = <-ended:
-	case <-ctx.Done(): // SIGTERM, SIGHUP: the terminal is going, Claude is not
+	case <-ctx.Done(): // SIGTERM, SIGHUP: the terminal closes, Claude keeps running
 		err = errDetached
 	}
 	return status, err
@@ -114,7 +114,7 @@ func terminalSize(out *output) (guest.Size, error) {
 	return guest.Size{Columns: columns, Rows: rows}, err
 }
 
-// followSize tells the guest about every change of the terminal's size.
+// followSize sends the guest every change of the terminal's size.
 func followSize(out *output, s *guest.Session) (stop func()) {
 	changes := make(chan os.Signal, 1)
 	signal.Notify(changes, unix.SIGWINCH)
@@ -131,8 +131,8 @@ func followSize(out *output, s *guest.Session) (stop func()) {
 	}
 }
 
-// detacher watches what is typed for Ctrl-] three times within a second, which
-// is what machinectl's users know.
+// detacher watches the input for Ctrl-] three times within a second, the detach key of
+// machinectl.
 type detacher struct {
 	enabled  bool
 	detached bool
@@ -140,8 +140,8 @@ type detacher struct {
 	first    time.Time
 }
 
-// detachKeys are the forms of Ctrl-]: plain, with the kitty keyboard protocol,
-// and with xterm's modifyOtherKeys.
+// detachKeys are the encodings of Ctrl-]: plain, in the kitty keyboard protocol, and with
+// xterm's modifyOtherKeys.
 var detachKeys = [][]byte{{0x1d}, []byte("\x1b[93;5u"), []byte("\x1b[27;5;93~")}
 
 func (d *detacher) Write(typed []byte) (int, error) {
@@ -169,11 +169,11 @@ func (d *detacher) Write(typed []byte) (int, error) {
 	return len(typed), nil
 }
 
-// altScreen passes output on and remembers whether the program has switched to
-// the alternate screen, so that leaving it can be undone.
+// altScreen copies output and remembers whether the program has switched to the alternate
+// screen, so that reset can switch back.
 type altScreen struct {
 	w    io.Writer
-	tail []byte // a switch may be cut in two
+	tail []byte // an escape sequence may be split over two writes
 	on   bool
 }
 
@@ -188,10 +188,10 @@ func (a *altScreen) Write(p []byte) (int, error) {
 	return a.w.Write(p)
 }
 
-// reset is what brings the terminal back from whatever the program, which may
-// have been killed with its whole machine, has left: scroll region, wrapping,
-// keypad, character set, mouse and focus reports, bracketed paste, synchronised
-// output, colour scheme reports, hidden cursor, keyboard protocols, attributes.
+// reset returns the escape sequences that undo what a program may leave when it is killed
+// with its VM: scroll region, wrapping, keypad, character set, mouse and focus reports,
+// bracketed paste, synchronised output, colour scheme reports, hidden cursor, keyboard
+// protocols, attributes.
 func (a *altScreen) reset() string {
 	const modes = "\x1b7\x1b[r\x1b8\x1b[?7h\x1b>\x1b(B\x0f\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?1l" +
 		"\x1b[?25h\x1b[<99u\x1b[>4;0m\x1b[0m"

@@ -48,7 +48,7 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("generate has written files although the generator is installed: %v", err)
 	}
 	p.uninstalled("", "generate").ok()
-	p.ctl("doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
+	p.ctl("doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm-setup@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
 	// Run the script as the Home Manager module does in a build.
 	built := filepath.Join(t.TempDir(), "units")
 	files := filepath.Join(os.Getenv("HOME"), ".config/claude-vm")
