@@ -11,6 +11,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
+	"github.com/t0mpr1c3/claude-microvm/internal/terminal"
 )
 
 type shellVerb struct {
@@ -88,7 +89,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 	switch {
 	case errors.Is(err, guest.ErrLost):
 		err = v.lost(ctx)
-	case errors.Is(err, errDetached): // a signal
+	case errors.Is(err, terminal.ErrDetached): // a signal
 		return 128 + 15, nil
 	}
 	return status, err

@@ -9,6 +9,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/terminal"
 )
 
 // join attaches to a VM that already runs or is starting.
@@ -41,15 +42,15 @@ func (v *target) join(ctx context.Context, out *output, u manager.Unit, changes 
 }
 
 // session attaches to Claude and, after the VM has stopped, returns Claude's exit status.
-func (v *target) session(ctx context.Context, out *output, terminal bool) (int, error) {
+func (v *target) session(ctx context.Context, out *output, tty bool) (int, error) {
 	client, err := v.dial(ctx, contract.UserClaude)
 	if err != nil {
 		return 0, err
 	}
 	defer client.Close()
-	status, err := attach(ctx, out, client, terminal)
+	status, err := attach(ctx, out, client, tty)
 	switch {
-	case errors.Is(err, errDetached):
+	case errors.Is(err, terminal.ErrDetached):
 		out.note("detached; Claude goes on. Come back with: claude-vm-ctl attach%s", v.here())
 		return 0, nil
 	case errors.Is(err, guest.ErrLost):

@@ -1,24 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
-	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/terminal"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
-var errDetached = errors.New("detached")
-
 // attach connects the standard streams to Claude's terminal or standard streams.
-func attach(ctx context.Context, out *output, client *guest.Client, terminal bool) (int, error) {
-	if !terminal {
+func attach(ctx context.Context, out *output, client *guest.Client, tty bool) (int, error) {
+	if !tty {
 		return attachPipes(out, client)
 	}
 	return onTerminal(ctx, out, client, (*guest.Session).Claude, true)
@@ -72,9 +68,9 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 		// Discard what was typed while the VM started: it is not meant for Claude.
 		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
 	}
-	screen := &altScreen{w: out.stdout}
+	screen := &terminal.Screen{W: out.stdout}
 	defer func() {
-		io.WriteString(out.stdout, screen.reset())
+		io.WriteString(out.stdout, screen.Reset())
 		term.Restore(fd, saved)
 	}()
 	if err := start(s); err != nil {
@@ -86,10 +82,10 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 
 	ended := make(chan error, 2)
 	go func() {
-		keys := &detacher{enabled: leave}
+		keys := &terminal.Detacher{Enabled: leave}
 		_, err := io.Copy(s, io.TeeReader(out.stdin, keys))
-		if keys.detached {
-			err = errDetached
+		if keys.Detached {
+			err = terminal.ErrDetached
 		}
 		if err != nil {
 			ended <- err
@@ -104,7 +100,7 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 	select {
 	case err = <-ended:
 	case <-ctx.Done(): // SIGTERM, SIGHUP: the terminal closes, Claude keeps running
-		err = errDetached
+		err = terminal.ErrDetached
 	}
 	return status, err
 }
@@ -129,74 +125,4 @@ func followSize(out *output, s *guest.Session) (stop func()) {
 		signal.Stop(changes)
 		close(changes)
 	}
-}
-
-// detacher watches the input for Ctrl-] three times within a second, the detach key of
-// machinectl.
-type detacher struct {
-	enabled  bool
-	detached bool
-	count    int
-	first    time.Time
-}
-
-// detachKeys are the encodings of Ctrl-]: plain, in the kitty keyboard protocol, and with
-// xterm's modifyOtherKeys.
-var detachKeys = [][]byte{{0x1d}, []byte("\x1b[93;5u"), []byte("\x1b[27;5;93~")}
-
-func (d *detacher) Write(typed []byte) (int, error) {
-	for rest := typed; d.enabled && len(rest) > 0; {
-		n := 0
-		for _, key := range detachKeys {
-			if bytes.HasPrefix(rest, key) {
-				n = len(key)
-			}
-		}
-		if n == 0 {
-			d.count = 0
-			rest = rest[1:]
-			continue
-		}
-		rest = rest[n:]
-		if d.count == 0 || time.Since(d.first) > time.Second {
-			d.count, d.first = 0, time.Now()
-		}
-		if d.count++; d.count == 3 {
-			d.detached = true
-			return 0, errDetached
-		}
-	}
-	return len(typed), nil
-}
-
-// altScreen copies output and remembers whether the program has switched to the alternate
-// screen, so that reset can switch back.
-type altScreen struct {
-	w    io.Writer
-	tail []byte // an escape sequence may be split over two writes
-	on   bool
-}
-
-func (a *altScreen) Write(p []byte) (int, error) {
-	a.tail = append(a.tail, p...)
-	on := max(bytes.LastIndex(a.tail, []byte("\x1b[?1049h")), bytes.LastIndex(a.tail, []byte("\x1b[?47h")))
-	off := max(bytes.LastIndex(a.tail, []byte("\x1b[?1049l")), bytes.LastIndex(a.tail, []byte("\x1b[?47l")))
-	if on != off {
-		a.on = on > off
-	}
-	a.tail = append(a.tail[:0], a.tail[max(0, len(a.tail)-7):]...)
-	return a.w.Write(p)
-}
-
-// reset returns the escape sequences that undo what a program may leave when it is killed
-// with its VM: scroll region, wrapping, keypad, character set, mouse and focus reports,
-// bracketed paste, synchronised output, colour scheme reports, hidden cursor, keyboard
-// protocols, attributes.
-func (a *altScreen) reset() string {
-	const modes = "\x1b7\x1b[r\x1b8\x1b[?7h\x1b>\x1b(B\x0f\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?1l" +
-		"\x1b[?25h\x1b[<99u\x1b[>4;0m\x1b[0m"
-	if a.on {
-		return "\x1b[?1049l" + modes
-	}
-	return modes + "\r\n"
 }
