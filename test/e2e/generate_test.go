@@ -144,7 +144,7 @@ func TestEdit(t *testing.T) {
 	}
 	p.ctl("edit", "read-only").fails(1, link+" leads to /mnt/docs/examples/quarantine.vm, which cannot be written", "")
 	p.command("unshare", "--user", "--map-user=123456", "env", "HOME=", "claude-vm-ctl", "edit").fails(1,
-		"HOME=, and the home directory of user 123456 is not to be found: getent passwd 123456: exit status 2", "")
+		"HOME=, and the home directory of user 123456 is unknown: getent passwd 123456: exit status 2", "")
 	if r := edit("s/Memroy/Memory/").ok(); r.stdout+r.stderr != "" {
 		t.Errorf("edit printed %s%s, want nothing", r.stdout, r.stderr)
 	}

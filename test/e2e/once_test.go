@@ -147,7 +147,7 @@ func (p *project) onceOfARefusal() {
 		"--mount: Mount="+filepath.Dir(p.dir)+":/mnt: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", "claude-vm-ctl start --help")
 	p.vmFile("Guest=/usr/local/share/claude-vm/guest\n")
 	p.ctl("start", "--set", "Guest=", ".").fails(2, "Guest=/usr/local/share/claude-vm/guest of "+p.id+".vm cannot be undone: name another", "claude-vm-ctl edit")
-	p.ctl("start", "--mount", "/nowhere:/mnt", ".").fails(121, "Mount=/nowhere: no such file or directory", "claude-vm-ctl edit")
+	p.ctl("start", "--mount", "/nowhere:/mnt", ".").fails(121, "Mount=/nowhere: no such file or directory", "claude-vm-ctl edit "+p.dir)
 	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	// A start is rejected while the user manager has not read the current .vm file.
 	path := filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")

@@ -119,7 +119,7 @@ func TestRefusedSettings(t *testing.T) {
 	runtime := os.Getenv("XDG_RUNTIME_DIR")
 	const refused = "/web.vm:3: [Share] Mount=x: 100 %"
 	for setting, want := range map[string]string{
-		line("REFUSAL", refused) + "\n" + line("REFUSAL_HINT", "claude-vm-ctl edit web"): refused,
+		line("REFUSAL", refused) + "\n" + line("REFUSAL_HINT", "claude-vm-ctl edit "+p.dir): refused,
 		line("MOUNTS", "/nowhere:/mnt"):                         "Mount=/nowhere: no such file or directory",
 		line("MOUNTS", home+":/mnt"):                            "Mount=" + home + ": refusing to share " + home + " with a VM: it is your home directory, with your keys in it",
 		line("MOUNTS", runtime+":/mnt"):                         "Mount=" + runtime + ": refusing to share " + runtime + " with a VM: it is in your runtime directory, with the user manager's sockets",
@@ -128,7 +128,7 @@ func TestRefusedSettings(t *testing.T) {
 		line("CLAUDE_HOME", "none"):                             "CLAUDE_HOME=none: not one of ephemeral, project, user",
 	} {
 		p.dropin(instance.Setup.Unit(p.id), vmFile, setting)
-		p.ctl("start", ".").fails(121, want, "claude-vm-ctl edit")
+		p.ctl("start", ".").fails(121, want, "claude-vm-ctl edit "+p.dir)
 	}
 	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	p.wantGone()

@@ -241,13 +241,13 @@ func TestFaultyFile(t *testing.T) {
 		return strings.Contains(p.command("journalctl", "--user", "-b", "_COMM=claude-vm-gener", "--output=cat").stdout, fault+"\nhint: did you mean Memory=?\n")
 	})
 	for _, args := range [][]string{{"start"}, {"start", "--memory", "1G"}} {
-		p.ctl(args...).fails(121, fault, "claude-vm-ctl edit")
+		p.ctl(args...).fails(121, fault, "claude-vm-ctl edit "+strings.TrimSuffix(filepath.Base(file), ".vm"))
 	}
-	// A file that is left could match a later start, because another user manager may assign
-	// the same job number again.
-	job := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm/."+p.id+".job")
-	if _, err := os.Stat(job); !os.IsNotExist(err) {
-		t.Errorf("the file of the job is left after a rejected start: %v", err)
+	// A record that is left could match a later start, because another user manager may
+	// assign the same job number again.
+	record := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm/."+p.id+".record")
+	if _, err := os.Stat(record); !os.IsNotExist(err) {
+		t.Errorf("the record is left after a rejected start: %v", err)
 	}
 	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	if got := other.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
