@@ -136,6 +136,8 @@ func TestEight(t *testing.T) {
 	var names []string
 	for i := range 8 {
 		p := newProject(t, fmt.Sprint("number ", i))
+		// Eight emulated guests on a slow machine take longer than one.
+		p.dropin(p.unit(), "slow.conf", "TimeoutStartSec=15min\nTimeoutStopSec=5min")
 		projects, names = append(projects, p), append(names, p.unit())
 	}
 	first := projects[0]
