@@ -21,23 +21,29 @@ func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
 	lines[vm.Setup] = append(lines[vm.Setup], "Environment="+unitfile.Environment("OVERRIDES", token))
 	template := templates.DropIn()
 	var t Tree
-	for unit, path := range OverridePaths(id) {
+	for _, p := range instance.Parts {
+		if p.Settings == 0 {
+			continue
+		}
 		var passedUnit, passedService []unitfile.Entry
-		if vm.Unit(unit) == vm.Machine {
+		if p.Settings == vm.Machine {
 			passedUnit, passedService = v.Unit[len(base.Unit):], v.Service[len(base.Service):]
 		}
-		if len(lines[unit])+len(passedUnit)+len(passedService) > 0 {
-			t = append(t, dropin{nil, lines[unit], passedUnit, passedService}.node(template, path))
+		own := lines[p.Settings]
+		if len(own)+len(passedUnit)+len(passedService) > 0 {
+			t = append(t, dropin{nil, own, passedUnit, passedService}.node(template, overridesPath(p.Unit(id))))
 		}
 	}
 	return t, nil
 }
 
+func overridesPath(unit string) string { return filepath.Join(unit+".d", overridesName) }
+
 // OverridePaths are the paths that Overrides may give; that of the setup unit is first.
 func OverridePaths(id string) []string {
 	var paths []string
 	for _, unit := range instance.Configured(id) {
-		paths = append(paths, filepath.Join(unit+".d", overridesName))
+		paths = append(paths, overridesPath(unit))
 	}
 	return paths
 }

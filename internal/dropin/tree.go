@@ -100,15 +100,19 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 		return p
 	}
 	var p part
-	for unit, unitName := range instance.Configured(id) {
+	for _, unit := range instance.Parts {
+		if unit.Settings == 0 {
+			continue
+		}
 		var passedUnit, passedService []unitfile.Entry
-		needed := len(lines[unit]) > 0
-		if vm.Unit(unit) == vm.Machine {
+		own := lines[unit.Settings]
+		needed := len(own) > 0
+		if unit.Settings == vm.Machine {
 			passedUnit, passedService = v.Unit, v.Service
 			needed = needed || len(v.Unit)+len(v.Service) > 0 || v.Refusal == "" && id != ""
 		}
 		if needed {
-			p.nodes = append(p.nodes, dropin{v.Source, lines[unit], passedUnit, passedService}.node(template, unitName+".d/"+name))
+			p.nodes = append(p.nodes, dropin{v.Source, own, passedUnit, passedService}.node(template, unit.Unit(id)+".d/"+name))
 		}
 	}
 	// As systemctl enable would make them, to the template; where that lies is not

@@ -3,14 +3,18 @@ package instance
 import (
 	"fmt"
 	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
 // Part is one unit of an instance: a template of units/ with the id filled in.
 type Part struct {
-	Name    string // of the template, without "@.service"
-	What    string // what the unit is for
-	When    When
-	DropIns bool // settings of .vm files become drop-ins of it
+	Name string // of the template, without "@.service"
+	What string // what the unit is for
+	When When
+	// Settings selects the settings of .vm files that become drop-ins of the unit; zero
+	// if the unit has no drop-ins.
+	Settings vm.Unit
 }
 
 // When is when a part runs.
@@ -25,9 +29,9 @@ const (
 // The parts of an instance.
 var (
 	Runtime   = &Part{Name: "claude-vm-runtime", What: "removes what setup created, when no other part needs it"}
-	Setup     = &Part{Name: "claude-vm-setup", What: "checks the host and creates the runtime directory", DropIns: true}
-	Virtiofsd = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", DropIns: true}
-	VM        = &Part{Name: "claude-vm", What: "QEMU; stands for the whole instance", DropIns: true}
+	Setup     = &Part{Name: "claude-vm-setup", What: "checks the host and creates the runtime directory", Settings: vm.Setup}
+	Virtiofsd = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", Settings: vm.Share}
+	VM        = &Part{Name: "claude-vm", What: "QEMU; stands for the whole instance", Settings: vm.Machine}
 	SSHAgent  = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfAsked}
 	ShareLost = &Part{Name: "claude-vm-share-lost", What: "stops a VM whose virtiofsd has died", When: OnFailure}
 )
@@ -64,7 +68,7 @@ func Units(id string) []string {
 func Configured(id string) []string {
 	var units []string
 	for _, p := range Parts {
-		if p.DropIns {
+		if p.Settings != 0 {
 			units = append(units, p.Unit(id))
 		}
 	}
@@ -94,7 +98,7 @@ func maxID() int {
 	longest := 0
 	for _, p := range Parts {
 		n := len(p.Unit(""))
-		if p.DropIns {
+		if p.Settings != 0 {
 			n += len(".d")
 		}
 		longest = max(longest, n)

@@ -11,15 +11,16 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// Unit is one of the three of an instance.
+// Unit is a unit of an instance that has settings. The zero value stands for none.
 type Unit int
 
-// In the order in which a half-written set of drop-ins does the least harm.
+// The units with settings: claude-vm-setup@, claude-vm-virtiofsd@ and claude-vm@.
+// instance.Part.Settings assigns them to the parts of an instance.
 const (
-	Setup Unit = iota
+	Setup Unit = 1 + iota
 	Share
 	Machine
-	units
+	units // length of an array with an element per unit
 )
 
 // Base is what instances differ from: the units as they are, or what holds for

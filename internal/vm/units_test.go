@@ -15,7 +15,7 @@ import (
 
 // unitFiles are those of units/, as Unit numbers them. scripts/install replaces
 // @guestdir@ and others by paths.
-var unitFiles = [units]string{"claude-vm-setup@.service", "claude-vm-virtiofsd@.service", "claude-vm@.service"}
+var unitFiles = [units]string{Setup: "claude-vm-setup@.service", Share: "claude-vm-virtiofsd@.service", Machine: "claude-vm@.service"}
 
 // static is what [Service] of a unit says.
 type static []unitfile.Entry
