@@ -1,9 +1,10 @@
-// Package unitfile reads and writes the syntax of systemd's unit files,
-// systemd.syntax(7), and keeps line numbers. It knows no section and no key.
+// Package unitfile parses and quotes the syntax of systemd unit files, see
+// systemd.syntax(7), and records line numbers. It does not interpret section or key
+// names.
 //
-// go-systemd has a parser, too. It has no line numbers, drops what stands before
-// the first section, and takes a comment inside a continued line for a part of
-// it; the tests ask it for a second opinion on everything else.
+// The parser of go-systemd is not used because it has no line numbers, drops text
+// before the first section, and treats a comment inside a continued line as part of
+// the value. Tests compare the two parsers on all other input.
 package unitfile
 
 import (
@@ -16,30 +17,30 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
-// MaxSize is the size, in bytes, from which a text is refused: LONG_LINE_MAX of
-// systemd, which bounds its lines.
+// MaxSize is the maximum size of a file in bytes. It equals systemd's LONG_LINE_MAX,
+// the maximum length of a line.
 const MaxSize = 1 << 20
 
-// File is what a text says, in its order.
+// File is a parsed file. Sections and entries are in file order.
 type File struct {
 	Name     string
 	Sections []Section
 	Entries  []Entry
 }
 
-// Section is a section's header.
+// Section is a section header.
 type Section struct {
 	Name string
 	Line int
 }
 
-// Entry is one assignment. Its line is the one with the key.
+// Entry is one assignment. Line is the line of its key, from 1.
 type Entry struct {
 	Section, Key, Value string
 	Line                int
 }
 
-// Parse reads a file. It goes on after a fault: File holds all that is well.
+// Parse parses a file. It continues after an error: File holds all valid entries.
 func Parse(name string, text []byte) (*File, []*failure.Error) {
 	p := &parser{file: &File{Name: name}}
 	if len(text) > MaxSize {
@@ -47,8 +48,8 @@ func Parse(name string, text []byte) (*File, []*failure.Error) {
 		return p.file, p.errs
 	}
 	rest := strings.TrimPrefix(string(text), "\ufeff")
-	var joined []byte // what is continued, up to here
-	first := 0        // the number of its first line; 0 if nothing is
+	var joined []byte // the lines so far of a continued line
+	first := 0        // number of its first line; 0 outside of a continued line
 	for number := 1; rest != ""; number++ {
 		var line string
 		line, rest = cutLine(rest)
@@ -75,16 +76,17 @@ func Parse(name string, text []byte) (*File, []*failure.Error) {
 	return p.file, p.errs
 }
 
-// isComment says whether a line is one, be it amid a continued line.
+// isComment reports whether a line is a comment. Comments are also allowed between
+// the lines of a continued line.
 func isComment(line string) bool {
-	line = strings.TrimLeft(line, blanks)
+	line = strings.TrimLeft(line, whitespace)
 	return line != "" && (line[0] == '#' || line[0] == ';')
 }
 
-// blanks are what systemd strips from a line's and a value's ends.
-const blanks = " \t"
+// whitespace is what systemd strips from both ends of lines and values.
+const whitespace = " \t"
 
-// cutLine splits at the first end of a line: LF, CR LF, or CR alone.
+// cutLine splits text at the first line ending: LF, CR LF, or CR alone.
 func cutLine(text string) (line, rest string) {
 	i := strings.IndexAny(text, "\r\n")
 	if i < 0 {
@@ -96,7 +98,7 @@ func cutLine(text string) (line, rest string) {
 	return text[:i], text[i+1:]
 }
 
-// continued says whether a line ends in a backslash that is not escaped.
+// continued reports whether a line ends with a backslash that is not escaped.
 func continued(line string) bool {
 	n := len(line) - len(strings.TrimRight(line, `\`))
 	return n%2 == 1
@@ -105,35 +107,36 @@ func continued(line string) bool {
 type parser struct {
 	file    *File
 	errs    []*failure.Error
-	section string // empty before the first, and in one that is refused
-	refused bool
+	section string // empty before the first section and in an invalid one
+	invalid bool   // the current section has an invalid header
 }
 
 func (p *parser) fail(line int, message, hint string) {
 	p.errs = append(p.errs, &failure.Error{File: p.file.Name, Line: line, Status: failure.Usage, Err: errors.New(message), Hint: hint})
 }
 
-// check refuses bytes that have no place in a text.
+// check reports whether a line has only characters that are allowed in text, and
+// adds an error if not.
 func (p *parser) check(number int, line string) bool {
 	switch {
 	case !utf8.ValidString(line):
-		p.fail(number, "not UTF-8", "")
+		p.fail(number, "not valid UTF-8", "")
 	case strings.IndexByte(line, 0) >= 0:
-		p.fail(number, "a NUL byte", "")
+		p.fail(number, "contains a NUL byte", "")
 	case strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
-		p.fail(number, "a control character", "")
+		p.fail(number, "contains a control character", "")
 	default:
 		return true
 	}
 	return false
 }
 
-// line reads one logical line that is no comment.
+// line parses one logical line, with continuation lines joined, that is not a comment.
 func (p *parser) line(number int, line string) {
 	if !p.check(number, line) {
 		return
 	}
-	line = strings.Trim(line, blanks)
+	line = strings.Trim(line, whitespace)
 	switch {
 	case line == "":
 	case line[0] == '[':
@@ -145,44 +148,44 @@ func (p *parser) line(number int, line string) {
 
 func (p *parser) header(number int, line string) {
 	name, closed := strings.CutSuffix(line[1:], "]")
-	p.section, p.refused = "", true
+	p.section, p.invalid = "", true
 	switch {
 	case !closed:
 		p.fail(number, fmt.Sprintf("section header without a closing bracket: %s", abridged(line)), "")
 	case !isName(name):
-		p.fail(number, fmt.Sprintf("not a section's name: %q", abridged(name)), "")
+		p.fail(number, fmt.Sprintf("invalid section name: %q", abridged(name)), "")
 	default:
-		p.section, p.refused = name, false
+		p.section, p.invalid = name, false
 		p.file.Sections = append(p.file.Sections, Section{Name: name, Line: number})
 	}
 }
 
 func (p *parser) assignment(number int, line string) {
 	key, value, found := strings.Cut(line, "=")
-	key = strings.TrimRight(key, blanks)
+	key = strings.TrimRight(key, whitespace)
 	switch {
 	case !found:
-		p.fail(number, fmt.Sprintf("missing '=' after %q", abridged(line)), "end the line before with a backslash if this one continues it")
+		p.fail(number, fmt.Sprintf("missing '=' after %q", abridged(line)), "if this line continues the line before it, end that line with a backslash")
 	case !isName(key):
-		p.fail(number, fmt.Sprintf("not a key: %q", abridged(key)), "")
-	case p.refused: // its section's header has been told
+		p.fail(number, fmt.Sprintf("invalid key name: %q", abridged(key)), "")
+	case p.invalid: // the section header is already reported
 	case p.section == "":
-		p.fail(number, fmt.Sprintf("%s= before any section", abridged(key)), "begin with a section's name in brackets")
-	case continued(value): // and written again, it would be
-		p.fail(number, fmt.Sprintf("%s= ends in a backslash and a blank", abridged(key)), "remove the blank to continue the line, double the backslash to have one")
+		p.fail(number, fmt.Sprintf("%s= is outside of any section", abridged(key)), "put a section header in brackets above it")
+	case continued(value): // written to a drop-in, it would continue to the next line
+		p.fail(number, fmt.Sprintf("%s= ends with a backslash and a space", abridged(key)), "remove the space to continue the line, or double the backslash")
 	default:
-		p.file.Entries = append(p.file.Entries, Entry{Section: p.section, Key: key, Value: strings.TrimLeft(value, blanks), Line: number})
+		p.file.Entries = append(p.file.Entries, Entry{Section: p.section, Key: key, Value: strings.TrimLeft(value, whitespace), Line: number})
 	}
 }
 
-// isName says whether text is fit for the name of a section or a key.
+// isName reports whether text is a valid name of a section or a key.
 func isName(text string) bool {
 	return text != "" && strings.IndexFunc(text, func(r rune) bool {
 		return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	}) < 0
 }
 
-// abridged keeps a message to one line of a screen.
+// abridged shortens text so that a message fits into one line of a terminal.
 func abridged(text string) string {
 	if r := []rune(text); len(r) > 40 {
 		return string(r[:39]) + "…"

@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// Three readers take the words that are written here. An Environment= line and
-// Split unquote and know C's escapes (EXTRACT_UNQUOTE|EXTRACT_CUNESCAPE in
-// systemd). A bare $VARIABLE in ExecStart= only unquotes: there a backslash
-// takes the next character as it is (EXTRACT_UNQUOTE|EXTRACT_RELAX).
+// Words are quoted here for three readers. Environment= lines and Split remove quotes
+// and decode C escape sequences (EXTRACT_UNQUOTE|EXTRACT_CUNESCAPE in systemd). A
+// $VARIABLE that is a word of its own in ExecStart= only has its quotes removed; there
+// a backslash makes the next character literal (EXTRACT_UNQUOTE|EXTRACT_RELAX).
 
 var errQuote = errors.New("a quote is not closed")
 
-// Split gives the words of a value: parted by blanks, in quotes where they hold
-// some, with C's escapes.
+// Split splits a value into words at white space. Single and double quotes and C
+// escape sequences are supported.
 func Split(value string) ([]string, error) {
 	var words []string
 	for {
@@ -29,13 +29,13 @@ func Split(value string) ([]string, error) {
 			return nil, err
 		}
 		if !utf8.ValidString(word) || strings.IndexByte(word, 0) >= 0 {
-			return nil, fmt.Errorf("not a text: %q", abridged(word))
+			return nil, fmt.Errorf("not valid text: %q", abridged(word))
 		}
 		words, value = append(words, word), rest
 	}
 }
 
-// cutWord takes the first word off text, which does not begin with a blank.
+// cutWord splits text after its first word. Text must not start with white space.
 func cutWord(text string) (word, rest string, err error) {
 	var b strings.Builder
 	quote := byte(0)
@@ -64,16 +64,17 @@ func cutWord(text string) (word, rest string, err error) {
 	return b.String(), "", nil
 }
 
-// simple are the escapes of one letter; \s is a blank.
+// simple maps the one-letter escape sequences to their values. \s is an extension of
+// systemd for the space.
 var simple = map[byte]string{
 	'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v",
 	'\\': `\`, '"': `"`, '\'': "'", 's': " ",
 }
 
-// unescape decodes the escape at the start of text and says how long it is.
+// unescape decodes the escape sequence at the start of text. n is its length in bytes.
 func unescape(text string) (decoded string, n int, err error) {
 	if len(text) < 2 {
-		return "", 0, errors.New("a backslash at the end")
+		return "", 0, errors.New("ends with a backslash")
 	}
 	if s, ok := simple[text[1]]; ok {
 		return s, 2, nil
@@ -90,16 +91,16 @@ func unescape(text string) (decoded string, n int, err error) {
 		digits, base, skip = 3, 8, 1
 	default:
 		_, size := utf8.DecodeRuneInString(text[1:])
-		return "", 0, fmt.Errorf(`unknown escape %s; a backslash is written \\`, text[:1+size])
+		return "", 0, fmt.Errorf(`unknown escape sequence %s; write \\ for a backslash`, text[:1+size])
 	}
 	n = skip + digits
 	if len(text) < n {
-		return "", 0, fmt.Errorf("an escape is cut off: %s", text)
+		return "", 0, fmt.Errorf("incomplete escape sequence: %s", text)
 	}
 	v, err := strconv.ParseUint(text[skip:n], base, 32)
 	bad := err != nil || v == 0 || digits <= 3 && v > 0xff || digits > 3 && !utf8.ValidRune(rune(v))
 	if bad {
-		return "", 0, fmt.Errorf("not an escape: %s", strings.ToValidUTF8(text[:n], "\ufffd"))
+		return "", 0, fmt.Errorf("invalid escape sequence: %s", strings.ToValidUTF8(text[:n], "\ufffd"))
 	}
 	if digits <= 3 {
 		return string([]byte{byte(v)}), n, nil
@@ -107,8 +108,8 @@ func unescape(text string) (decoded string, n int, err error) {
 	return string(rune(v)), n, nil
 }
 
-// Quote writes a word so that Split reads it: as it is if it can be, else in
-// double quotes, in one line.
+// Quote returns word on one line in a form that Split decodes: in double quotes if it
+// has special characters, else unchanged.
 func Quote(word string) string {
 	if word != "" && strings.IndexFunc(word, special) < 0 {
 		return word
@@ -118,7 +119,7 @@ func Quote(word string) string {
 
 func special(r rune) bool {
 	return r <= ' ' || r == '"' || r == '\'' || r == '\\' || r == 0x7f || '\u0080' <= r && r < '\u00a0' ||
-		r == '#' || r == ';' // not at the start of a line, but who knows where it goes
+		r == '#' || r == ';' // they start a comment if a caller puts the word at the start of a line
 }
 
 func escape(text string) string {
@@ -146,7 +147,7 @@ func escape(text string) string {
 	return b.String()
 }
 
-// Join writes words so that Split reads them.
+// Join quotes words and joins them with spaces, so that Split returns them.
 func Join(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
@@ -155,13 +156,13 @@ func Join(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// JoinPlain writes words for a reader that knows quotes, but no escapes other
-// than of the next character. It fails for control characters.
+// JoinPlain is Join for a reader in which a backslash makes the next character
+// literal. Such a reader has no escape sequences, so control characters are an error.
 func JoinPlain(words []string) (string, error) {
 	quoted := make([]string, len(words))
 	for i, word := range words {
 		if strings.IndexFunc(word, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 {
-			return "", fmt.Errorf("%q has a control character", word)
+			return "", fmt.Errorf("%q contains a control character", word)
 		}
 		quoted[i] = word
 		if word == "" || strings.IndexFunc(word, special) >= 0 {
@@ -171,10 +172,10 @@ func JoinPlain(words []string) (string, error) {
 	return strings.Join(quoted, " "), nil
 }
 
-// EscapeSpecifiers makes text mean itself where systemd expands specifiers.
+// EscapeSpecifiers escapes text for settings in which systemd expands specifiers.
 func EscapeSpecifiers(text string) string { return strings.ReplaceAll(text, "%", "%%") }
 
-// Environment is the value of an Environment= line that sets a variable.
+// Environment returns the value of an Environment= line that sets a variable.
 func Environment(name, value string) string {
 	return `"` + EscapeSpecifiers(escape(name+"="+value)) + `"`
 }

@@ -26,16 +26,16 @@ func TestSplit(t *testing.T) {
 		}
 	}
 	for value, want := range map[string]string{
-		`a\ b`:   `unknown escape \ ; a backslash is written \\`,
-		`a\é`:    `unknown escape \é; a backslash is written \\`,
+		`a\ b`:   `unknown escape sequence \ ; write \\ for a backslash`,
+		`a\é`:    `unknown escape sequence \é; write \\ for a backslash`,
 		`"a`:     "a quote is not closed",
 		`it's`:   "a quote is not closed",
-		`a\`:     "a backslash at the end",
-		`\x4`:    `an escape is cut off: \x4`,
-		`\x00`:   `not an escape: \x00`,
-		`\xzz`:   `not an escape: \xzz`,
-		`\ud800`: `not an escape: \ud800`,
-		`\xff`:   `not a text: "\xff"`,
+		`a\`:     "ends with a backslash",
+		`\x4`:    `incomplete escape sequence: \x4`,
+		`\x00`:   `invalid escape sequence: \x00`,
+		`\xzz`:   `invalid escape sequence: \xzz`,
+		`\ud800`: `invalid escape sequence: \ud800`,
+		`\xff`:   `not valid text: "\xff"`,
 	} {
 		if got, err := Split(value); err == nil || err.Error() != want {
 			t.Errorf("Split(%q) = %q, %v, want %s", value, got, err, want)
@@ -60,7 +60,7 @@ func TestQuote(t *testing.T) {
 		t.Errorf("JoinPlain() = %s, %v", got, err)
 	}
 	if _, err := JoinPlain([]string{"a\nb"}); err == nil {
-		t.Error("JoinPlain() took a line break")
+		t.Error("JoinPlain() accepted a line break")
 	}
 }
 
@@ -87,7 +87,7 @@ func FuzzWords(f *testing.F) {
 		line := Environment("V", text)
 		for _, written := range []string{Quote(text), line} {
 			if strings.ContainsAny(written, "\n\r\x00") {
-				t.Fatalf("%q is written %q", text, written)
+				t.Fatalf("%q is quoted as %q", text, written)
 			}
 		}
 		if got, err := Split(Quote(text)); err != nil || len(got) != 1 || got[0] != text {
