@@ -1,5 +1,5 @@
-// Package failure is the error that people see: what is wrong, in which file, how to
-// fix it, and the exit status of the program that reports it.
+// Package failure defines the errors that are shown to users: what is wrong, in which
+// file, how to fix it, and the exit status of the program that reports it.
 package failure
 
 import (
@@ -16,17 +16,17 @@ const (
 	Failed      = 1
 	Usage       = 2   // wrong command line, or invalid value
 	NoInstance  = 120 // no such VM, or it does not run
-	HostUnable  = 121 // the machine lacks something; see doctor
+	HostUnable  = 121 // the host lacks something; see claude-vm-ctl doctor
 	StartFailed = 122 // the VM did not start
 	Lost        = 123 // the connection to the VM, or the VM itself, was lost
-	Interrupted = 130 // 128 + SIGINT, as shells have it
+	Interrupted = 130 // 128 + SIGINT, as in shells
 )
 
 // Error is an error with a hint.
 type Error struct {
-	File   string // the file that is wrong; may be empty
-	Line   int    // in File, from 1; 0 stands for all of it
-	Status int    // exit status; 0 stands for Failed
+	File   string // the file with the error; may be empty
+	Line   int    // in File, from 1; 0 means the whole file
+	Status int    // exit status; 0 means Failed
 	Err    error  // what is wrong
 	Hint   string // the command that fixes it; may be empty
 }
@@ -36,7 +36,7 @@ func New(status int, hint, format string, args ...any) error {
 	return &Error{Status: status, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// Error is file:line: text.
+// Error returns "file:line: text"; file and line are left out if they are not set.
 func (e *Error) Error() string {
 	switch {
 	case e.File == "":
@@ -49,7 +49,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Of returns err as an Error, which it makes if there is none.
+// Of returns err as an Error. If err does not wrap an Error, the status is Failed.
 func Of(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -62,14 +62,14 @@ func Of(err error) *Error {
 // HintOf returns the hint of err; empty if there is none.
 func HintOf(err error) string { return Of(err).Hint }
 
-// message is an Error on its way between two processes.
+// message is the form in which an Error is passed from one process to another.
 type message struct {
 	Status int    `json:"status"`
 	Text   string `json:"text"`
 	Hint   string `json:"hint,omitempty"`
 }
 
-// MarshalJSON keeps status, text and hint.
+// MarshalJSON encodes status, text and hint. File and line become part of the text.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	return json.Marshal(message{e.Status, e.Error(), e.Hint})
 }
@@ -82,7 +82,7 @@ func (e *Error) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Command makes words a command line for a shell, for hints.
+// Command quotes words and joins them to a shell command line, for hints.
 func Command(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
@@ -91,7 +91,7 @@ func Command(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// quote makes text one word of a shell's command line.
+// quote returns text as one word of a shell command line.
 func quote(text string) string {
 	special := func(r rune) bool {
 		return !strings.ContainsRune("/._-+:@", r) && r <= 0x7f && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
@@ -111,7 +111,8 @@ func Plain(err error) error {
 	return err
 }
 
-// OneLine makes text of unknown origin fit for a line of a terminal.
+// OneLine makes untrusted text safe to print on one line of a terminal: control
+// characters become spaces.
 func OneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {

@@ -20,7 +20,7 @@ func TestError(t *testing.T) {
 	}
 }
 
-// TestOf: what wraps an Error has its status and hint, and more text.
+// TestOf checks that an error that wraps an Error keeps its status and hint.
 func TestOf(t *testing.T) {
 	err := fmt.Errorf("start: %w", New(HostUnable, "make install", "no units"))
 	if got := Of(err); got.Status != HostUnable || got.Hint != "make install" || got.Error() != "start: no units" {

@@ -12,7 +12,7 @@ func TestParse(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"": "not a size", "G": "not a size", "1g": "not a size", "1.5G": "not a size", "-1": "not a size", "1 G": "not a size",
-		"1GB": "not a size", "16777216T": "more than any machine has", "99999999999999999999": "more than any machine has",
+		"1GB": "not a size", "16777216T": "too large", "99999999999999999999": "too large",
 	} {
 		if got, err := Parse(text); err == nil || err.Error() != want {
 			t.Errorf("Parse(%s) = %d, %v, want %s", text, got, err, want)

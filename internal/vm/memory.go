@@ -7,25 +7,25 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
 )
 
-// minMemory is what the guest's kernel, systemd and Claude Code need to start;
-// maxMemory is more than any machine has and within QEMU's arithmetic.
+// minMemory is what the guest's kernel, systemd and Claude Code need to start.
+// maxMemory is more than today's machines have, and QEMU computes it without overflow.
 const (
 	minMemory = 512 << 20
 	maxMemory = 64 << 40
 )
 
-// ParseMemory reads the memory of a guest, in bytes.
+// ParseMemory parses the memory size of a guest and returns it in bytes.
 func ParseMemory(text string) (uint64, error) {
 	n, err := size.Parse(text)
 	switch {
 	case err != nil:
 		return 0, err
 	case n > maxMemory:
-		return 0, errors.New("more than any machine has")
+		return 0, errors.New("too large")
 	case n < minMemory:
 		hint := ""
 		if last := text[len(text)-1]; last <= '9' && n<<20 >= minMemory {
-			hint = "a bare number is bytes; did you mean " + text + "M?"
+			hint = "a number without a suffix is in bytes; did you mean " + text + "M?"
 		}
 		return 0, failure.New(failure.Usage, hint, "less than the %s that the guest needs", size.Format(minMemory))
 	case n%(1<<20) != 0:

@@ -16,8 +16,8 @@ func TestParseMemory(t *testing.T) {
 		"G": "not a size", "1GG": "not a size", "1 G": "not a size", "+1G": "not a size", "0x400M": "not a size", "1e3M": "not a size",
 		"536870911": "less than the 512M that the guest needs", "0T": "less than the 512M that the guest needs",
 		"536870913": "not a whole number of MiB", "524289K": "not a whole number of MiB",
-		"67108865M": "more than any machine has", "18446744073709551615T": "more than any machine has",
-		"16777216T": "more than any machine has", // 2^64 bytes
+		"67108865M": "too large", "18446744073709551615T": "too large",
+		"16777216T": "too large", // 2^64 bytes
 	} {
 		if got, err := ParseMemory(value); err == nil || err.Error() != want {
 			t.Errorf("Memory=%s: %d, %v, want %s", value, got, err, want)

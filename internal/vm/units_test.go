@@ -13,11 +13,11 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// unitFiles are those of units/, as Unit numbers them. scripts/install replaces
-// @guestdir@ and others by paths.
+// unitFiles are the files in units/. scripts/install replaces @guestdir@ and other
+// placeholders with paths.
 var unitFiles = [units]string{Setup: "claude-vm-setup@.service", Share: "claude-vm-virtiofsd@.service", Machine: "claude-vm@.service"}
 
-// static is what [Service] of a unit says.
+// static is the section [Service] of a unit file.
 type static []unitfile.Entry
 
 func readUnit(t *testing.T, unit Unit) static {
@@ -44,7 +44,7 @@ func readUnit(t *testing.T, unit Unit) static {
 	return s
 }
 
-// values are those of a key, as they stand there.
+// values returns the values of a key, unparsed.
 func (s static) values(key string) []string {
 	var values []string
 	for _, e := range s {
@@ -55,7 +55,7 @@ func (s static) values(key string) []string {
 	return values
 }
 
-// words are those of all values of a key.
+// words returns the words of all values of a key.
 func (s static) words(t *testing.T, key string) []string {
 	t.Helper()
 	var all []string
@@ -69,7 +69,7 @@ func (s static) words(t *testing.T, key string) []string {
 	return all
 }
 
-// environment are the variables that the unit sets.
+// environment returns the variables that the unit sets.
 func (s static) environment(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -80,8 +80,8 @@ func (s static) environment(t *testing.T) map[string]string {
 	return all
 }
 
-// TestDefaultVariables: the units' variables have the values of Default. Setup takes
-// one that is not set for the default of its key.
+// TestDefaultVariables checks that the variables in the unit files have the values of
+// Default. For a variable that is not set, the setup step uses the default of its key.
 func TestDefaultVariables(t *testing.T) {
 	v := Default()
 	for i := range Settings {
@@ -90,7 +90,7 @@ func TestDefaultVariables(t *testing.T) {
 			want := s.Value(&v)
 			got, set := readUnit(t, unit).environment(t)[s.Name]
 			switch {
-			case s.Name == "GUEST": // installed elsewhere
+			case s.Name == "GUEST": // a placeholder
 				want = "@guestdir@"
 			case !set && s.Recorded:
 				got = want
@@ -102,8 +102,8 @@ func TestDefaultVariables(t *testing.T) {
 	}
 }
 
-// TestVariablesDocumented: the units' comments, which are the only documentation of
-// the variables, name each.
+// TestVariablesDocumented checks that each variable is named in its unit file. The
+// comments there are the only documentation of the variables.
 func TestVariablesDocumented(t *testing.T) {
 	for _, s := range Settings {
 		for _, unit := range s.units {
@@ -112,18 +112,18 @@ func TestVariablesDocumented(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !strings.Contains(string(text), s.Name) {
-				t.Errorf("%s does not name %s", unitFiles[unit], s.Name)
+				t.Errorf("%s does not mention %s", unitFiles[unit], s.Name)
 			}
 		}
 	}
 }
 
-// TestDefaultPaths: the lists of the share's unit are those of Default.
+// TestDefaultPaths compares the path lists of claude-vm-virtiofsd@ with Default.
 func TestDefaultPaths(t *testing.T) {
 	unit := readUnit(t, Share)
 	for key, want := range map[string][]string{
 		"ReadOnlyPaths":     pathLines("ReadOnlyPaths", Default().ReadOnly),
-		"ReadWritePaths":    pathLines("ReadWritePaths", Default().anchors()),
+		"ReadWritePaths":    pathLines("ReadWritePaths", Default().parentMounts()),
 		"InaccessiblePaths": pathLines("InaccessiblePaths", Default().Hide),
 	} {
 		var got []string
@@ -136,8 +136,8 @@ func TestDefaultPaths(t *testing.T) {
 	}
 }
 
-// TestDefaultCredentials: the machine's unit loads those of Default, and each is
-// an empty one if its file is missing.
+// TestDefaultCredentials checks that claude-vm@ loads the credentials of Default, and
+// that SetCredential= makes each of them empty if its file is missing.
 func TestDefaultCredentials(t *testing.T) {
 	unit := readUnit(t, Machine)
 	var got, set []string
@@ -155,8 +155,8 @@ func TestDefaultCredentials(t *testing.T) {
 	}
 }
 
-// TestGuestLines: the lines for another guest are those that the unit has for its
-// own, or one of them would stay that guest's.
+// TestGuestLines checks that guestLines replaces every line of the unit that mentions
+// the installed guest, so that no setting of the installed guest remains.
 func TestGuestLines(t *testing.T) {
 	unit := readUnit(t, Machine)
 	var got []string
@@ -184,8 +184,8 @@ func TestGuestLines(t *testing.T) {
 	}
 }
 
-// TestMountLines: mounts come from where the unit has the work directory from,
-// and go where it is.
+// TestMountLines checks that mounts use the same source and target directories as the
+// work directory in the unit.
 func TestMountLines(t *testing.T) {
 	const name = "rw0"
 	got := VM{Mounts: []Mount{{Host: "/a", Guest: "/b"}}}.mountLines()
@@ -200,12 +200,12 @@ func TestMountLines(t *testing.T) {
 	}
 }
 
-// TestListsAreReset: a list of the unit that a VM can shorten has a line that
-// empties it; other settings replace what the unit says.
+// TestListsAreReset checks that each list for which the units have several values has a
+// line that empties it. Otherwise a VM could not shorten it.
 func TestListsAreReset(t *testing.T) {
 	for _, l := range Default().lists() {
 		if len(l.values) > 1 && l.reset == "" {
-			t.Errorf("nothing empties %q", l.values)
+			t.Errorf("no line empties %q", l.values)
 		}
 	}
 }
@@ -215,20 +215,20 @@ func TestFrom(t *testing.T) {
 		reset             string
 		base, lines, want []string
 	}{
-		"the same":        {reset: "K=", base: []string{"K=a"}, lines: []string{"K=a"}},
-		"nothing":         {reset: "K="},
-		"first":           {reset: "K=", lines: []string{"K=a"}, want: []string{"K=a"}},
-		"grown":           {reset: "K=", base: []string{"K=a"}, lines: []string{"K=a", "K=b"}, want: []string{"K=b"}},
-		"shrunk":          {reset: "K=", base: []string{"K=a", "K=b"}, lines: []string{"K=a"}, want: []string{"K=", "K=a"}},
-		"emptied":         {reset: "K=", base: []string{"K=a"}, want: []string{"K="}},
-		"another order":   {reset: "K=", base: []string{"K=a", "K=b"}, lines: []string{"K=b", "K=a"}, want: []string{"K=", "K=b", "K=a"}},
-		"another":         {reset: "K=", base: []string{"K=a"}, lines: []string{"K=b"}, want: []string{"K=", "K=b"}},
-		"no list":         {base: []string{"K=a"}, lines: []string{"K=b"}, want: []string{"K=b"}},
-		"no list, gone":   {base: []string{"K=a"}},
-		"no list, as was": {base: []string{"K=a"}, lines: []string{"K=a"}},
+		"the same":         {reset: "K=", base: []string{"K=a"}, lines: []string{"K=a"}},
+		"nothing":          {reset: "K="},
+		"first":            {reset: "K=", lines: []string{"K=a"}, want: []string{"K=a"}},
+		"grown":            {reset: "K=", base: []string{"K=a"}, lines: []string{"K=a", "K=b"}, want: []string{"K=b"}},
+		"shrunk":           {reset: "K=", base: []string{"K=a", "K=b"}, lines: []string{"K=a"}, want: []string{"K=", "K=a"}},
+		"emptied":          {reset: "K=", base: []string{"K=a"}, want: []string{"K="}},
+		"reordered":        {reset: "K=", base: []string{"K=a", "K=b"}, lines: []string{"K=b", "K=a"}, want: []string{"K=", "K=b", "K=a"}},
+		"replaced":         {reset: "K=", base: []string{"K=a"}, lines: []string{"K=b"}, want: []string{"K=", "K=b"}},
+		"not a list":       {base: []string{"K=a"}, lines: []string{"K=b"}, want: []string{"K=b"}},
+		"not a list, gone": {base: []string{"K=a"}},
+		"not a list, same": {base: []string{"K=a"}, lines: []string{"K=a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := list{values: test.lines, lines: asTheyAre, reset: test.reset}.from(list{values: test.base, lines: asTheyAre, reset: test.reset})
+			got := list{values: test.lines, lines: unchanged, reset: test.reset}.from(list{values: test.base, lines: unchanged, reset: test.reset})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("from() mismatch (-want +got):\n%s", diff)
 			}
@@ -257,7 +257,7 @@ func TestLines(t *testing.T) {
 				Setup: {`Environment="CLAUDE_HOME=user"`},
 			},
 		},
-		"back to what the units have": {
+		"back to the units' defaults": {
 			base:   func(v *VM) { v.Memory, v.Terminal = 1<<30, "no" },
 			change: func(v *VM) { v.Memory, v.Terminal = 4<<30, "auto" },
 			want:   [units][]string{Setup: {`Environment="CLAUDE_TERMINAL=auto"`}, Machine: {`Environment="MEMORY=4096M"`}},
@@ -270,7 +270,7 @@ func TestLines(t *testing.T) {
 			change: func(v *VM) { v.WorkDirectory, v.Long = "/srv/long", true },
 			want:   [units][]string{Setup: {`Environment="WORK_DIRECTORY=/srv/long"`}},
 		},
-		"a directory that is none": {
+		"a directory that is not long": {
 			change: func(v *VM) { v.WorkDirectory = "/srv/short" },
 		},
 		"a list grows": {
@@ -293,7 +293,7 @@ func TestLines(t *testing.T) {
 			change: func(v *VM) { v.Credentials = []Credential{{Name: "A", Path: "/srv/a"}} },
 			want:   [units][]string{Machine: {"LoadCredential=A:/srv/a"}},
 		},
-		"anchors": {
+		"parent mounts": {
 			change: func(v *VM) { v.ReadOnly, v.Hide = []string{"a/b/c"}, []string{"a/d", ".git/x"} },
 			want: [units][]string{Share: {
 				"InaccessiblePaths=-%h/share/work/a/d", "InaccessiblePaths=-%h/share/work/.git/x",
@@ -301,7 +301,7 @@ func TestLines(t *testing.T) {
 				"ReadWritePaths=", "ReadWritePaths=-%h/share/work/a/b", "ReadWritePaths=-%h/share/work/a", "ReadWritePaths=-%h/share/work/.git",
 			}},
 		},
-		"a guest that is another": {
+		"another guest": {
 			base:   func(v *VM) { v.Guest = "/srv/a" },
 			change: func(v *VM) { v.Guest = "/srv/b" },
 			want: [units][]string{
@@ -332,31 +332,31 @@ func TestLines(t *testing.T) {
 func TestLinesErrors(t *testing.T) {
 	base := Default()
 	base.Guest = "/srv/guest"
-	if _, err := base.Base().Lines(Default()); err == nil || err.Error() != "Guest=/srv/guest of defaults.conf cannot be undone: name another" {
-		t.Errorf("a guest that is undone: %v", err)
+	if _, err := base.Base().Lines(Default()); err == nil || err.Error() != "Guest=/srv/guest in defaults.conf cannot be reset: set another Guest= instead" {
+		t.Errorf("a guest that is reset: %v", err)
 	}
 	v := Default()
 	v.QEMUArguments = []string{"a\nb"}
-	if _, err := Default().Base().Lines(v); err == nil || err.Error() != `QEMUArguments=: "a\nb" has a control character` {
+	if _, err := Default().Base().Lines(v); err == nil || err.Error() != `QEMUArguments=: "a\nb" contains a control character` {
 		t.Errorf("a line break: %v", err)
 	}
 }
 
-func TestAnchors(t *testing.T) {
+func TestParentMounts(t *testing.T) {
 	for name, test := range map[string]struct{ readOnly, hide, want []string }{
-		"nothing":                {},
-		"at the top":             {readOnly: []string{"a"}, hide: []string{"b"}},
-		"once each":              {readOnly: []string{"a/b", "a/c"}, hide: []string{"a/d"}, want: []string{"a"}},
-		"all above":              {hide: []string{"a/b/c"}, want: []string{"a/b", "a"}},
-		"not in what is covered": {readOnly: []string{"a", "a/b/c"}, hide: []string{"d/e/f", "d"}},
-		"above what is covered":  {readOnly: []string{"a/b"}, hide: []string{"a/b/c/d"}, want: []string{"a"}},
-		"all is covered":         {readOnly: []string{"."}, hide: []string{"a/b"}},
-		"a name that goes on":    {readOnly: []string{"a"}, hide: []string{"ab/c"}, want: []string{"ab"}},
+		"nothing":                      {},
+		"at the top":                   {readOnly: []string{"a"}, hide: []string{"b"}},
+		"once each":                    {readOnly: []string{"a/b", "a/c"}, hide: []string{"a/d"}, want: []string{"a"}},
+		"all above":                    {hide: []string{"a/b/c"}, want: []string{"a/b", "a"}},
+		"not in a protected directory": {readOnly: []string{"a", "a/b/c"}, hide: []string{"d/e/f", "d"}},
+		"above nested paths":           {readOnly: []string{"a/b"}, hide: []string{"a/b/c/d"}, want: []string{"a"}},
+		"everything protected":         {readOnly: []string{"."}, hide: []string{"a/b"}},
+		"a common prefix of names":     {readOnly: []string{"a"}, hide: []string{"ab/c"}, want: []string{"ab"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := VM{ReadOnly: test.readOnly, Hide: test.hide}.anchors()
+			got := VM{ReadOnly: test.readOnly, Hide: test.hide}.parentMounts()
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("anchors() mismatch (-want +got):\n%s", diff)
+				t.Errorf("parentMounts() mismatch (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -1,6 +1,6 @@
-// Package vm is the model of a configured virtual machine, and what it means
-// for the three units of an instance. It reads and writes no files, and knows
-// nothing of the keys that lead to it.
+// Package vm is the model of a configured virtual machine. It converts a VM to lines
+// for the three units of an instance that have settings. It does no I/O and does not
+// parse .vm files; package vmfile does.
 package vm
 
 import (
@@ -11,18 +11,18 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// VM is how an instance is to be. A nil list is an empty one.
+// VM is the configuration of an instance. A nil list is the same as an empty one.
 type VM struct {
-	// Name is that of the file, without .vm; empty for what holds for all.
+	// Name is the name of the file without .vm; empty for the settings of all VMs.
 	Name string
-	// Source is the file, and its drop-ins after it.
+	// Source is the file, followed by its drop-ins.
 	Source []string
-	// Refusal, if there is one, is why the instance must not start, and RefusalHint
-	// the command that fixes it.
+	// Refusal is the reason why the instance must not start; empty if it may.
+	// RefusalHint is the command that fixes it.
 	Refusal, RefusalHint string
 
 	WorkDirectory string // absolute and clean
-	Long          bool   // too long for a unit's name: the instance is a short link
+	Long          bool   // too long for a unit name: the id is the path of a short link
 	Memory        uint64 // in bytes
 	CPUs          int
 	Accelerator   string // auto, kvm or tcg
@@ -44,35 +44,36 @@ type VM struct {
 	Network string // user or none
 	Ports   []Port
 
-	// What passes through to the unit, in order, and its links.
+	// Unit and Service are lines that are copied to the VM's unit, in this order.
 	Unit, Service []unitfile.Entry
 	Links         []Link
 }
 
-// Credential is a secret in a file of the host, a variable of Claude's by name.
+// Credential is a secret in a file on the host. Claude gets it as the environment
+// variable Name.
 type Credential struct {
 	Name string
-	Path string // empty: the file of this name in ~/.config/credstore
+	Path string // empty for ~/.config/credstore/Name
 }
 
-// Mount is a file or directory of the host in the guest.
+// Mount is a file or directory of the host that is mounted in the guest.
 type Mount struct {
 	Host, Guest string // absolute and clean
 	ReadOnly    bool
 }
 
-// Port is one of the host that leads into the guest.
+// Port is a port of the host that is forwarded to the guest.
 type Port struct {
 	Protocol    string // tcp or udp
 	Address     string // IPv4
 	Host, Guest int
 }
 
-// Link makes Target want, require or uphold the unit: Kind is the suffix of the
-// directory, "wants", "requires" or "upholds".
+// Link makes Target want, require or uphold the VM's unit. Kind is the suffix of the
+// directory with the link: "wants", "requires" or "upholds".
 type Link struct{ Target, Kind string }
 
-// Values of Terminal and Home that the programs know.
+// Values of Terminal and Home that other packages compare with.
 const (
 	TerminalAuto  = "auto"
 	TerminalYes   = "yes"
@@ -80,7 +81,8 @@ const (
 	HomeEphemeral = "ephemeral"
 )
 
-// Default is what the units say by themselves; a test holds them together.
+// Default returns the settings of the units without drop-ins. A test compares it with
+// the files in units/.
 func Default() VM {
 	return VM{
 		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "user",
@@ -92,7 +94,7 @@ func Default() VM {
 	}
 }
 
-// Clone is a copy that shares no list with v.
+// Clone returns a copy that shares no list with v.
 func (v VM) Clone() VM {
 	v.Source = slices.Clone(v.Source)
 	v.QEMUArguments = slices.Clone(v.QEMUArguments)
@@ -106,7 +108,7 @@ func (v VM) Clone() VM {
 	return v
 }
 
-// String is how Mount= would be written.
+// String returns m as a value of Mount=.
 func (m Mount) String() string {
 	text := m.Host + ":" + m.Guest
 	if m.ReadOnly {
@@ -115,48 +117,48 @@ func (m Mount) String() string {
 	return text
 }
 
-// String is how PublishPort= would be written.
+// String returns p as a value of PublishPort=.
 func (p Port) String() string {
 	return fmt.Sprintf("%s:%d:%d/%s", p.Address, p.Host, p.Guest, p.Protocol)
 }
 
-// Validate finds what no single key can: settings that contradict each other. It
-// names the key whose last line is the one to look at.
+// Validate checks what the parser of a single key cannot: settings that contradict each
+// other. key is the key whose last assignment the error is about.
 func (v VM) Validate() (key string, err error) {
 	if v.Network == "none" && len(v.Ports) > 0 {
-		return "PublishPort", fmt.Errorf("PublishPort=%s: with Mode=none there is no network to publish it from", v.Ports[0])
+		return "PublishPort", fmt.Errorf("PublishPort=%s: cannot publish a port with Mode=none", v.Ports[0])
 	}
 	for i, p := range v.Ports {
 		for _, other := range v.Ports[:i] {
 			if p.clashes(other) {
-				return "PublishPort", fmt.Errorf("PublishPort=%s: the host's port is that of %s", p, other)
+				return "PublishPort", fmt.Errorf("PublishPort=%s: the host port is already used by %s", p, other)
 			}
 		}
 	}
 	for i, m := range v.Mounts {
 		for _, other := range v.Mounts[:i] {
 			if m.Guest == other.Guest {
-				return "Mount", fmt.Errorf("Mount=%s:%s: %s is mounted there", m.Host, m.Guest, other.Host)
+				return "Mount", fmt.Errorf("Mount=%s:%s: %s is already mounted there", m.Host, m.Guest, other.Host)
 			}
 		}
-		if v.WorkDirectory != "" && (under(m.Host, v.WorkDirectory) || under(v.WorkDirectory, m.Host)) { // setup asks again
-			return "Mount", fmt.Errorf("Mount=%s:%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", m.Host, m.Guest)
+		if v.WorkDirectory != "" && (under(m.Host, v.WorkDirectory) || under(v.WorkDirectory, m.Host)) { // setup checks this again
+			return "Mount", fmt.Errorf("Mount=%s:%s: overlaps the work directory and would bypass its ReadOnly= and Hide=", m.Host, m.Guest)
 		}
 		if v.Home != "ephemeral" && m.Guest == "/home/claude" {
-			return "Mount", fmt.Errorf("Mount=%s:%s: Home=%s is there", m.Host, m.Guest, v.Home)
+			return "Mount", fmt.Errorf("Mount=%s:%s: Home=%s is already mounted there", m.Host, m.Guest, v.Home)
 		}
 	}
-	if v.size() < maxVariable/8 { // no writing makes it so much longer
+	if v.size() < maxVariable/8 { // quoting never makes a value eight times as long
 		return "", nil
 	}
 	return v.validateLengths()
 }
 
-// validateLengths finds what is too long for a variable, or for a unit's list.
+// validateLengths checks the lengths of environment variables and of the units' lists.
 func (v VM) validateLengths() (key string, err error) {
 	for i, value := range v.values() {
 		if s := &Settings[i]; len(s.Name)+len(value) > maxVariable {
-			return s.Key, fmt.Errorf("%s= is longer than the 128 KiB of a process's variable", s.Key)
+			return s.Key, fmt.Errorf("%s= is longer than 128 KiB, the limit for an environment variable", s.Key)
 		}
 	}
 	for _, list := range []struct {
@@ -170,7 +172,7 @@ func (v VM) validateLengths() (key string, err error) {
 	return "", nil
 }
 
-// size is about how many bytes the lists have.
+// size estimates the size of the lists in bytes.
 func (v VM) size() int {
 	n := len(v.Refusal) + len(v.WorkDirectory)
 	for _, words := range [][]string{v.QEMUArguments, v.Arguments, v.Environment, v.ReadOnly, v.Hide} {
@@ -187,19 +189,20 @@ func (v VM) size() int {
 	return n + 64*len(v.Ports)
 }
 
-// clashes says whether the host can have only one of the ports.
+// clashes reports whether both ports would listen on the same address of the host.
 func (p Port) clashes(q Port) bool {
 	const all = "0.0.0.0"
 	return p.Protocol == q.Protocol && p.Host == q.Host && (p.Address == q.Address || p.Address == all || q.Address == all)
 }
 
-// maxVariable is MAX_ARG_STRLEN of Linux less room for "=" and the final NUL.
+// maxVariable is the maximum length of a variable's name and value: MAX_ARG_STRLEN of
+// Linux, less "=" and the final NUL.
 const maxVariable = 128<<10 - 2
 
-// under says whether path is dir or in it; both are absolute and clean.
+// under reports whether path is dir or in it. Both are absolute and clean.
 func under(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
-// below says whether path is dir or in it; both are relative and clean.
+// below reports whether path is dir or in it. Both are relative and clean.
 func below(path, dir string) bool {
 	return dir == "." || path == dir || strings.HasPrefix(path, dir+"/")
 }

@@ -13,7 +13,7 @@ func TestValidate(t *testing.T) {
 	port := func(address string, host int) Port {
 		return Port{Protocol: "tcp", Address: address, Host: host, Guest: 80}
 	}
-	// A word of n bytes leaves a variable of n and its name's and two quotes' more.
+	// long returns a word of n bytes, which needs no quotes in a variable.
 	long := func(n int) []string { return []string{strings.Repeat("x", n)} }
 	for name, test := range map[string]struct {
 		change   func(*VM)
@@ -29,19 +29,19 @@ func TestValidate(t *testing.T) {
 		},
 		"the same port": {
 			change: func(v *VM) { v.Ports = []Port{port("127.0.0.1", 1), port("127.0.0.1", 2), port("127.0.0.1", 1)} },
-			key:    "PublishPort", err: "PublishPort=127.0.0.1:1:80/tcp: the host's port is that of 127.0.0.1:1:80/tcp",
+			key:    "PublishPort", err: "PublishPort=127.0.0.1:1:80/tcp: the host port is already used by 127.0.0.1:1:80/tcp",
 		},
 		"all addresses first": {
 			change: func(v *VM) { v.Ports = []Port{port("0.0.0.0", 1), port("127.0.0.1", 1)} },
-			key:    "PublishPort", err: "PublishPort=127.0.0.1:1:80/tcp: the host's port is that of 0.0.0.0:1:80/tcp",
+			key:    "PublishPort", err: "PublishPort=127.0.0.1:1:80/tcp: the host port is already used by 0.0.0.0:1:80/tcp",
 		},
 		"all addresses last": {
 			change: func(v *VM) { v.Ports = []Port{port("127.0.0.1", 1), port("0.0.0.0", 1)} },
-			key:    "PublishPort", err: "PublishPort=0.0.0.0:1:80/tcp: the host's port is that of 127.0.0.1:1:80/tcp",
+			key:    "PublishPort", err: "PublishPort=0.0.0.0:1:80/tcp: the host port is already used by 127.0.0.1:1:80/tcp",
 		},
 		"ports without a network": {
 			change: func(v *VM) { v.Network, v.Ports = "none", []Port{port("127.0.0.1", 1)} },
-			key:    "PublishPort", err: "PublishPort=127.0.0.1:1:80/tcp: with Mode=none there is no network to publish it from",
+			key:    "PublishPort", err: "PublishPort=127.0.0.1:1:80/tcp: cannot publish a port with Mode=none",
 		},
 		"no network": {
 			change: func(v *VM) { v.Network = "none" },
@@ -53,14 +53,14 @@ func TestValidate(t *testing.T) {
 		},
 		"mounts in one place": {
 			change: func(v *VM) { v.Mounts = []Mount{{Host: "/a", Guest: "/x"}, {Host: "/b", Guest: "/x", ReadOnly: true}} },
-			key:    "Mount", err: "Mount=/b:/x: /a is mounted there",
+			key:    "Mount", err: "Mount=/b:/x: /a is already mounted there",
 		},
 		"a mount on the home": {
 			change: func(v *VM) { v.Mounts = []Mount{{Host: "/a", Guest: "/home/claude"}} },
 		},
 		"a mount on a home that is kept": {
 			change: func(v *VM) { v.Home, v.Mounts = "user", []Mount{{Host: "/a", Guest: "/home/claude"}} },
-			key:    "Mount", err: "Mount=/a:/home/claude: Home=user is there",
+			key:    "Mount", err: "Mount=/a:/home/claude: Home=user is already mounted there",
 		},
 		"a mount in a home that is kept": {
 			change: func(v *VM) { v.Home, v.Mounts = "user", []Mount{{Host: "/a", Guest: "/home/claude/go"}} },
@@ -70,15 +70,15 @@ func TestValidate(t *testing.T) {
 		},
 		"longer arguments": {
 			change: func(v *VM) { v.Arguments = long(128<<10 - 1 - len("CLAUDE_ARGUMENTS")) },
-			key:    "Arguments", err: "Arguments= is longer than the 128 KiB of a process's variable",
+			key:    "Arguments", err: "Arguments= is longer than 128 KiB, the limit for an environment variable",
 		},
 		"long environment": {
 			change: func(v *VM) { v.Environment = append(long(64<<10), long(64<<10)...) },
-			key:    "Environment", err: "Environment= is longer than the 128 KiB of a process's variable",
+			key:    "Environment", err: "Environment= is longer than 128 KiB, the limit for an environment variable",
 		},
 		"long for its quotes": {
 			change: func(v *VM) { v.Arguments = []string{strings.Repeat(`"`, 64<<10)} },
-			key:    "Arguments", err: "Arguments= is longer than the 128 KiB of a process's variable",
+			key:    "Arguments", err: "Arguments= is longer than 128 KiB, the limit for an environment variable",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,8 +98,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestLongLists: no list has more than the 128 KiB of the manual. Of those that are
-// variables systemd could not execute anything, and the others take their time.
+// TestLongLists checks the limit of 128 KiB per list. Linux cannot execute a program
+// with a longer variable, and systemd needs long to process longer lists of paths.
 func TestLongLists(t *testing.T) {
 	long := make([]string, 20000)
 	for i := range long {
@@ -122,19 +122,20 @@ func TestLongLists(t *testing.T) {
 	}
 	v := Default()
 	v.QEMUArguments = []string{strings.Repeat("x", 128<<10)}
-	if key, err := v.Validate(); err == nil || key != "QEMUArguments" || err.Error() != "QEMUArguments= is longer than the 128 KiB of a process's variable" {
+	if key, err := v.Validate(); err == nil || key != "QEMUArguments" || err.Error() != "QEMUArguments= is longer than 128 KiB, the limit for an environment variable" {
 		t.Errorf("QEMUArguments=: %q, %v", key, err)
 	}
 	v = Default()
 	for port := 20000; port < 24000; port++ {
 		v.Ports = append(v.Ports, Port{Protocol: "tcp", Address: "127.0.0.1", Host: port, Guest: port})
 	}
-	if key, err := v.Validate(); err == nil || key != "PublishPort" || err.Error() != "PublishPort= is longer than the 128 KiB of a process's variable" {
+	if key, err := v.Validate(); err == nil || key != "PublishPort" || err.Error() != "PublishPort= is longer than 128 KiB, the limit for an environment variable" {
 		t.Errorf("PublishPort=: %q, %v", key, err)
 	}
 }
 
-// TestClone: no list is shared, one that was added to the struct later included.
+// TestClone checks that Clone copies every list. It fails if a new field of VM is a list
+// that Clone or this test does not have.
 func TestClone(t *testing.T) {
 	v := VM{
 		Source: []string{"a"}, QEMUArguments: []string{"a"}, Arguments: []string{"a"}, Environment: []string{"a"},
@@ -148,7 +149,7 @@ func TestClone(t *testing.T) {
 		}
 		was, is := reflect.ValueOf(v).Field(i), clone.Field(i)
 		if was.Len() != 1 || is.Len() != 1 || was.Pointer() == is.Pointer() {
-			t.Errorf("%s is shared, or missing here", field.Name)
+			t.Errorf("%s is shared, or missing in this test", field.Name)
 		}
 	}
 }
