@@ -8,13 +8,13 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// Applied returns the settings that the variables of an instance's units carry, for a
-// work directory. What a variable does not set has the units' default, and what only
-// QEMU's command line needs is left out.
+// Applied returns the settings in the environment variables of an instance's units. dir
+// is its work directory. A variable that is not set means the units' default. Settings
+// that only QEMU's command line has are not included.
 func Applied(getenv func(name string) string, dir string) (vm.VM, error) {
 	edit := failure.Command("claude-vm-ctl", "edit", dir)
 	v := vm.Default()
-	v.WorkDirectory, v.Credentials, v.ReadOnly = dir, nil, nil // not by variables
+	v.WorkDirectory, v.Credentials, v.ReadOnly = dir, nil, nil // these lists are not in variables
 	for i := range vm.Settings {
 		s := &vm.Settings[i]
 		text := getenv(s.Name)

@@ -8,8 +8,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// TestAppliedIsInverse: setup reads from the units' variables what the generator wrote
-// into them.
+// TestAppliedIsInverse checks that Applied returns the settings from which the generator
+// has made the variables.
 func TestAppliedIsInverse(t *testing.T) {
 	for _, text := range []string{
 		"",
@@ -19,7 +19,7 @@ func TestAppliedIsInverse(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		write(t, dir+"/web.vm", "[VM]\nWorkDirectory=/srv/web\n"+text)
-		set := Load([]string{dir}, nobody)
+		set := Load([]string{dir}, me)
 		if len(set.Errors) > 0 {
 			t.Fatal(set.Errors)
 		}
@@ -28,7 +28,7 @@ func TestAppliedIsInverse(t *testing.T) {
 		for i := range vm.Settings {
 			variables[vm.Settings[i].Name] = vm.Settings[i].Value(&want)
 		}
-		// What the record does not have.
+		// Not in variables.
 		want.Name, want.Source, want.Credentials, want.ReadOnly = "", nil, nil, nil
 		got, err := Applied(func(name string) string { return variables[name] }, "/srv/web")
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -37,11 +37,11 @@ func TestAppliedIsInverse(t *testing.T) {
 	}
 }
 
-// TestAppliedFails: variables that a drop-in of somebody's own sets.
+// TestAppliedFails checks the errors for variables that a drop-in of the user sets.
 func TestAppliedFails(t *testing.T) {
 	const edit = "claude-vm-ctl edit /srv/web"
 	for _, c := range []struct{ name, value, message, hint string }{
-		{"MEMORY", "4096", "MEMORY=4096: less than the 512M that the guest needs", "a bare number is bytes; did you mean 4096M?"},
+		{"MEMORY", "4096", "MEMORY=4096: less than the 512M that the guest needs", "a number without a suffix is in bytes; did you mean 4096M?"},
 		{"MEMORY", "lots", "MEMORY=lots: not a size", "write a number and K, M, G or T, for example 8G"},
 		{"CLAUDE_ENVIRONMENT", "A", `CLAUDE_ENVIRONMENT=A: "A" is not NAME=VALUE`, edit},
 		{"CLAUDE_ENVIRONMENT", "1A=x", `CLAUDE_ENVIRONMENT=1A=x: "1A=x" is not NAME=VALUE`, edit},
@@ -49,10 +49,10 @@ func TestAppliedFails(t *testing.T) {
 		{"CLAUDE_TERMINAL", "maybe", "CLAUDE_TERMINAL=maybe: not one of auto, yes, no", edit},
 		{"CLAUDE_HOME", "none", "CLAUDE_HOME=none: not one of ephemeral, project, user", edit},
 		{"CLAUDE_ARGUMENTS", `"-p`, `CLAUDE_ARGUMENTS="-p: a quote is not closed`, edit},
-		{"MOUNTS", "/a", `MOUNTS=/a: "/a" is not HOST:GUEST[:ro]`, "a path with a colon in it cannot be mounted"},
-		{"MOUNTS", "/a:b", "MOUNTS=/a:b: in the guest: not an absolute path", "begin it with / or, for your home directory, %h"},
-		{"MOUNTS", "/a:/..", "MOUNTS=/a:/..: in the guest: a path with ..", edit},
-		{"MOUNTS", "/srv:/a", "Mount=/srv:/a: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", edit},
+		{"MOUNTS", "/a", `MOUNTS=/a: "/a" is not HOST:GUEST[:ro]`, "a path that contains a colon cannot be mounted"},
+		{"MOUNTS", "/a:b", "MOUNTS=/a:b: in the guest: not an absolute path", "start the path with / or, for your home directory, with %h"},
+		{"MOUNTS", "/a:/..", "MOUNTS=/a:/..: in the guest: path contains ..", edit},
+		{"MOUNTS", "/srv:/a", "Mount=/srv:/a: overlaps the work directory and would bypass its ReadOnly= and Hide=", edit},
 		{"PORTS", "0", `PORTS=0: "0" is not a port from 1 to 65535`, edit},
 	} {
 		getenv := func(name string) string {

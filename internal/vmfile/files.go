@@ -18,10 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file finds and reads; what the text means is not its matter.
-
-// SearchPath lists the directories, the most important first.
-// $CLAUDE_VM_UNIT_DIRS, for tests, replaces them.
+// SearchPath returns the directories of .vm files, in order of decreasing precedence.
+// $CLAUDE_VM_UNIT_DIRS, which is for tests, replaces them.
 func SearchPath(p instance.Paths) []string {
 	if dirs := os.Getenv("CLAUDE_VM_UNIT_DIRS"); dirs != "" {
 		return strings.Split(dirs, ":")
@@ -33,32 +31,33 @@ func SearchPath(p instance.Paths) []string {
 	return dirs
 }
 
-// Find gives the file of this name that counts; empty if there is none.
+// Find returns the path of the file with this name that takes precedence; empty if there
+// is none.
 func Find(dirs []string, name string) string {
 	l := loader{dirs: map[string][]string{}}
 	l.scan(dirs)
 	return l.first[name]
 }
 
-// scan finds the .vm files, sorted, and fills first and dirs.
+// scan fills l.first and l.dirs. It returns the names of all .vm files, sorted.
 func (l *loader) scan(dirs []string) []string {
 	l.first = map[string]string{}
 	var names []string
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(l.root.path(dir))
 		if errors.Is(err, fs.ErrNotExist) {
-			if _, linkErr := os.Lstat(l.root.path(dir)); linkErr != nil { // else a link to what is not there
+			if _, linkErr := os.Lstat(l.root.path(dir)); linkErr != nil { // not a dangling link
 				err = nil
 			}
 		}
 		if err != nil {
-			l.blind = unreadable(dir, err)
-			l.fail(l.blind)
+			l.unreadableDir = unreadable(dir, err)
+			l.fail(l.unreadableDir)
 			continue
 		}
 		var files []string
 		for _, e := range entries {
-			// In the runtime directory those of instances may have such a name.
+			// The runtime directory also has directories of instances, whose ids may end in .vm.
 			if !e.IsDir() || strings.HasSuffix(e.Name(), ".d") {
 				files = append(files, e.Name())
 			}
@@ -88,18 +87,18 @@ func (l *loader) scan(dirs []string) []string {
 	return names
 }
 
-// checkName refuses what cannot be written into a unit.
+// checkName fails for a path that cannot be written to a unit file.
 func checkName(full string) *failure.Error {
 	if utf8.ValidString(full) && strings.IndexFunc(full, unicode.IsControl) < 0 {
 		return nil
 	}
-	return &failure.Error{File: strconv.Quote(full), Err: errors.New("a file's name that is no text")}
+	return &failure.Error{File: strconv.Quote(full), Err: errors.New("file name contains a control character or is not valid UTF-8")}
 }
 
-// dropins lists a file's drop-ins in the order in which they apply: by name,
-// whatever directory they are in. Of equal names the one for this file alone
-// counts, and then that of the more important directory. What cannot be read might
-// restrict the VM: it is a fault of the file.
+// dropins returns the drop-ins of a file, sorted by name. Of several with the same name,
+// a drop-in of this file takes precedence over one of common, and then the directory
+// that comes first. An unreadable drop-in or directory is an error of the VM, because it
+// might restrict the VM.
 func (l *loader) dropins(name, common string) ([]string, []*failure.Error) {
 	var errs []*failure.Error
 	byName := map[string]string{}
@@ -128,9 +127,10 @@ func (l *loader) dropins(name, common string) ([]string, []*failure.Error) {
 	return files, errs
 }
 
-// readFile reads a file that must be a regular one: a pipe would be waited for.
-// What is or leads to /dev/null reads as empty. Package os makes more system calls:
-// 8 % more user time with 1000 files.
+// readFile reads a regular file. It rejects other types, because opening or reading a
+// FIFO could block. /dev/null, or a link to it, reads as empty. It calls the kernel
+// directly: package os makes more system calls, which cost 8 % of user time with 1000
+// files.
 func readFile(name string) ([]byte, error) {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -145,9 +145,9 @@ func readFile(name string) ([]byte, error) {
 	case st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3): // null(4)
 		return nil, nil
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errors.New("not a file")
+		return nil, errors.New("not a regular file")
 	}
-	// One more than there should be, to find out that there is no more.
+	// The extra byte makes the last read return 0 without growing the slice first.
 	text := make([]byte, 0, min(st.Size, unitfile.MaxSize)+1)
 	for len(text) <= unitfile.MaxSize {
 		text = slices.Grow(text, 1)

@@ -14,8 +14,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// FuzzValues gives a key a value and reads what becomes of it as systemd and QEMU's
-// command line do: it must be what was understood.
+// FuzzValues gives a key any value and parses the resulting lines as systemd and QEMU do.
+// The result must be equal to the parsed value.
 func FuzzValues(f *testing.F) {
 	for i := range Keys {
 		for _, value := range []string{
@@ -27,15 +27,14 @@ func FuzzValues(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, number uint8, value string) {
 		k := &Keys[int(number)%len(Keys)]
-		// What the syntax lets through.
 		text := "[" + k.Section + "]\n" + k.Name + "=" + value + "\n"
 		file, errs := unitfile.Parse("f", []byte(text))
 		if len(errs) > 0 || len(file.Entries) != 1 {
-			return
+			return // the syntax does not allow this value
 		}
 		v := vm.Default()
 		v.Name = "web"
-		r := reading{vm: &v, specifiers: HostSpecifiers(nobody), where: map[string]failure.Error{}}
+		r := reading{vm: &v, specifiers: HostSpecifiers(me), where: map[string]failure.Error{}}
 		if errs := r.apply(file); len(errs) > 0 {
 			return
 		}
@@ -57,15 +56,15 @@ func FuzzValues(f *testing.F) {
 	})
 }
 
-// checkLine wants one line of text that a file can have.
+// checkLine checks that line is a single valid line of a unit file.
 func checkLine(t *testing.T, line string) {
 	t.Helper()
 	if !utf8.ValidString(line) || strings.IndexFunc(line, unicode.IsControl) >= 0 || strings.HasSuffix(line, `\`) {
-		t.Fatalf("%q is no line", line)
+		t.Fatalf("%q is not a valid line", line)
 	}
 }
 
-// unspecify reads text that systemd expands specifiers in.
+// unspecify expands %% as systemd does, and fails for any other specifier.
 func unspecify(t *testing.T, text string) string {
 	t.Helper()
 	var b strings.Builder
@@ -80,7 +79,7 @@ func unspecify(t *testing.T, text string) string {
 	return b.String()
 }
 
-// environment reads the variables among lines.
+// environment parses the Environment= lines.
 func environment(t *testing.T, lines []string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -102,7 +101,7 @@ func environment(t *testing.T, lines []string) map[string]string {
 	return all
 }
 
-// words reads a value with C's escapes, as claude-vm-ctl does.
+// words splits a value with C escape sequences, as claude-vm-ctl does.
 func words(t *testing.T, value string) []string {
 	t.Helper()
 	all, err := unitfile.Split(value)
@@ -112,8 +111,8 @@ func words(t *testing.T, value string) []string {
 	return all
 }
 
-// plainWords reads a value as systemd does that of a variable in a command line:
-// in and out of quotes a backslash takes the next character as it is.
+// plainWords splits a value as systemd splits a variable in a command line: inside and
+// outside of quotes, a backslash makes the next character literal.
 func plainWords(value string) []string {
 	var all []string
 	var b strings.Builder
@@ -147,7 +146,8 @@ func plainWords(value string) []string {
 	return all
 }
 
-// check compares a variable, which is not set if it is what the units have.
+// check compares a variable with the wanted value. standard is its value in the units,
+// which applies if it is not set.
 func check(t *testing.T, env map[string]string, name, standard, want string) {
 	t.Helper()
 	got, set := env[name]
@@ -189,7 +189,7 @@ func checkSetup(t *testing.T, v vm.VM, lines []string) {
 	checkWords(t, "MOUNTS", mounts, words(t, env["MOUNTS"]))
 	checkWords(t, "PORTS", ports, words(t, env["PORTS"]))
 	if len(env) != len(lines) {
-		t.Fatalf("other lines than variables: %q", lines)
+		t.Fatalf("there are lines other than variables: %q", lines)
 	}
 }
 
@@ -207,7 +207,7 @@ func checkMachine(t *testing.T, v vm.VM, lines []string) {
 	checkFiles(t, v, lines)
 }
 
-// checkNetwork wants no more of QEMU's options than there are ports.
+// checkNetwork checks that each port adds exactly one option to QEMU's -netdev.
 func checkNetwork(t *testing.T, v vm.VM, arguments []string) {
 	t.Helper()
 	if v.Network == "none" {
@@ -224,7 +224,7 @@ func checkNetwork(t *testing.T, v vm.VM, arguments []string) {
 	checkWords(t, "-netdev", options, strings.Split(arguments[1], ","))
 }
 
-// checkFiles reads the lines of QEMU's unit that name files.
+// checkFiles checks the lines of QEMU's unit that contain paths of files.
 func checkFiles(t *testing.T, v vm.VM, lines []string) {
 	t.Helper()
 	var credentials, environmentFiles, binds []string
@@ -245,7 +245,7 @@ func checkFiles(t *testing.T, v vm.VM, lines []string) {
 			}
 			credentials = append(credentials, value)
 		default:
-			t.Fatalf("a line of QEMU's unit is %s", line)
+			t.Fatalf("QEMU's unit has the unexpected line %s", line)
 		}
 	}
 	if v.Guest != "" {
@@ -267,8 +267,8 @@ func checkFiles(t *testing.T, v vm.VM, lines []string) {
 	checkWords(t, "LoadCredential=", want, got)
 }
 
-// checkShare reads the lines of the share's unit. All but mounts are paths below
-// one directory.
+// checkShare checks the lines of virtiofsd's unit. All of them except mounts are paths in
+// the shared work directory.
 func checkShare(t *testing.T, v vm.VM, lines []string) {
 	t.Helper()
 	got := map[string][]string{"ReadOnlyPaths": vm.Default().ReadOnly}
@@ -306,11 +306,11 @@ func checkShare(t *testing.T, v vm.VM, lines []string) {
 	}
 	checkWords(t, "mounts", want, mounts)
 	if len(v.ReadOnly)+len(v.Hide) == 0 && len(got["ReadWritePaths"]) > 0 {
-		t.Fatalf("mounts above nothing: %q", got["ReadWritePaths"])
+		t.Fatalf("parent mounts without protected paths: %q", got["ReadWritePaths"])
 	}
 }
 
-// trim makes the work directory itself an empty path, as its line has it.
+// trim replaces the work directory itself with an empty path, as in its line.
 func trim(paths []string) []string {
 	var all []string
 	for _, p := range paths {

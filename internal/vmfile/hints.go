@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// didYouMean is a hint if the name is nearly one that is known.
+// didYouMean returns a hint if name is one edit away from a known name; else "".
 func didYouMean(form, name string, known []string) string {
 	for _, candidate := range known {
 		if nearly(strings.ToLower(name), strings.ToLower(candidate)) {
@@ -15,8 +15,8 @@ func didYouMean(form, name string, known []string) string {
 	return ""
 }
 
-// nearly says whether a and b are one edit apart: a byte more, less or another,
-// or two neighbours exchanged. Equal is near enough.
+// nearly reports whether a and b are equal or one edit apart: one byte added, removed or
+// replaced, or two adjacent bytes swapped.
 func nearly(a, b string) bool {
 	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
 		a, b = a[1:], b[1:]

@@ -10,14 +10,14 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// links maps the keys of [Install] to the directories of their links.
+// links maps the keys of [Install] to the suffixes of the directories of their links.
 var links = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
 
 func (r *reading) install(e unitfile.Entry) *failure.Error {
 	kind, ok := links[e.Key]
 	switch {
 	case r.defaults:
-		return &failure.Error{Err: errors.New("[Install] has no place here: these settings are for all VMs")}
+		return &failure.Error{Err: errors.New("[Install] is not allowed in defaults.conf, which applies to all VMs")}
 	case !ok:
 		return &failure.Error{
 			Err:  fmt.Errorf("unknown key %s= in [Install]", abridged(e.Key)),
@@ -35,14 +35,15 @@ func (r *reading) install(e unitfile.Entry) *failure.Error {
 	}
 	for _, target := range strings.Fields(e.Value) {
 		if !isUnitName(target) {
-			return &failure.Error{Err: fmt.Errorf("%s=%s: %q is not the name of a unit", e.Key, abridged(e.Value), abridged(target))}
+			return &failure.Error{Err: fmt.Errorf("%s=%s: %q is not a valid unit name", e.Key, abridged(e.Value), abridged(target))}
 		}
 		r.vm.Links = append(r.vm.Links, vm.Link{Target: target, Kind: kind})
 	}
 	return nil
 }
 
-// isUnitName says whether a unit can have this name; it is also a file's.
+// isUnitName reports whether name is a valid unit name. It must also be short enough for
+// the name of a directory of links.
 func isUnitName(name string) bool {
 	stem, suffix, found := cutLast(name, ".")
 	if !found || stem == "" || strings.HasPrefix(stem, "@") || len(name) > 255-len(".requires") {

@@ -1,5 +1,5 @@
-// Package vmfile is the meaning of .vm files: which keys there are, where the
-// files are found, and which VMs they describe. It only reads files.
+// Package vmfile defines .vm files: their keys, where they are searched, and the VMs that
+// they describe. It does not write files.
 package vmfile
 
 import (
@@ -13,28 +13,28 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// Key is one that .vm files know. From the table of them come the reading, the
-// options of claude-vm-ctl, and, by a test, the manual's list.
+// Key is a key of .vm files. The parser and the options of claude-vm-ctl use the table
+// of keys, and a test compares it with the manual.
 type Key struct {
 	Section, Name string
 	Flag          string // the option of claude-vm-ctl without --; may be empty
-	Value         string // how to call the value in help
-	Default       string // for people
-	Doc           string // one line, as in help
+	Value         string // placeholder of the value in help
+	Default       string // as shown in help
+	Doc           string // one line, as shown in help
 
-	// words says that the value is a list: in quotes where a word has blanks,
-	// appended at each assignment, emptied by an empty one.
+	// words means that the value is a list of words. Words with spaces are quoted, each
+	// assignment appends, and an empty assignment resets the list.
 	words bool
-	// set takes a value or one word of it.
+	// set applies a value or one word of it.
 	set func(v *vm.VM, value string) error
-	// reset does what an empty value does; base has the units' defaults.
+	// reset applies an empty value. base has the units' defaults.
 	reset func(v *vm.VM, base vm.VM)
 }
 
-// Boolean is the Value of what is on or off.
+// Boolean is the Value of boolean keys.
 const Boolean = "BOOLEAN"
 
-// Keys are all keys, in the manual's order.
+// Keys lists all keys, in the order of the manual.
 var Keys = []Key{
 	{Section: "VM", Name: "WorkDirectory", Value: "PATH", Doc: "The directory that the VM sees; required",
 		set: setWorkDirectory, reset: func(v *vm.VM, b vm.VM) { v.WorkDirectory = "" }},
@@ -85,18 +85,18 @@ var Keys = []Key{
 	{Section: "Network", Name: "Mode", Flag: "network", Value: "user|none", Default: "user", Doc: "QEMU's user network, or no network card at all",
 		set:   func(v *vm.VM, s string) error { return choose(&v.Network, s, "user", "none") },
 		reset: func(v *vm.VM, b vm.VM) { v.Network = b.Network }},
-	{Section: "Network", Name: "PublishPort", Flag: "publish", Value: "[ADDRESS:]HOST[:GUEST][/udp]", Doc: "A port of the host that leads into the guest; on 127.0.0.1 by default", words: true,
+	{Section: "Network", Name: "PublishPort", Flag: "publish", Value: "[ADDRESS:]HOST[:GUEST][/udp]", Doc: "A host port that is forwarded to the guest; on 127.0.0.1 by default", words: true,
 		set: addPort, reset: func(v *vm.VM, b vm.VM) { v.Ports = nil }},
 }
 
-// passed are the sections whose lines are the unit's.
+// Sections that systemd defines.
 const (
 	sectionUnit    = "Unit"
 	sectionService = "Service"
 	sectionInstall = "Install"
 )
 
-// resourceKeys are systemd's that are easily taken for ours.
+// resourceKeys are keys of systemd that users may expect in [VM].
 var resourceKeys = []string{
 	"MemoryMax", "MemoryHigh", "MemoryMin", "MemoryLow", "MemorySwapMax", "CPUWeight", "CPUQuota", "IOWeight", "TasksMax",
 }
@@ -104,15 +104,15 @@ var resourceKeys = []string{
 // reading is the state of applying files to one VM.
 type reading struct {
 	vm         *vm.VM
-	defaults   bool // of all instances: no WorkDirectory=, no [Install]
+	defaults   bool // reading defaults.conf, where WorkDirectory= and [Install] are not allowed
 	root       Root
 	specifiers Specifiers
 	check      func(dir string) error
-	// where has the last line of each key, for what is found out at the end.
+	// where is the last assignment of each key, for the errors of finish.
 	where map[string]failure.Error
 }
 
-// apply takes over one file and gives its faults.
+// apply applies one file and returns its errors.
 func (r *reading) apply(f *unitfile.File) []*failure.Error {
 	var errs []*failure.Error
 	for _, s := range f.Sections {
@@ -144,12 +144,12 @@ func (r *reading) checkSection(s unitfile.Section) *failure.Error {
 	return &failure.Error{Line: s.Line, Err: fmt.Errorf("unknown section [%s]", abridged(s.Name)), Hint: didYouMean("[%s]", s.Name, known)}
 }
 
-// assign takes over one assignment.
+// assign applies one assignment.
 func (r *reading) assign(e unitfile.Entry) *failure.Error {
 	switch {
 	case strings.HasPrefix(e.Section, "X-"), strings.HasPrefix(e.Key, "X-"):
 		return nil
-	case (e.Section == sectionUnit || e.Section == sectionService) && isOurs(e.Key):
+	case (e.Section == sectionUnit || e.Section == sectionService) && isMisplaced(e.Key):
 		return &failure.Error{Err: fmt.Errorf("unknown key %s= in [%s]", e.Key, e.Section), Hint: r.hintFor(e, nil)}
 	case e.Section == sectionUnit:
 		r.vm.Unit = append(r.vm.Unit, e)
@@ -170,12 +170,12 @@ func (r *reading) assign(e unitfile.Entry) *failure.Error {
 		}
 	}
 	if names == nil {
-		return nil // the section's header has been told
+		return nil // the unknown section is already reported
 	}
 	return &failure.Error{Err: fmt.Errorf("unknown key %s= in [%s]", abridged(e.Key), e.Section), Hint: r.hintFor(e, names)}
 }
 
-// findKey gives the key of a section; of any, if that is empty.
+// findKey returns the key with this name in a section; in any section if it is empty.
 func findKey(section, name string) *Key {
 	for i := range Keys {
 		if k := &Keys[i]; k.Name == name && (section == "" || k.Section == section) {
@@ -185,13 +185,14 @@ func findKey(section, name string) *Key {
 	return nil
 }
 
-// isOurs says whether a key is one of ours and none of systemd's, which would pass
-// it over where a restriction was meant.
-func isOurs(key string) bool {
+// isMisplaced reports whether a key in [Unit] or [Service] belongs to another section of
+// .vm files. systemd would ignore it, and the VM would lack a restriction.
+func isMisplaced(key string) bool {
 	return key != "Environment" && findKey("", key) != nil
 }
 
-// hintFor finds the key that was meant, or the section where it belongs.
+// hintFor returns a hint with the section in which the key belongs, or with the key in
+// names that was probably meant.
 func (r *reading) hintFor(e unitfile.Entry, names []string) string {
 	if k := findKey("", e.Key); k != nil {
 		return fmt.Sprintf("%s= belongs in [%s]", k.Name, k.Section)
@@ -205,10 +206,10 @@ func (r *reading) hintFor(e unitfile.Entry, names []string) string {
 	return didYouMean("%s=", e.Key, names)
 }
 
-// set gives a key a value as it stands in a file.
+// set applies a value as it is written in a file.
 func (r *reading) set(k *Key, value string) *failure.Error {
 	if k.Name == "WorkDirectory" && r.defaults {
-		return &failure.Error{Err: errors.New("WorkDirectory= has no place here: these settings are for all VMs")}
+		return &failure.Error{Err: errors.New("WorkDirectory= is not allowed in defaults.conf, which applies to all VMs")}
 	}
 	words := []string{value}
 	var err error
@@ -225,18 +226,18 @@ func (r *reading) set(k *Key, value string) *failure.Error {
 			err = k.set(r.vm, word)
 		}
 	}
-	return fault(k, value, err)
+	return keyError(k, value, err)
 }
 
-// fault makes a key's error one of a file.
-func fault(k *Key, value string, err error) *failure.Error {
+// keyError adds the key, its value and the status to the error of a value.
+func keyError(k *Key, value string, err error) *failure.Error {
 	if err == nil {
 		return nil
 	}
 	return &failure.Error{Status: failure.Usage, Err: fmt.Errorf("%s=%s: %w", k.Name, abridged(value), err), Hint: failure.HintOf(err)}
 }
 
-// abridged keeps a message to a line or two of a screen.
+// abridged shortens value so that a message fits into two lines of a terminal.
 func abridged(value string) string {
 	if r := []rune(value); len(r) > 60 {
 		return string(r[:59]) + "…"

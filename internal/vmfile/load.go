@@ -21,18 +21,18 @@ const (
 	commonDir    = "vm.d" // drop-ins of all .vm files
 )
 
-// Set is what all files say. A VM that they describe wrongly has a Refusal, and
-// is left out if not even its work directory is known.
+// Set is the result of reading all files. A VM with an error in its files has a Refusal.
+// It is left out if its work directory is unknown, too.
 type Set struct {
 	Defaults vm.VM
 	VMs      []vm.VM
 	Errors   []*failure.Error
 }
 
-// Load reads all files.
+// Load reads all files in dirs. p are the paths of the user.
 func Load(dirs []string, p instance.Paths) Set { return LoadWith(dirs, p, "", nil) }
 
-// LoadWith is Load as it would be if a file had this text.
+// LoadWith is Load, but uses text as the content of file, which need not exist.
 func LoadWith(dirs []string, p instance.Paths, file string, text []byte) Set {
 	l := loader{specifiers: HostSpecifiers(p), check: p.Checker(), file: file, text: text}
 	return l.load(dirs)
@@ -58,41 +58,41 @@ func (l *loader) load(dirs []string) Set {
 		v.Refusal, v.RefusalHint = "", ""
 		all[i] = l.read(v, l.first[names[i]], commonDir, false)
 	})
-	// Grown by append they would cost 6 % of the wall time with 1000 files.
+	// Growing the slices with append costs 6 % of wall time with 1000 files.
 	l.vms, l.places = make([]vm.VM, 0, len(all)), make([]failure.Error, 0, len(all))
 	for i := range all {
 		l.add(&all[i])
 	}
-	l.refuseTwins()
+	l.refuseDuplicates()
 	set.VMs = l.vms
-	if l.blind != nil { // there may be restrictions that nobody knows
+	if l.unreadableDir != nil { // it may have files that restrict any VM
 		set.Defaults = vm.Default()
-		set.Defaults.Source = []string{l.blind.File}
-		refuse(&set.Defaults, l.blind)
+		set.Defaults.Source = []string{l.unreadableDir.File}
+		refuse(&set.Defaults, l.unreadableDir)
 	}
 	set.Errors = l.errs
 	return set
 }
 
-// loader collects faults on its way through the files.
+// loader reads files and collects VMs and errors.
 type loader struct {
 	root       Root
 	specifiers Specifiers
-	check      func(dir string) error // whether a VM may have it
-	first      map[string]string      // the file of a name that counts
-	dirs       map[string][]string    // the directories of drop-ins of a name
-	file       string                 // one that has text, whatever it has on the disk
+	check      func(dir string) error // fails for a directory that must not be shared
+	first      map[string]string      // by name, the path of the file that takes precedence
+	dirs       map[string][]string    // by name (web.vm.d), the directories of drop-ins
+	file       string                 // a file whose content is replaced by text
 	text       []byte
 
-	// What has been found.
-	vms      []vm.VM
-	places   []failure.Error // of each VM's WorkDirectory=
-	errs     []*failure.Error
-	reported map[string]bool
-	blind    *failure.Error // a directory that cannot be read
+	// The results.
+	vms           []vm.VM
+	places        []failure.Error // file and line of each VM's WorkDirectory=
+	errs          []*failure.Error
+	reported      map[string]bool
+	unreadableDir *failure.Error // of a directory in the search path
 }
 
-// fail tells a fault, once: drop-ins for all VMs are read for each.
+// fail adds an error, but only once: the drop-ins in vm.d are read again for each VM.
 func (l *loader) fail(e *failure.Error) {
 	if l.reported[e.Error()] {
 		return
@@ -104,15 +104,15 @@ func (l *loader) fail(e *failure.Error) {
 	l.errs = append(l.errs, e)
 }
 
-// description is what a file and its drop-ins say.
+// description is the result of reading a file and its drop-ins.
 type description struct {
 	vm    vm.VM
-	place failure.Error // of WorkDirectory=
+	place failure.Error // file and line of WorkDirectory=
 	errs  []*failure.Error
 }
 
-// add takes a description over. A VM that is masked, or so wrong that nobody knows
-// whose it would be, is none.
+// add adds the errors and the VM of a description. There is no VM if the file is masked
+// or has no valid work directory.
 func (l *loader) add(d *description) {
 	for _, e := range d.errs {
 		l.fail(e)
@@ -122,8 +122,8 @@ func (l *loader) add(d *description) {
 	}
 }
 
-// read makes v what a file and its drop-ins say. It changes nothing of l, for
-// several are read at once.
+// read applies a file and its drop-ins to v. It does not change l, because several files
+// are read in parallel.
 func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
 	r := &reading{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root, where: map[string]failure.Error{}}
 	dropins, errs := l.dropins(path.Base(file), common)
@@ -143,8 +143,8 @@ func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
 			errs = append(errs, unreadable(name, err))
 			continue
 		}
-		parsed, faults := unitfile.Parse(name, text)
-		errs = append(append(errs, faults...), r.apply(parsed)...)
+		parsed, parseErrs := unitfile.Parse(name, text)
+		errs = append(append(errs, parseErrs...), r.apply(parsed)...)
 	}
 	if len(errs) == 0 {
 		errs = append(errs, r.finish(file)...)
@@ -155,12 +155,12 @@ func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
 	return description{vm: v, place: r.where["WorkDirectory"], errs: errs}
 }
 
-// finish checks the whole.
+// finish checks the VM after all files are applied.
 func (r *reading) finish(file string) []*failure.Error {
 	if r.vm.WorkDirectory == "" && !r.defaults {
 		return []*failure.Error{{
 			File: file, Err: errors.New("WorkDirectory= is missing"),
-			Hint: "name the project's directory in the section [VM]",
+			Hint: "set it to the project's directory in section [VM]",
 		}}
 	}
 	key, err := r.vm.Validate()
@@ -168,10 +168,10 @@ func (r *reading) finish(file string) []*failure.Error {
 		key, err = "WorkDirectory", r.check(r.vm.WorkDirectory)
 	}
 	if err == nil && !r.defaults {
-		// The VM is that on what a link leads to, and would start without what is
-		// said here.
+		// The id of an instance is made from the path without symbolic links. An instance
+		// started in this directory would not get the settings of this file.
 		if real := r.root.physical(r.vm.WorkDirectory); real != r.vm.WorkDirectory {
-			err = invalid("write "+real, "WorkDirectory=%s: a symbolic link is in it", r.vm.WorkDirectory)
+			err = invalid("write "+real, "WorkDirectory=%s: path contains a symbolic link", r.vm.WorkDirectory)
 			r.vm.WorkDirectory = real
 		}
 	}
@@ -179,19 +179,20 @@ func (r *reading) finish(file string) []*failure.Error {
 		return nil
 	}
 	at := r.where[key]
-	if at.File == "" { // what is wrong comes from elsewhere
+	if at.File == "" { // the setting is from defaults.conf
 		at.File = file
 	}
 	at.Status, at.Err, at.Hint = failure.Usage, err, failure.HintOf(err)
 	return []*failure.Error{&at}
 }
 
-// refuse makes v one that must not start.
+// refuse makes v a VM that must not start.
 func refuse(v *vm.VM, why *failure.Error) {
 	v.Refusal, v.RefusalHint = why.Error(), FixCommand(why.File)
 }
 
-// FixCommand is the command that fixes what is wrong with a file of settings.
+// FixCommand returns the command with which the user can fix an error in file: a .vm
+// file, defaults.conf, a drop-in, or else a file to look at.
 func FixCommand(file string) string {
 	switch name := path.Base(file); {
 	case name == DefaultsFile:
@@ -204,8 +205,8 @@ func FixCommand(file string) string {
 	return failure.Command("ls", "-ld", file)
 }
 
-// refuseTwins refuses VMs that want the same directory.
-func (l *loader) refuseTwins() {
+// refuseDuplicates refuses VMs that have the same work directory.
+func (l *loader) refuseDuplicates() {
 	owner := make(map[string]int, len(l.vms))
 	for i, v := range l.vms {
 		j, taken := owner[v.WorkDirectory]
@@ -214,16 +215,16 @@ func (l *loader) refuseTwins() {
 			continue
 		}
 		first, second := l.places[j], l.places[i]
-		second.Err = fmt.Errorf("WorkDirectory=%s is also that of %s:%d", v.WorkDirectory, first.File, first.Line)
-		second.Hint = "a directory has one VM: remove one of the files"
+		second.Err = fmt.Errorf("WorkDirectory=%s is already used in %s:%d", v.WorkDirectory, first.File, first.Line)
+		second.Hint = "a directory can have only one VM: remove one of the files"
 		l.fail(&second)
 		refuse(&l.vms[i], &second)
 		refuse(&l.vms[j], &second)
 	}
 }
 
-// Check reads single files, each with the drop-ins beside it, and gives their
-// faults. A .conf file may be defaults.conf or a drop-in.
+// Check reads files, each with the drop-ins in FILE.d, and returns their errors. Files
+// that do not end in .vm are checked like defaults.conf.
 func Check(files []string, p instance.Paths) []*failure.Error {
 	l := loader{specifiers: HostSpecifiers(p), check: p.Checker()}
 	for _, file := range files {
@@ -239,6 +240,6 @@ func Check(files []string, p instance.Paths) []*failure.Error {
 		d := l.read(v, file, "", !strings.HasSuffix(name, Suffix))
 		l.add(&d)
 	}
-	l.refuseTwins()
+	l.refuseDuplicates()
 	return l.errs
 }

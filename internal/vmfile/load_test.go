@@ -13,18 +13,18 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// nobody is a user without files.
-var nobody = instance.Paths{
+// me is a user whose directories have no files.
+var me = instance.Paths{
 	User: "me", UID: "1000", Home: "/home/me", Runtime: "/run/user/1000",
 	Config: "/home/me/.config", State: "/home/me/.local/state", Cache: "/home/me/.cache",
 }
 
-// load gives the faults of a .vm file.
+// load returns the errors of a .vm file.
 func load(t *testing.T, text string) []*failure.Error {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "web.vm"), text)
-	return Load([]string{dir}, nobody).Errors
+	return Load([]string{dir}, me).Errors
 }
 
 func write(t *testing.T, name, text string) {
@@ -37,7 +37,7 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
-// TestLoad has all keys in one file, on defaults that all keys have changed.
+// TestLoad reads a file with all keys, and a defaults.conf that changes the defaults.
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "defaults.conf"), `[VM]
@@ -106,19 +106,19 @@ WantedBy=default.target
 	v.Service = []unitfile.Entry{{Section: "Service", Key: "CPUWeight", Value: "2", Line: 23}}
 	v.Links = []vm.Link{{Target: "default.target", Kind: "wants"}}
 	want.VMs = []vm.VM{v}
-	if diff := cmp.Diff(want, Load([]string{dir}, nobody)); diff != "" {
+	if diff := cmp.Diff(want, Load([]string{dir}, me)); diff != "" {
 		t.Errorf("Load() mismatch (-want +got):\n%s", diff)
 	}
 }
 
-// TestLoadShares: one VM's lists are not another one's.
+// TestLoadShares checks that VMs do not share lists with each other or with the defaults.
 func TestLoadShares(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "defaults.conf"), "[Claude]\nArguments=0\nEnvironment=A=1 B=2 C=3\n[Share]\nHide=0\n")
 	for _, name := range []string{"a", "b", "c"} {
 		write(t, filepath.Join(dir, name+".vm"), "[VM]\nWorkDirectory=/srv/"+name+"\n[Claude]\nArguments="+name+"\nEnvironment=B="+name+"\n[Share]\nHide="+name+"\n")
 	}
-	set := Load([]string{dir}, nobody)
+	set := Load([]string{dir}, me)
 	for _, v := range set.VMs {
 		got := [][]string{v.Arguments, v.Environment, v.Hide}
 		want := [][]string{{"0", v.Name}, {"A=1", "C=3", "B=" + v.Name}, {"0", v.Name}}
@@ -134,11 +134,11 @@ func TestLoadShares(t *testing.T) {
 func TestSearchPath(t *testing.T) {
 	t.Setenv("CLAUDE_VM_UNIT_DIRS", "")
 	want := []string{"/run/user/1000/claude-vm", "/home/me/.config/claude-vm", "/etc/claude-vm/user", "/usr/share/claude-vm/user"}
-	if diff := cmp.Diff(want, SearchPath(nobody)); diff != "" {
+	if diff := cmp.Diff(want, SearchPath(me)); diff != "" {
 		t.Errorf("SearchPath() mismatch (-want +got):\n%s", diff)
 	}
 	t.Setenv("CLAUDE_VM_UNIT_DIRS", "/a:/b")
-	if diff := cmp.Diff([]string{"/a", "/b"}, SearchPath(nobody)); diff != "" {
+	if diff := cmp.Diff([]string{"/a", "/b"}, SearchPath(me)); diff != "" {
 		t.Errorf("SearchPath() mismatch (-want +got):\n%s", diff)
 	}
 }
@@ -146,7 +146,7 @@ func TestSearchPath(t *testing.T) {
 func TestNearly(t *testing.T) {
 	for _, pair := range [][2]string{{"memory", "memory"}, {"memroy", "memory"}, {"memor", "memory"}, {"memoryy", "memory"}, {"nemory", "memory"}, {"mem0ry", "memory"}, {"", "x"}, {"aa", "a"}, {"é", "e"}} {
 		a, b := pair[0], pair[1]
-		// An é is two bytes: another letter, and one more.
+		// é is two bytes: one replaced and one added.
 		if want := a != "é"; nearly(a, b) != want || nearly(b, a) != want {
 			t.Errorf("nearly(%q, %q) = %v, want %v", a, b, !want, want)
 		}
@@ -158,7 +158,8 @@ func TestNearly(t *testing.T) {
 	}
 }
 
-// TestReadFile: a file of the greatest size is read, and nothing beyond.
+// TestReadFile checks that a file of the maximum size is read completely, and of a larger
+// one a byte more, so that Parse rejects it.
 func TestReadFile(t *testing.T) {
 	dir := t.TempDir()
 	for size, want := range map[int]int{0: 0, unitfile.MaxSize: unitfile.MaxSize, 3 * unitfile.MaxSize: unitfile.MaxSize + 1} {
@@ -168,7 +169,7 @@ func TestReadFile(t *testing.T) {
 			t.Errorf("%d bytes: %d, %v, want %d", size, len(text), err, want)
 		}
 	}
-	if _, err := readFile(dir); err == nil || err.Error() != "not a file" {
+	if _, err := readFile(dir); err == nil || err.Error() != "not a regular file" {
 		t.Errorf("a directory: %v", err)
 	}
 }

@@ -13,19 +13,19 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// Option is a setting of one run, from a command line.
+// Option is an override for one run, from a command line.
 type Option struct {
-	// Flag is what the person wrote, for messages: --memory, for example.
+	// Flag is the option as the user wrote it, for messages: --memory, for example.
 	Flag string
-	// Key is that of the table, or SECTION.KEY, which [Unit] and [Service] need.
+	// Key is the name of a key or SECTION.KEY. [Unit] and [Service] need the latter.
 	Key   string
 	Value string
-	// Literal takes the value as one word: no quotes, no specifiers. The shell
-	// has seen to both.
+	// Literal means that the value is one word without quotes and specifiers, because
+	// the shell has already expanded it.
 	Literal bool
 }
 
-// Apply gives a VM that is v but for the options.
+// Apply returns a copy of v with the options applied.
 func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) {
 	v = v.Clone()
 	r := &reading{vm: &v, specifiers: HostSpecifiers(p), where: map[string]failure.Error{}}
@@ -37,7 +37,7 @@ func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) 
 	}
 	if key, err := v.Validate(); err != nil {
 		at := r.where[key]
-		if at.File == "" { // of the file alone, and told when that was read
+		if at.File == "" { // the key is not among the options
 			at.File = "the options"
 		}
 		return v, &failure.Error{File: at.File, Err: err}
@@ -52,14 +52,14 @@ func (r *reading) option(o Option) *failure.Error {
 	}
 	switch {
 	case !utf8.ValidString(o.Value) || strings.IndexByte(o.Value, 0) >= 0:
-		return &failure.Error{Err: fmt.Errorf("%s=%q is not a text", name, o.Value)}
+		return &failure.Error{Err: fmt.Errorf("%s=%q is not valid text", name, o.Value)}
 	case name == "WorkDirectory", section == sectionInstall:
-		return &failure.Error{Err: fmt.Errorf("%s= is not to be changed for one run", name)}
+		return &failure.Error{Err: fmt.Errorf("%s= cannot be changed for one run", name)}
 	case section == sectionUnit, section == sectionService:
 		want := unitfile.Entry{Section: section, Key: name, Value: strings.TrimSpace(o.Value), Line: 2}
 		file, errs := unitfile.Parse("", []byte("["+section+"]\n"+name+"="+o.Value+"\n"))
 		if len(errs) > 0 || len(file.Entries) != 1 || file.Entries[0] != want {
-			return &failure.Error{Err: fmt.Errorf("%s=%s is no line of a unit", name, abridged(o.Value))}
+			return &failure.Error{Err: fmt.Errorf("%s=%s is not a valid line of a unit file", name, abridged(o.Value))}
 		}
 		return r.assign(want)
 	}
@@ -71,21 +71,21 @@ func (r *reading) option(o Option) *failure.Error {
 	switch {
 	case !o.Literal:
 		return r.set(k, o.Value)
-	case o.Value == "": // a shell's unset variable, perhaps
-		return &failure.Error{Err: fmt.Errorf("%s= without a value", k.Name), Hint: fmt.Sprintf("--set %s= if it is to be the default, or an empty list", k.Name)}
+	case o.Value == "": // probably an unset variable of a shell
+		return &failure.Error{Err: fmt.Errorf("%s= has no value", k.Name), Hint: fmt.Sprintf("--set %s= resets it to the default or to an empty list", k.Name)}
 	}
 	return r.setLiteral(k, o.Value)
 }
 
-// setLiteral gives a key one word, or all of its value. A host's path may be as
-// seen from where the person stands.
+// setLiteral applies a literal value. The host's path of Mount= may be relative to the
+// current directory.
 func (r *reading) setLiteral(k *Key, value string) *failure.Error {
 	if host, rest, found := strings.Cut(value, ":"); k.Name == "Mount" && found && host != "" {
 		if absolute, err := filepath.Abs(host); err == nil {
 			value = absolute + ":" + rest
 		}
 	}
-	return fault(k, value, k.set(r.vm, value))
+	return keyError(k, value, k.set(r.vm, value))
 }
 
 func optionHint(name, value string) string {

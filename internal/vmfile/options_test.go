@@ -30,7 +30,7 @@ func TestApply(t *testing.T) {
 			Option{Flag: "--set", Key: "CPUs"},
 			func(v *vm.VM) { v.CPUs = 4 },
 		},
-		"a word as it is": {
+		"a literal word": {
 			Option{Flag: "--env", Key: "Environment", Value: `A=x  "y" %h`, Literal: true},
 			func(v *vm.VM) { v.Environment = []string{`A=x  "y" %h`} },
 		},
@@ -38,15 +38,15 @@ func TestApply(t *testing.T) {
 			Option{Flag: "--set", Key: "Environment", Value: `"A=x  y" B=%h`},
 			func(v *vm.VM) { v.Environment = []string{"A=x  y", "B=/home/me"} },
 		},
-		"more of a list": {
+		"appended to a list": {
 			Option{Flag: "--hide", Key: "Hide", Value: "a b", Literal: true},
 			func(v *vm.VM) { v.Hide = []string{".env", "a b"} },
 		},
-		"nothing of a list": {
+		"an empty list": {
 			Option{Flag: "--set", Key: "Hide"},
 			func(v *vm.VM) { v.Hide = nil },
 		},
-		"a path as seen from here": {
+		"a relative path": {
 			Option{Flag: "--mount", Key: "Mount", Value: "a/../b:/mnt:ro", Literal: true},
 			func(v *vm.VM) { v.Mounts = []vm.Mount{{Host: here + "/b", Guest: "/mnt", ReadOnly: true}} },
 		},
@@ -54,7 +54,7 @@ func TestApply(t *testing.T) {
 			Option{Flag: "--set", Key: "Network.Mode", Value: "none"},
 			func(v *vm.VM) { v.Network = "none" },
 		},
-		"the unit's own": {
+		"a key of systemd": {
 			Option{Flag: "--set", Key: "Service.MemoryMax", Value: "2G"},
 			func(v *vm.VM) {
 				v.Service = []unitfile.Entry{{Section: "Service", Key: "MemoryMax", Value: "2G", Line: 2}}
@@ -75,21 +75,21 @@ func TestApply(t *testing.T) {
 func TestApplyRefuses(t *testing.T) {
 	for _, c := range []struct{ flag, key, value, message, hint string }{
 		{"--memory", "Memory", "8X", "--memory: Memory=8X: not a size", "write a number and K, M, G or T, for example 8G"},
-		{"--hide", "Hide", "", "--hide: Hide= without a value", "--set Hide= if it is to be the default, or an empty list"},
-		{"--mount", "Mount", ":/srv", "--mount: Mount=:/srv: on the host: not an absolute path", "begin it with / or, for your home directory, %h"},
+		{"--hide", "Hide", "", "--hide: Hide= has no value", "--set Hide= resets it to the default or to an empty list"},
+		{"--mount", "Mount", ":/srv", "--mount: Mount=:/srv: on the host: not an absolute path", "start the path with / or, for your home directory, with %h"},
 		{"--set", "Memroy", "8G", "--set: unknown key Memroy=", "did you mean Memory=?"},
 		{"--set", "MemoryMax", "8G", "--set: unknown key MemoryMax=", "--set Service.MemoryMax=8G"},
 		{"--set", "Claude.Memory", "8G", "--set: unknown key Claude.Memory=", "did you mean Memory=?"},
 		{"--set", "Nonsense.X", "1", "--set: unknown key Nonsense.X=", ""},
-		{"--set", "WorkDirectory", "/x", "--set: WorkDirectory= is not to be changed for one run", ""},
-		{"--set", "Install.WantedBy", "x.target", "--set: WantedBy= is not to be changed for one run", ""},
-		{"--set", "Service.X", "a\n[Unit]", "--set: X=a\n[Unit] is no line of a unit", ""},
-		{"--set", "Service.X", `a\`, `--set: X=a\ is no line of a unit`, ""},
-		{"--set", "Service.", "a", "--set: =a is no line of a unit", ""},
-		{"--set", "Service.A\nB", "a", "--set: A\nB=a is no line of a unit", ""},
-		{"--set", "Memory", "\xff", `--set: Memory="\xff" is not a text`, ""},
+		{"--set", "WorkDirectory", "/x", "--set: WorkDirectory= cannot be changed for one run", ""},
+		{"--set", "Install.WantedBy", "x.target", "--set: WantedBy= cannot be changed for one run", ""},
+		{"--set", "Service.X", "a\n[Unit]", "--set: X=a\n[Unit] is not a valid line of a unit file", ""},
+		{"--set", "Service.X", `a\`, `--set: X=a\ is not a valid line of a unit file`, ""},
+		{"--set", "Service.", "a", "--set: =a is not a valid line of a unit file", ""},
+		{"--set", "Service.A\nB", "a", "--set: A\nB=a is not a valid line of a unit file", ""},
+		{"--set", "Memory", "\xff", `--set: Memory="\xff" is not valid text`, ""},
 		{"--set", "Environment", `"A`, `--set: Environment="A: a quote is not closed`, ""},
-		{"--publish", "PublishPort", "3000", "--publish: PublishPort=127.0.0.1:3000:3000/tcp: with Mode=none there is no network to publish it from", ""},
+		{"--publish", "PublishPort", "3000", "--publish: PublishPort=127.0.0.1:3000:3000/tcp: cannot publish a port with Mode=none", ""},
 	} {
 		base := vm.Default()
 		if c.key == "PublishPort" {
@@ -102,7 +102,7 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-// TestTemplate: a new file is a correct one, and says no more than the directory.
+// TestTemplate checks that a new file has no errors and sets only the work directory.
 func TestTemplate(t *testing.T) {
 	s := instance.Paths{Home: "/home/me"}
 	for dir, want := range map[string]string{

@@ -9,15 +9,15 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// Root is the directory that holds the files of a machine which is another one, or
-// is yet to be. In what is read from there, and told of it, paths are as on that
-// machine. Nothing else counts of this one, neither its users nor its links, but
-// that a link leads where it leads here: with Nix, into the store of both. An empty
-// root is this machine.
+// Root is the directory with the root file system of another machine, or of one that
+// does not exist yet. Paths in files and in messages are relative to it. Users and
+// symbolic links of this machine are not considered, except that links below the root
+// are followed on this machine: with Nix, they point to a store that both have. An empty
+// Root means this machine.
 type Root string
 
-// Paths returns the directories of the user whose files are read. With a root they
-// come from the environment only.
+// Paths returns the directories of the user whose files are read. With a root, only the
+// environment is used, not the user database.
 func (r Root) Paths() (instance.Paths, error) {
 	if r == "" {
 		return instance.HostPaths()
@@ -32,12 +32,12 @@ func (r Root) Paths() (instance.Paths, error) {
 	p, ok := instance.EnvironmentPaths()
 	if !ok {
 		return p, invalid("HOME=/home/alice USER=alice claude-vm-generator --root="+failure.Command(string(r))+" --dry-run",
-			"HOME=%s and USER=%s: with --root they must name the user", os.Getenv("HOME"), os.Getenv("USER"))
+			"HOME=%s and USER=%s: --root needs the home directory and the name of a user", os.Getenv("HOME"), os.Getenv("USER"))
 	}
 	return p, nil
 }
 
-// Load reads all files.
+// Load reads all files in dirs, which are directories of the machine.
 func (r Root) Load(dirs []string, p instance.Paths) Set {
 	if r == "" {
 		return Load(dirs, p)
@@ -46,7 +46,7 @@ func (r Root) Load(dirs []string, p instance.Paths) Set {
 	return l.load(dirs)
 }
 
-// path is where a file of the machine lies.
+// path returns the path on this machine of a file of the machine.
 func (r Root) path(name string) string {
 	if r == "" {
 		return name

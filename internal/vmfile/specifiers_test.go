@@ -7,7 +7,7 @@ func TestExpand(t *testing.T) {
 	for value, want := range map[string]string{
 		"":          "",
 		"plain":     "plain",
-		"%h/a":      "/home/%u/me/a", // once
+		"%h/a":      "/home/%u/me/a", // values are not expanded again
 		"%%h":       "%h",
 		"%%%h%%":    "%/home/%u/me%",
 		"%u%U%N":    "me1000web.x",
@@ -26,7 +26,7 @@ func TestExpand(t *testing.T) {
 		"%H%h": "unknown specifier %H",
 		"%é":   "unknown specifier %é",
 		"% ":   "unknown specifier % ",
-		"%C":   "unknown specifier %C", // nothing is known for it
+		"%C":   "unknown specifier %C", // not in s
 	} {
 		if got, err := s.expand(value, "web"); err == nil || err.Error() != want {
 			t.Errorf("expand(%q) = %q, %v, want %s", value, got, err, want)

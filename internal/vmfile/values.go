@@ -14,7 +14,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// invalid is the error of a value, with what fixes it.
+// invalid returns the error of a value, with a hint.
 func invalid(hint, format string, args ...any) error {
 	return failure.New(failure.Usage, hint, format, args...)
 }
@@ -27,7 +27,7 @@ func choose(target *string, value string, choices ...string) error {
 	return nil
 }
 
-// boolean reads systemd's words for yes and no.
+// boolean parses a boolean as systemd does.
 func boolean(value string) (bool, error) {
 	switch strings.ToLower(value) {
 	case "1", "yes", "y", "true", "t", "on":
@@ -45,7 +45,7 @@ func setTerminal(v *vm.VM, value string) error {
 	return choose(&v.Terminal, value, "auto", "yes", "no")
 }
 
-// maxCPUs is what q35 has without further ado.
+// maxCPUs is the maximum of QEMU's machine type q35 without an emulated IOMMU.
 const maxCPUs = 255
 
 func setCPUs(v *vm.VM, value string) error {
@@ -57,18 +57,18 @@ func setCPUs(v *vm.VM, value string) error {
 	return nil
 }
 
-// absolute is a path of host or guest, without what a unit or a link could
-// understand otherwise.
+// absolute checks and cleans an absolute path of host or guest. It rejects "..", which
+// means another directory if a parent is a symbolic link, and control characters.
 func absolute(value string) (string, error) {
 	switch {
 	case !path.IsAbs(value):
-		return "", invalid("begin it with / or, for your home directory, %h", "not an absolute path")
+		return "", invalid("start the path with / or, for your home directory, with %h", "not an absolute path")
 	case slices.Contains(strings.Split(value, "/"), ".."):
-		return "", errors.New("a path with ..")
+		return "", errors.New("path contains ..")
 	case strings.IndexFunc(value, unicode.IsControl) >= 0:
-		return "", errors.New("a path with a control character")
-	case len(value) > 4095: // PATH_MAX less the final NUL
-		return "", errors.New("longer than a path can be")
+		return "", errors.New("path contains a control character")
+	case len(value) > 4095: // PATH_MAX without the final NUL
+		return "", errors.New("path is too long")
 	}
 	return path.Clean(value), nil
 }
@@ -76,18 +76,18 @@ func absolute(value string) (string, error) {
 func setWorkDirectory(v *vm.VM, value string) error {
 	dir, err := absolute(value)
 	if err == nil && dir == "/" {
-		err = errors.New("the whole file system is not a project")
+		err = errors.New("the root directory cannot be a work directory")
 	}
 	v.WorkDirectory = dir
 	return err
 }
 
-// setGuest refuses what EnvironmentFile=, which is a pattern, BindReadOnlyPaths=
-// and QEMU's options cannot carry.
+// setGuest rejects characters that are special in EnvironmentFile=, which is a glob
+// pattern, in BindReadOnlyPaths=, or in QEMU's options.
 func setGuest(v *vm.VM, value string) error {
 	dir, err := absolute(value)
 	if err == nil && strings.ContainsAny(dir, `"'\:,*?[`) {
-		err = errors.New(`no unit can carry a guest's path with any of " ' \ : , * ? [`)
+		err = errors.New(`path must not contain any of " ' \ : , * ? [`)
 	}
 	v.Guest = dir
 	return err
@@ -95,7 +95,7 @@ func setGuest(v *vm.VM, value string) error {
 
 func appendText(list *[]string, word string) error {
 	if strings.IndexFunc(word, unicode.IsControl) >= 0 {
-		return errors.New("a control character")
+		return errors.New("contains a control character")
 	}
 	*list = append(*list, word)
 	return nil
@@ -112,7 +112,8 @@ func addEnvironment(v *vm.VM, word string) error {
 	return nil
 }
 
-// IsVariable says whether name can be that of an environment variable.
+// IsVariable reports whether name is a valid name of an environment variable: ASCII
+// letters, digits and underscores, not starting with a digit.
 func IsVariable(name string) bool {
 	return name != "" && (name[0] < '0' || name[0] > '9') && strings.IndexFunc(name, func(r rune) bool {
 		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
@@ -122,10 +123,10 @@ func IsVariable(name string) bool {
 func addCredential(v *vm.VM, word string) error {
 	name, file, found := strings.Cut(word, ":")
 	if !IsVariable(name) {
-		return fmt.Errorf("%q is not the name of a variable", abridged(name))
+		return fmt.Errorf("%q is not a valid variable name", abridged(name))
 	}
-	if len(name) > 255 {
-		return errors.New("a name longer than a file's can be")
+	if len(name) > 255 { // NAME_MAX: the credential becomes a file
+		return errors.New("name is longer than 255 bytes")
 	}
 	if found {
 		var err error
@@ -133,7 +134,7 @@ func addCredential(v *vm.VM, word string) error {
 			return err
 		}
 		if strings.ContainsAny(file, `"'\:`) {
-			return errors.New(`no unit can carry a credential's path with any of " ' \ :`)
+			return errors.New(`path must not contain any of " ' \ :`)
 		}
 	}
 	v.Credentials = slices.DeleteFunc(v.Credentials, func(c vm.Credential) bool { return c.Name == name })
@@ -141,21 +142,21 @@ func addCredential(v *vm.VM, word string) error {
 	return nil
 }
 
-// addPath adds a path below the work directory, which is "." itself.
+// addPath adds a path relative to the work directory. "." is the work directory.
 func addPath(list *[]string, word string) error {
 	switch {
 	case word == "":
-		return errors.New("an empty path")
+		return errors.New("empty path")
 	case path.IsAbs(word):
-		return invalid("write it as seen from there, for example .env", "not a path in the work directory")
+		return invalid("write a relative path, for example .env", "not relative to the work directory")
 	case slices.Contains(strings.Split(word, "/"), ".."):
-		return errors.New("a path with ..")
+		return errors.New("path contains ..")
 	case strings.IndexFunc(word, unicode.IsControl) >= 0:
-		return errors.New("a path with a control character")
+		return errors.New("path contains a control character")
 	case strings.ContainsAny(word, "*?"):
-		return invalid("name each path", "wildcards are not known here")
+		return invalid("list each path", "wildcards are not supported")
 	case tooLong(word):
-		return errors.New("longer than a path can be")
+		return errors.New("path is too long")
 	}
 	word = path.Clean(word)
 	if !slices.Contains(*list, word) {
@@ -164,8 +165,9 @@ func addPath(list *[]string, word string) error {
 	return nil
 }
 
-// tooLong says whether systemd would pass over a path, for what is in it or what
-// it is together with what comes before it.
+// tooLong reports whether systemd would ignore the path, because a component is longer
+// than NAME_MAX or because the path, after its directory is put before it, may be longer
+// than PATH_MAX.
 func tooLong(word string) bool {
 	return len(word) > 3072 || slices.ContainsFunc(strings.Split(word, "/"), func(part string) bool { return len(part) > 255 })
 }
@@ -177,12 +179,12 @@ func addHidden(v *vm.VM, word string) error {
 	return addPath(&v.Hide, word)
 }
 
-// addMount reads HOST:GUEST[:ro]. A path with a colon cannot be mounted.
+// addMount parses HOST:GUEST[:ro].
 func addMount(v *vm.VM, word string) error {
 	parts := strings.Split(word, ":")
 	m := vm.Mount{ReadOnly: len(parts) == 3 && parts[2] == "ro"}
 	if len(parts) < 2 || len(parts) > 3 || len(parts) == 3 && parts[2] != "ro" && parts[2] != "rw" {
-		return invalid("a path with a colon in it cannot be mounted", "%q is not HOST:GUEST[:ro]", abridged(word))
+		return invalid("a path that contains a colon cannot be mounted", "%q is not HOST:GUEST[:ro]", abridged(word))
 	}
 	var err error
 	if m.Host, err = absolute(parts[0]); err != nil {
@@ -192,16 +194,16 @@ func addMount(v *vm.VM, word string) error {
 		return fmt.Errorf("in the guest: %w", err)
 	}
 	if m.Host == "/" {
-		return errors.New("the whole file system is too much")
+		return errors.New("the host's root directory cannot be mounted")
 	}
 	for _, taken := range []string{"/", "/work"} {
 		if m.Guest == taken {
-			return fmt.Errorf("in the guest, %s is taken", taken)
+			return fmt.Errorf("in the guest, %s is already used", taken)
 		}
 	}
 	for _, dir := range []string{"/proc", "/sys", "/dev", "/run"} {
 		if m.Guest == dir || strings.HasPrefix(m.Guest, dir+"/") {
-			return fmt.Errorf("in the guest, %s is the system's", dir)
+			return fmt.Errorf("in the guest, %s is reserved for the system", dir)
 		}
 	}
 	v.Mounts = append(v.Mounts, m)
@@ -216,7 +218,7 @@ func addPort(v *vm.VM, word string) error {
 	return err
 }
 
-// ParsePort reads [ADDRESS:]HOST[:GUEST][/PROTOCOL].
+// ParsePort parses [ADDRESS:]HOST[:GUEST][/PROTOCOL]. The protocol is tcp or udp.
 func ParsePort(word string) (vm.Port, error) {
 	p := vm.Port{Protocol: "tcp", Address: "127.0.0.1"}
 	text, protocol, found := strings.Cut(word, "/")
@@ -226,7 +228,7 @@ func ParsePort(word string) (vm.Port, error) {
 		}
 	}
 	if strings.HasPrefix(text, "[") {
-		return p, invalid("127.0.0.1 is the default, 0.0.0.0 all", "ports are published on IPv4 addresses only")
+		return p, invalid("use 127.0.0.1, the default, or 0.0.0.0 for all addresses", "only IPv4 addresses are supported")
 	}
 	parts := strings.Split(text, ":")
 	if strings.Contains(parts[0], ".") {

@@ -9,7 +9,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// key is that of the table.
+// key returns the key with this name.
 func key(t testing.TB, name string) *Key {
 	t.Helper()
 	for i := range Keys {
@@ -21,25 +21,26 @@ func key(t testing.TB, name string) *Key {
 	return nil
 }
 
-// TestTable: what messages, options and the manual rely on.
+// TestTable checks what messages, options and the manual rely on.
 func TestTable(t *testing.T) {
 	seen := map[string]bool{}
 	for _, k := range Keys {
 		if k.set == nil || k.reset == nil || k.Value == "" || k.Doc == "" || strings.HasSuffix(k.Doc, ".") {
-			t.Errorf("%s= is not complete, or its line ends in a full stop", k.Name)
+			t.Errorf("%s= is not complete, or Doc ends with a full stop", k.Name)
 		}
-		// Names are told apart without their sections: in places, hints and options.
+		// Names must be unique across sections: error positions, hints and options use them
+		// without a section.
 		for _, name := range []string{k.Name, "--" + k.Flag} {
 			if seen[name] && name != "--" {
-				t.Errorf("%s is there twice", name)
+				t.Errorf("%s is a duplicate", name)
 			}
 			seen[name] = true
 		}
 	}
 }
 
-// TestDefaults: the default that people read is what an empty value gives, where
-// it is a value.
+// TestDefaults checks that an empty value sets the documented default, if the default is
+// a value and not a description.
 func TestDefaults(t *testing.T) {
 	for _, k := range Keys {
 		if k.Default == "" || strings.Contains(k.Default, " ") {
@@ -52,12 +53,12 @@ func TestDefaults(t *testing.T) {
 		want := vm.VM{}
 		k.reset(&want, vm.Default())
 		if diff := cmp.Diff(want, v); diff != "" {
-			t.Errorf("%s=%s is not what an empty value is (-empty +got):\n%s", k.Name, k.Default, diff)
+			t.Errorf("%s=%s differs from an empty value (-empty +got):\n%s", k.Name, k.Default, diff)
 		}
 	}
 }
 
-// TestReset: an empty value undoes what any value of a key has done.
+// TestReset checks that an empty value resets each key.
 func TestReset(t *testing.T) {
 	for name, value := range map[string]string{
 		"WorkDirectory": "/srv/web", "Memory": "1G", "CPUs": "1", "Accelerator": "tcg", "Guest": "/srv/guest",
@@ -73,11 +74,11 @@ func TestReset(t *testing.T) {
 			t.Errorf("%s=%s: %v", name, value, err)
 		}
 		if cmp.Equal(want, v) {
-			t.Errorf("%s=%s does nothing", name, value)
+			t.Errorf("%s=%s has no effect", name, value)
 		}
 		k.reset(&v, vm.Default())
 		if diff := cmp.Diff(want, v); diff != "" {
-			t.Errorf("%s= does not undo %s (-want +got):\n%s", name, value, diff)
+			t.Errorf("%s= does not reset %s (-want +got):\n%s", name, value, diff)
 		}
 	}
 }
@@ -95,7 +96,7 @@ func TestBoolean(t *testing.T) {
 	}
 	for _, word := range []string{"", "2", "yess", "auto", "ja"} {
 		if _, err := boolean(word); err == nil {
-			t.Errorf("%s is one", word)
+			t.Errorf("%s is accepted", word)
 		}
 	}
 }
@@ -111,9 +112,9 @@ func TestAbsolute(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"": "not an absolute path", "a": "not an absolute path", "./a": "not an absolute path", "~/a": "not an absolute path",
-		" /a": "not an absolute path", "/..": "a path with ..", "/a/../b": "a path with ..",
-		"/a\nb": "a path with a control character", "/\x7f": "a path with a control character",
-		longest + "c": "longer than a path can be",
+		" /a": "not an absolute path", "/..": "path contains ..", "/a/../b": "path contains ..",
+		"/a\nb": "path contains a control character", "/\x7f": "path contains a control character",
+		longest + "c": "path is too long",
 	} {
 		if got, err := absolute(path); got != "" || err == nil || err.Error() != want {
 			t.Errorf("absolute(%.40q) = %.40s, %v, want %s", path, got, err, want)
@@ -158,7 +159,7 @@ func TestPort(t *testing.T) {
 		if err := addPort(&v, word); err != nil || len(v.Ports) != 1 || v.Ports[0] != want {
 			t.Errorf("PublishPort=%s: %v, %v, want %v", word, v.Ports, err, want)
 		}
-		// What is told of a port can be written.
+		// A port in a message is a valid value.
 		var again vm.VM
 		if err := addPort(&again, want.String()); err != nil || !cmp.Equal(again, v) {
 			t.Errorf("PublishPort=%s: %v, %v, want %v", want, again.Ports, err, want)
@@ -172,8 +173,8 @@ func TestPort(t *testing.T) {
 	}
 }
 
-// TestLongValues: what is longer than systemd takes it would pass over, and what
-// comes after it in the drop-in with it.
+// TestLongValues checks that words that are too long for systemd are rejected. systemd
+// would ignore them, and what follows them in the drop-in, with a warning only.
 func TestLongValues(t *testing.T) {
 	long := strings.Repeat("a/", 2048)
 	for name, value := range map[string]string{
@@ -181,13 +182,13 @@ func TestLongValues(t *testing.T) {
 	} {
 		var v vm.VM
 		if err := key(t, name).set(&v, value); err == nil {
-			t.Errorf("%s= takes a word of %d bytes", name, len(value))
+			t.Errorf("%s= accepts a word of %d bytes", name, len(value))
 		}
 	}
 }
 
-// TestLongMessages: a fault becomes a variable of a unit, and a line of the
-// journal. No part of it is as long as a file can be.
+// TestLongMessages checks that messages are short, however long the input is: a message
+// becomes a variable of a unit and a line of the journal.
 func TestLongMessages(t *testing.T) {
 	long := strings.Repeat("\x01x", 1000)
 	for _, text := range []string{
