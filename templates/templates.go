@@ -1,5 +1,5 @@
-// Package templates embeds the text of what the generator writes. Values arrive
-// in it escaped.
+// Package templates embeds the templates of generated files. Callers must escape the
+// values that they pass.
 package templates
 
 import (
@@ -10,7 +10,7 @@ import (
 //go:embed *.tmpl
 var files embed.FS
 
-// DropIn is a drop-in of a unit.
+// DropIn returns the template of a drop-in. Its data is described in package dropin.
 func DropIn() *template.Template {
 	return template.Must(template.ParseFS(files, "dropin.conf.tmpl"))
 }

@@ -22,7 +22,7 @@ var me = instance.Paths{
 	Config: "/home/me/.config", State: "/home/me/.local/state", Cache: "/home/me/.cache",
 }
 
-// generated is what becomes of files.
+// generated is the result of the generator.
 type generated struct {
 	set  vmfile.Set
 	tree Tree
@@ -36,11 +36,11 @@ func generate(dir string) generated {
 	return g
 }
 
-// text is all of it, to be compared.
+// text returns all of g in a form that tests can compare.
 func (g generated) text() string {
 	var b strings.Builder
 	if err := g.tree.Print(&b); err != nil {
-		panic(err) // a Builder takes everything
+		panic(err) // a Builder returns no errors
 	}
 	for _, e := range g.errs {
 		fmt.Fprintf(&b, "%s (%s)\n", e, e.Hint)
@@ -48,8 +48,8 @@ func (g generated) text() string {
 	return b.String()
 }
 
-// FuzzGenerate makes three files of any bytes, a VM's, a drop-in of it, and one for
-// all VMs, and wants a tree that harms nobody.
+// FuzzGenerate writes any bytes to a .vm file, a drop-in of it and defaults.conf, and
+// checks that the tree has only valid nodes and that errors keep a VM from starting.
 func FuzzGenerate(f *testing.F) {
 	const (
 		plain = "[VM]\nWorkDirectory=%h/web\nMemory=8G\n"
@@ -85,15 +85,15 @@ func FuzzGenerate(f *testing.F) {
 		}
 		g := generate(dir)
 		if diff := cmp.Diff(g.text(), generate(dir).text()); diff != "" {
-			t.Fatalf("another time it is another tree:\n%s", diff)
+			t.Fatalf("the second run gives another tree:\n%s", diff)
 		}
 		g.checkNodes(t)
 		g.checkRefusals(t, paths)
 	})
 }
 
-// ours are the keys of [Service] that settings become.
-var ours = []string{
+// settingKeys are the keys of [Service] to which settings are converted.
+var settingKeys = []string{
 	"Environment", "EnvironmentFile", "BindPaths", "BindReadOnlyPaths", "LoadCredential", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths",
 }
 
@@ -102,35 +102,37 @@ var (
 	linkPath   = regexp.MustCompile(`^[^/@.][^/]*\.[a-z]+\.(wants|requires|upholds)/claude-vm@[^/]+\.service$`)
 )
 
-// checkNodes wants nothing but drop-ins and links of our units, each once.
+// checkNodes checks that all nodes are drop-ins and links of claude-vm's units, with
+// unique paths.
 func (g generated) checkNodes(t *testing.T) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, n := range g.tree {
 		if seen[n.Path] || !filepath.IsLocal(n.Path) || n.Path != filepath.Clean(n.Path) {
-			t.Fatalf("%q is there twice, or elsewhere", n.Path)
+			t.Fatalf("%q is a duplicate, or outside of the directory", n.Path)
 		}
 		seen[n.Path] = true
 		for part := range strings.SplitSeq(n.Path, "/") {
 			if len(part) > 255 {
-				t.Fatalf("%q is no file's name", part)
+				t.Fatalf("%q is too long for a file name", part)
 			}
 		}
 		if n.Target != "" {
 			if n.Target != "../claude-vm@.service" || n.Text != "" || !linkPath.MatchString(n.Path) {
-				t.Fatalf("%q -> %q is no link of ours", n.Path, n.Target)
+				t.Fatalf("%q -> %q is not a link to claude-vm@.service", n.Path, n.Target)
 			}
 			continue
 		}
 		m := dropinPath.FindStringSubmatch(n.Path)
 		if m == nil || (m[2] == "") != (m[3] == "10-defaults") {
-			t.Fatalf("%q is no drop-in of ours", n.Path)
+			t.Fatalf("%q is not a drop-in of a unit with settings", n.Path)
 		}
 		g.checkText(t, n, m[1], m[2])
 	}
 }
 
-// checkText wants our lines and then what is passed through, as it is.
+// checkText checks that a drop-in has lines of settings, followed by the unchanged lines
+// that are copied from the .vm file.
 func (g generated) checkText(t *testing.T, n Node, unit, id string) {
 	t.Helper()
 	if !strings.HasPrefix(n.Text, header) || !strings.HasSuffix(n.Text, "\n") {
@@ -161,7 +163,7 @@ func (g generated) checkText(t *testing.T, n Node, unit, id string) {
 	for i, entries := range got {
 		rest := len(entries) - len(passed[i])
 		if rest < 0 || !slices.Equal(entries[rest:], passed[i]) {
-			t.Fatalf("%s is without a part of %v:\n%s", n.Path, passed[i], n.Text)
+			t.Fatalf("%s lacks some of %v:\n%s", n.Path, passed[i], n.Text)
 		}
 		got[i] = entries[:rest]
 	}
@@ -169,13 +171,14 @@ func (g generated) checkText(t *testing.T, n Node, unit, id string) {
 		t.Fatalf("[Unit] of %s has %v", n.Path, got[0])
 	}
 	for _, e := range got[1] {
-		if !slices.Contains(ours, e.Key) {
+		if !slices.Contains(settingKeys, e.Key) {
 			t.Fatalf("[Service] of %s has %s=", n.Path, e.Key)
 		}
 	}
 }
 
-// passed are the lines of [Unit] and [Service] that are a unit's, without numbers.
+// passed returns the lines of [Unit] and [Service] that must be copied to a unit, without
+// line numbers.
 func (g generated) passed(unit, id string) [2][]unitfile.Entry {
 	v := g.set.Defaults
 	if id != "" {
@@ -193,13 +196,13 @@ func (g generated) passed(unit, id string) [2][]unitfile.Entry {
 	return out
 }
 
-// starts says whether what Build finds out lets a VM start.
+// starts reports whether Build can convert the settings of a VM.
 func (g generated) starts(v vm.VM) bool {
 	_, err := g.set.Defaults.Base().Lines(v)
 	return err == nil || v.Name == ""
 }
 
-// checkRefusals wants a fault to keep its VM from starting, and nothing else to.
+// checkRefusals checks that a VM is refused if and only if one of its files has an error.
 func (g generated) checkRefusals(t *testing.T, paths []string) {
 	t.Helper()
 	refusals := map[string]string{}
@@ -222,7 +225,7 @@ func (g generated) checkRefusals(t *testing.T, paths []string) {
 	}
 	template := instance.Setup.Unit("") + ".d/" + defaultsName
 	if _, refused := refusals[template]; refused != ofDefaults {
-		t.Fatalf("a fault in defaults.conf: %v; all refused: %v", ofDefaults, refused)
+		t.Fatalf("an error in defaults.conf: %v; all refused: %v", ofDefaults, refused)
 	}
 	if len(g.set.VMs) == 0 {
 		return
@@ -232,11 +235,11 @@ func (g generated) checkRefusals(t *testing.T, paths []string) {
 		return
 	}
 	if _, refused := refusals[instance.Setup.Unit(id)+".d/"+vmName]; refused != ofVM {
-		t.Fatalf("a fault of the VM: %v; refused: %v", ofVM, refused)
+		t.Fatalf("an error of the VM: %v; refused: %v", ofVM, refused)
 	}
 	for _, n := range g.tree {
 		if ofVM && (n.Target != "" || strings.HasPrefix(n.Path, instance.VM.Unit(id))) {
-			t.Fatalf("a VM that is refused has %s", n.Path)
+			t.Fatalf("a refused VM has %s", n.Path)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/templates"
 )
 
-// Overrides are the drop-ins that make an instance of base one of v for a single run.
-// The setup unit refuses a start that does not have the same token.
+// Overrides returns the drop-ins that turn an instance of base into one of v for a
+// single run. The setup step rejects a request that has a different token.
 func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
 	lines, err := base.Base().Lines(v)
 	if err != nil {
@@ -39,7 +39,8 @@ func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
 
 func overridesPath(unit string) string { return filepath.Join(unit+".d", overridesName) }
 
-// OverridePaths are the paths that Overrides may give; that of the setup unit is first.
+// OverridePaths returns all paths that Overrides can return. The first one belongs to
+// the setup unit.
 func OverridePaths(id string) []string {
 	var paths []string
 	for _, unit := range instance.Configured(id) {
@@ -48,13 +49,13 @@ func OverridePaths(id string) []string {
 	return paths
 }
 
-// OverridesIn lists those of all instances that are in a directory of units.
+// OverridesIn lists the overrides of all instances in a unit directory.
 func OverridesIn(dir string) ([]string, error) {
 	return glob(dir, "claude-vm*@*.service.d", overridesName)
 }
 
-// RemoveOverrides removes those of an instance from the runtime unit directory, and
-// reports whether there were any.
+// RemoveOverrides removes the overrides of an instance from dir, the runtime unit
+// directory. It reports whether there were any.
 func RemoveOverrides(dir, id string) (removed bool, err error) {
 	for _, name := range OverridePaths(id) {
 		path := filepath.Join(dir, name)
@@ -66,7 +67,7 @@ func RemoveOverrides(dir, id string) (removed bool, err error) {
 			return removed, err
 		}
 		removed = true
-		os.Remove(filepath.Dir(path)) // unless it has other files
+		os.Remove(filepath.Dir(path)) // fails if it has other files
 	}
 	return removed, nil
 }

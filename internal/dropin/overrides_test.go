@@ -11,8 +11,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// FuzzOverrides gives an option for one run any value, as one word or as in a file, and
-// wants drop-ins that have lines of ours alone.
+// FuzzOverrides gives one option any value, as a literal or as in a .vm file, and checks
+// that the drop-ins have no lines other than those of settings.
 func FuzzOverrides(f *testing.F) {
 	for i := range 2 * (len(vmfile.Keys) + 1) {
 		for _, value := range []string{"", "8G", "a b", "/srv/a:/b", "A=\n[Service]\nExecStart=evil", "80", "\x1b", "\xdf", `a\`, "%h"} {
@@ -25,8 +25,8 @@ func FuzzOverrides(f *testing.F) {
 			o.Key = vmfile.Keys[n].Name
 		}
 		base := vm.Default()
-		v, fault := vmfile.Apply(base, []vmfile.Option{o}, me)
-		if fault != nil {
+		v, invalid := vmfile.Apply(base, []vmfile.Option{o}, me)
+		if invalid != nil {
 			return
 		}
 		tree, err := Overrides("srv-web", v, base, "token")
@@ -38,16 +38,16 @@ func FuzzOverrides(f *testing.F) {
 		}
 		for _, n := range tree {
 			if !utf8.ValidString(n.Text) {
-				t.Fatalf("%s is no text: %q", n.Path, n.Text)
+				t.Fatalf("%s is not valid UTF-8: %q", n.Path, n.Text)
 			}
 			file, errs := unitfile.Parse(n.Path, []byte(n.Text))
 			if len(errs) > 0 {
 				t.Fatalf("%v in\n%s", errs, n.Text)
 			}
 			for _, e := range file.Entries {
-				known := e.Section == "Unit" && e.Key == "Documentation" ||
-					e.Section == "Service" && (e.Key == "MemoryMax" && o.Key == "Service.MemoryMax" || slices.Contains(ours, e.Key))
-				if !known {
+				expected := e.Section == "Unit" && e.Key == "Documentation" ||
+					e.Section == "Service" && (e.Key == "MemoryMax" && o.Key == "Service.MemoryMax" || slices.Contains(settingKeys, e.Key))
+				if !expected {
 					t.Fatalf("%s has [%s] %s=%s", n.Path, e.Section, e.Key, e.Value)
 				}
 			}

@@ -1,5 +1,5 @@
-// Package dropin is what the generator puts into a directory of units: drop-ins
-// and links, no more. Building it touches nothing.
+// Package dropin builds and writes what the generator adds to a unit directory:
+// drop-ins and symbolic links. Build does no I/O.
 package dropin
 
 import (
@@ -17,29 +17,31 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/templates"
 )
 
-// Names of the drop-ins; systemd sorts them over all directories.
+// Names of the drop-ins. systemd reads the drop-ins of a unit in the order of their
+// names, in whichever directory they are.
 const (
 	defaultsName  = "10-defaults.conf"
 	vmName        = "50-vm.conf"
 	overridesName = "zz-overrides.conf"
 )
 
-// Node is a file or, with a target, a symbolic link below a directory of units.
+// Node is a file or, if it has a target, a symbolic link in a unit directory.
 type Node struct {
 	Path   string
 	Text   string
 	Target string
 }
 
-// Tree is what is written, in this order.
+// Tree lists the files and links to write, in this order.
 type Tree []Node
 
-// Build makes the tree of what the files say. What turns out now not to be
-// possible is refused and told.
+// Build converts set to drop-ins and links. VMs whose settings cannot be converted are
+// refused, and the reasons are returned.
 func Build(set vmfile.Set, paths instance.Paths) (Tree, []*failure.Error) {
 	template := templates.DropIn()
 	all := set.Defaults
-	all.Refusal, all.RefusalHint = "", "" // no VM takes back that all are refused
+	// The drop-in of a VM must not reset a refusal in the drop-in for all VMs.
+	all.Refusal, all.RefusalHint = "", ""
 	base := all.Base()
 	parts := make([]part, 1+len(set.VMs))
 	parts[0] = newPart(template, "", defaultsName, set.Defaults, vm.Default().Base())
@@ -53,7 +55,7 @@ func Build(set vmfile.Set, paths instance.Paths) (Tree, []*failure.Error) {
 		v.Long = link != ""
 		parts[1+i] = newPart(template, id, vmName, v, base)
 	})
-	// Sizes as they may be, or growing costs 3 % of user time with 1000 files.
+	// Estimated capacities: growing the slices costs 3 % of user time with 1000 files.
 	t, links := make(Tree, 0, 2*len(parts)), make(Tree, 0, len(parts))
 	var errs []*failure.Error
 	done := make(map[string]bool, 2*len(parts))
@@ -61,7 +63,7 @@ func Build(set vmfile.Set, paths instance.Paths) (Tree, []*failure.Error) {
 		errs = append(errs, p.errs...)
 		for _, n := range p.nodes {
 			switch {
-			case done[n.Path]: // of two that want the same directory, both refused
+			case done[n.Path]: // two refused VMs with the same work directory
 			case n.Target != "":
 				links = append(links, n)
 			default:
@@ -79,8 +81,8 @@ type part struct {
 	errs  []*failure.Error
 }
 
-// newPart has the drop-ins that make an instance of base one of v; of all
-// instances, without an id.
+// newPart returns the drop-ins and links that turn an instance of base into one of v.
+// An empty id means all instances.
 func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base) part {
 	if len(v.Source) == 0 {
 		return part{}
@@ -90,13 +92,13 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 	}
 	lines, err := base.Lines(v)
 	if err != nil {
-		fault := &failure.Error{File: v.Source[0], Err: err}
+		fileError := &failure.Error{File: v.Source[0], Err: err}
 		var p part
 		if v.Refusal == "" {
-			v.Refusal, v.RefusalHint = fault.Error(), vmfile.FixCommand(fault.File)
+			v.Refusal, v.RefusalHint = fileError.Error(), vmfile.FixCommand(fileError.File)
 			p = newPart(template, id, name, v, base)
 		}
-		p.errs = append(p.errs, fault)
+		p.errs = append(p.errs, fileError)
 		return p
 	}
 	var p part
@@ -109,14 +111,15 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 		needed := len(own) > 0
 		if unit.Settings == vm.Machine {
 			passedUnit, passedService = v.Unit, v.Service
+			// The VM's unit always has a drop-in, which shows where the instance comes from.
 			needed = needed || len(v.Unit)+len(v.Service) > 0 || v.Refusal == "" && id != ""
 		}
 		if needed {
 			p.nodes = append(p.nodes, dropin{v.Source, own, passedUnit, passedService}.node(template, unit.Unit(id)+".d/"+name))
 		}
 	}
-	// As systemctl enable would make them, to the template; where that lies is not
-	// ours to know, and systemd looks at the name alone.
+	// Links like those of systemctl enable. The target need not exist: the directory of
+	// the template is unknown here, and systemd only uses the name of the link.
 	for _, l := range v.Links {
 		path := l.Target + "." + l.Kind + "/" + instance.VM.Unit(id)
 		p.nodes = append(p.nodes, Node{Path: path, Target: "../" + instance.VM.Unit("")})
@@ -124,26 +127,26 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 	return p
 }
 
-// dropin is what the template is given.
+// dropin is the data of the template.
 type dropin struct {
-	Sources       []string // none for the options of one run
-	Lines         []string // of [Service], before what is passed through
-	Unit, Service []unitfile.Entry
+	Sources       []string         // empty for overrides
+	Lines         []string         // of [Service], before Service
+	Unit, Service []unitfile.Entry // lines that are copied from the .vm file
 }
 
-// SourcePath is the file itself, without its drop-ins.
+// SourcePath returns the .vm file, without its drop-ins.
 func (d dropin) SourcePath() string { return unitfile.EscapeSpecifiers(d.Sources[0]) }
 
 func (d dropin) node(template *template.Template, path string) Node {
 	var text strings.Builder
-	text.Grow(512) // one allocation for most, not seven
+	text.Grow(512) // one allocation for most drop-ins instead of seven
 	if err := template.Execute(&text, d); err != nil {
-		panic(err) // the template is ours, and a Builder takes everything
+		panic(err) // a bug: the template is embedded, and a Builder returns no errors
 	}
 	return Node{Path: path, Text: text.String()}
 }
 
-// Print writes all as systemctl cat does.
+// Print writes all files and links to w in the format of systemctl cat.
 func (t Tree) Print(w io.Writer) error {
 	for i, n := range t {
 		separator := ""

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// sample has all kinds of what is written.
+// sample has nodes of all kinds.
 var sample = Tree{
 	{Path: "claude-vm-setup@.service.d/10-defaults.conf", Text: header + "; 1\n"},
 	{Path: `claude-vm-setup@srv-a\x20b.service.d/50-vm.conf`, Text: header + "; 2\n"},
@@ -22,8 +22,8 @@ var sample = Tree{
 	{Path: `x@y.service.upholds/claude-vm@srv-a\x20b.service`, Target: "../claude-vm@.service"},
 }
 
-// files are those below a directory: texts, and "-> " and the target of links;
-// of directories those that are empty.
+// files returns what is below a directory, by path: the text of files, "-> " and the
+// target of links, and "empty" for empty directories.
 func files(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -55,7 +55,7 @@ func files(t *testing.T, dir string) map[string]string {
 	return found
 }
 
-// files is what Write makes of a tree.
+// files returns what files finds after Write.
 func (t Tree) files() map[string]string {
 	all := map[string]string{}
 	for _, n := range t {
@@ -77,7 +77,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestWriteAgain: nothing is written over, and the error has the file's name.
+// TestWriteAgain checks that Write does not overwrite a file, and names it in the error.
 func TestWriteAgain(t *testing.T) {
 	for name, n := range map[string]Node{"a file": sample[3], "a link": sample[5]} {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestWriteAgain(t *testing.T) {
 			}
 			err := sample.Write(dir)
 			if !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), path) {
-				t.Errorf("Write() = %v, want that %s is there", err, path)
+				t.Errorf("Write() = %v, want that %s exists", err, path)
 			}
 			if text, err := os.ReadFile(path); string(text) != "mine" || err != nil {
 				t.Errorf("%s has become %q, %v", path, text, err)
@@ -104,13 +104,13 @@ func TestWriteAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := sample.Write(dir); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("Write() = %v, want that it is there", err)
+			t.Errorf("Write() = %v, want that it exists", err)
 		}
 	})
 }
 
-// TestRemove: what Write has made goes, and directories that are then empty,
-// whatever is called for it and however the directory is called.
+// TestRemove checks that remove and Clear remove everything that Write creates, also
+// from a directory whose name has special characters of a pattern.
 func TestRemove(t *testing.T) {
 	for name, f := range map[string]func(string) error{"remove": remove, "Clear": Clear} {
 		for _, dirName := range []string{"plain", `[a]*?\b`} {
@@ -125,7 +125,7 @@ func TestRemove(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(map[string]string{}, files(t, dir)); diff != "" {
-				t.Errorf("%s of %s has left (-want +got):\n%s", name, dirName, diff)
+				t.Errorf("%s of %s did not remove (-want +got):\n%s", name, dirName, diff)
 			}
 			if err := f(dir); err != nil {
 				t.Errorf("%s with nothing to remove: %v", name, err)
@@ -134,13 +134,13 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// TestRemoveForeign: what others have made stays, however it is called.
+// TestRemoveForeign checks that remove keeps files of other programs and of the user.
 func TestRemoveForeign(t *testing.T) {
 	foreign := Tree{
 		{Path: "claude-vm@.service", Text: "a unit"},
-		{Path: "claude-vm@.service.d/10-defaults.conf", Text: "of somebody else"},
+		{Path: "claude-vm@.service.d/10-defaults.conf", Text: "of another program"},
 		{Path: `claude-vm@srv-a\x20b.service.d/override.conf`, Text: "[Service]"},
-		{Path: `claude-vm@srv-a\x20b.service.d/60-vm.conf`, Text: header + ", but for its name"},
+		{Path: `claude-vm@srv-a\x20b.service.d/60-vm.conf`, Text: header + ", with another name"},
 		{Path: "claude-vm@srv-c.service.d/50-vm.conf", Text: "[Service]\n" + header},
 		{Path: "claude-vm-setup@.service.d/zz-incomplete.conf", Text: guard.Text},
 		{Path: "other@x.service.d/50-vm.conf", Text: header},
@@ -176,11 +176,11 @@ func TestReplace(t *testing.T) {
 		err    error
 		want   Tree
 	}{
-		"the guard goes":                {want: sample},
-		"the guard stays":               {err: broken, want: Tree{guard}},
-		"after one that was killed":     {before: half, want: sample},
-		"over itself":                   {before: sample, want: sample},
-		"with files of somebody else's": {before: foreign, want: append(slices.Clone(sample), foreign...)},
+		"success removes the guard": {want: sample},
+		"failure keeps the guard":   {err: broken, want: Tree{guard}},
+		"after a killed process":    {before: half, want: sample},
+		"repeated":                  {before: sample, want: sample},
+		"with files of the user":    {before: foreign, want: append(slices.Clone(sample), foreign...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "new")
@@ -189,7 +189,7 @@ func TestReplace(t *testing.T) {
 			}
 			err := Replace(dir, func() (Tree, error) {
 				if files(t, dir)[guard.Path] != guard.Text {
-					t.Error("there is no guard meanwhile")
+					t.Error("build was called without the guard")
 				}
 				return sample, test.err
 			})
@@ -206,23 +206,23 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestReplaceFails: nothing is written where there can be no guard.
+// TestReplaceFails checks that Replace does not call build if it cannot create the guard.
 func TestReplaceFails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	err := Replace(file, func() (Tree, error) {
-		t.Error("it goes on")
+		t.Error("build was called")
 		return nil, nil
 	})
 	if err == nil {
-		t.Error("Replace() has written into a file")
+		t.Error("Replace() succeeded")
 	}
 }
 
-// TestGuardIsLast: of all drop-ins of the setup unit the guard is read last, and
-// its refusal counts.
+// TestGuardIsLast checks that systemd reads the guard after all other drop-ins of the
+// setup unit, so that its refusal takes precedence.
 func TestGuardIsLast(t *testing.T) {
 	for _, name := range []string{defaultsName, vmName, "override.conf"} {
 		if filepath.Base(guard.Path) <= name {
