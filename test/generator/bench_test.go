@@ -1,8 +1,8 @@
 //go:build bench
 
-// Package generator measures claude-vm-generator against Podman's Quadlet, with
-// as many .container files of similar size, and against floor, a C program that
-// makes the necessary system calls and nothing else: in the same root, by turns.
+// Package generator compares the cost of claude-vm-generator with two programs in the
+// same root directory: Podman's Quadlet, with the same number of .container files of
+// similar size, and floor, a C program that only makes the necessary system calls.
 package generator
 
 import (
@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// repetitions is odd, so that the median is one of them; and many, for the mean
-// of user times.
+// repetitions is odd, so that the median is one of the values, and large enough for the
+// mean of user times.
 const repetitions = 31
 
 const vmFile = `[VM]
@@ -60,8 +60,8 @@ MemoryMax=3G
 WantedBy=default.target
 `
 
-// program is a generator. Each pattern of made matches one file per unit in the
-// directory that it writes to.
+// program is a generator. variable is the environment variable for the directory with its
+// input. Each pattern in made matches one output file per unit.
 type program struct {
 	name     string
 	command  []string
@@ -99,9 +99,9 @@ var floor = program{
 	made:     ours.made,
 }
 
-// measures are what is measured of a program. Linux tells user and system time
-// apart only by what runs at each tick of its clock, every few milliseconds: one
-// run's user time says little, the mean of many is right.
+// measures are the measured values of a program. Linux divides CPU time into user and
+// system time by sampling at each timer tick, every few milliseconds. So the user time of
+// a single run is imprecise, and the mean of many runs is used.
 var measures = [...]struct {
 	name    string
 	average func(values []float64) float64
@@ -121,14 +121,14 @@ const (
 
 type cost [len(measures)]float64
 
-// TestAgainstQuadlet prints a table.
+// TestAgainstQuadlet prints a table of the costs.
 func TestAgainstQuadlet(t *testing.T) {
 	h := newHost(t)
 	version, err := h.command(append(quadlet.command, "-version")).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("medians of %d runs, of user time the mean; Quadlet is %s\n", repetitions, strings.TrimSpace(string(version)))
+	fmt.Printf("medians of %d runs, and means for user time; Quadlet is %s\n", repetitions, strings.TrimSpace(string(version)))
 	fmt.Println("goals for 1000 files: wall time ours/floor at most 1.3, user time ours/Quadlet at most 0.2")
 	fmt.Printf("%5s  %-16s %8s %8s %8s  %10s  %12s\n", "files", "", "ours", "floor", "Quadlet", "ours/floor", "ours/Quadlet")
 	for _, n := range []int{1, 10, 100, 1000} {
@@ -151,7 +151,7 @@ func mean(values []float64) (sum float64) {
 	return sum / float64(len(values))
 }
 
-// host is Quadlet's root, in a mount namespace of the test's thread.
+// host is a root directory with Quadlet, in a mount namespace of the test's thread.
 type host struct {
 	t    *testing.T
 	root string
@@ -164,18 +164,19 @@ func newHost(t *testing.T) *host {
 		t.Fatalf("scripts/quadlet-root: %v", err)
 	}
 	h := &host{t: t, root: strings.TrimSpace(string(out))}
-	// Never unlocked, so that the thread and its mounts end with the test.
+	// Never unlocked, so that the Go runtime ends the thread, and with it the mount
+	// namespace, when the test ends.
 	runtime.LockOSThread()
 	h.check(unix.Unshare(unix.CLONE_NEWNS))
 	h.check(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	h.check(unix.Mount("tmpfs", h.path("run"), "tmpfs", 0, "mode=755"))
-	// Go's runtime reads both at its start.
+	// The Go runtime reads both when a program starts.
 	for _, dir := range []string{"/proc", "/sys"} {
 		h.check(unix.Mount(dir, h.path(dir), "", unix.MS_BIND|unix.MS_REC, ""))
 	}
 	h.check(os.Mkdir(h.path("run/build"), 0o755))
 	h.check(unix.Mount("../../build", h.path("run/build"), "", unix.MS_BIND, ""))
-	// See memory.
+	// For memory, which waits for a grandchild.
 	h.check(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	gcc := exec.Command("gcc", "-O2", "-static", "-pthread", "-o", h.path(floor.command[0]), "testdata/floor.c")
 	if out, err := gcc.CombinedOutput(); err != nil {
@@ -191,18 +192,18 @@ func (h *host) check(err error) {
 	}
 }
 
-// path is where a path in the root is outside.
+// path returns the path outside of the root for a path in it.
 func (h *host) path(name string) string { return filepath.Join(h.root, name) }
 
-// compare runs each program on n files, by turns, and returns what it costs.
+// compare runs the programs alternately on n files, and returns their costs.
 func (h *host) compare(n int, programs ...program) []cost {
 	values := make([][len(measures)][]float64, len(programs))
 	for i := range 1 + repetitions {
 		for j := range programs {
-			j = (i + j) % len(programs) // none is always the first
+			j = (i + j) % len(programs) // a different program is first each time
 			c := h.measure(programs[j], n)
 			if i == 0 {
-				continue // to have everything in memory
+				continue // the first run only fills the page cache
 			}
 			for k := range c {
 				values[j][k] = append(values[j][k], c[k])
@@ -218,7 +219,7 @@ func (h *host) compare(n int, programs ...program) []cost {
 	return costs
 }
 
-// measure runs p twice on n files: for the times, and for the memory.
+// measure runs p on n files, once for the times and once for the memory.
 func (h *host) measure(p program, n int) cost {
 	h.t.Helper()
 	in := "/run/in" + p.suffix
@@ -234,9 +235,9 @@ func (h *host) measure(p program, n int) cost {
 	h.generate(p, n, func(args []string, output *os.File) error {
 		cmd := h.command(args)
 		cmd.Env, cmd.Stdout, cmd.Stderr = environment, output, output
-		began := time.Now()
+		start := time.Now()
 		err := cmd.Run()
-		c[wall] = time.Since(began).Seconds() * 1e3
+		c[wall] = time.Since(start).Seconds() * 1e3
 		if state := cmd.ProcessState; state != nil {
 			c[user] = state.UserTime().Seconds() * 1e3
 			c[cpu] = c[user] + state.SystemTime().Seconds()*1e3
@@ -257,10 +258,10 @@ func (h *host) command(args []string) *exec.Cmd {
 	return cmd
 }
 
-// memory runs a command and returns its peak memory. Linux counts in what the
-// process had before exec: this test's memory, had it been started from here.
-// So a shell forks it, ends, and leaves it to this process; it waits for that,
-// or the shell could reap it.
+// memory runs a command and returns its peak memory in MiB. Linux includes the memory of
+// the process before exec, which would be the memory of this test. So a shell starts the
+// command in the background and exits, and this process, as the subreaper, waits for the
+// command. The command blocks until the shell has exited, so that the shell cannot reap it.
 func (h *host) memory(args, environment []string, output *os.File) (float64, error) {
 	h.t.Helper()
 	wait, end, err := os.Pipe()
@@ -283,8 +284,8 @@ func (h *host) memory(args, environment []string, output *os.File) (float64, err
 	return float64(usage.Maxrss) / 1024, nil
 }
 
-// generate calls run with new directories to write to, and checks that it wrote
-// n units into the first, and said nothing.
+// generate calls run with new output directories, and checks that it wrote n units to the
+// first one and printed nothing.
 func (h *host) generate(p program, n int, run func(args []string, output *os.File) error) {
 	h.t.Helper()
 	args := slices.Clone(p.command)
@@ -297,16 +298,16 @@ func (h *host) generate(p program, n int, run func(args []string, output *os.Fil
 	h.check(err)
 	defer output.Close()
 	runErr := run(args, output)
-	said, err := os.ReadFile(output.Name())
+	printed, err := os.ReadFile(output.Name())
 	h.check(err)
-	if runErr != nil || len(said) > 0 {
-		h.t.Fatalf("%s: %v\n%s", p.name, runErr, said)
+	if runErr != nil || len(printed) > 0 {
+		h.t.Fatalf("%s: %v\n%s", p.name, runErr, printed)
 	}
 	for _, pattern := range p.made {
 		made, err := filepath.Glob(h.path("/run/normal/" + pattern))
 		h.check(err)
 		if len(made) != n {
-			h.t.Fatalf("%s: made %d of %d %s", p.name, len(made), n, pattern)
+			h.t.Fatalf("%s: wrote %d of %d %s", p.name, len(made), n, pattern)
 		}
 	}
 }

@@ -1,8 +1,8 @@
-/* The system calls that n .vm files need at least, in two threads: open, read and
- * close each; make a directory, a file in it, and a link. Nothing is parsed: every
- * drop-in has the same text, of the size that the generator's have. In one
- * directory the kernel makes one entry at a time, so the directories are made
- * beside the links, and then the files at once.
+/* The minimum of system calls for n .vm files, in two threads: open, read and close each
+ * file; create a directory, a file in it, and a link. Nothing is parsed: every drop-in
+ * has the same text, as long as a drop-in of the generator. The kernel creates the
+ * entries of one directory one at a time, so the directories are created in parallel
+ * with the links, and then the files in parallel.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -56,7 +56,7 @@ static void make_file(const char *name) {
 		err(1, "write %s", path);
 }
 
-/* Both threads end a step before one of them starts the next. */
+/* No thread starts a step before both have finished the previous one. */
 static pthread_barrier_t step;
 
 static void *work(void *second) {
