@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDeps keeps out what a generator must not do, and what makes it slow to
-// start: it runs at each login and each daemon-reload.
+// TestDeps checks that the generator does not depend on D-Bus and network packages, or on
+// packages that are slow to initialize. It runs at each login and daemon-reload.
 func TestDeps(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
@@ -16,7 +16,7 @@ func TestDeps(t *testing.T) {
 	}
 	deps := strings.Fields(string(out))
 	if !slices.Contains(deps, "os/user") || !slices.Contains(deps, "net/netip") {
-		t.Fatalf("go list gives %q", deps) // these two are there, and may be
+		t.Fatalf("go list printed %q", deps) // these two are dependencies
 	}
 	for _, dep := range deps {
 		switch {

@@ -1,5 +1,5 @@
-// claude-vm-generator is a user generator, systemd.generator(7): it turns .vm
-// files into drop-ins and links of claude-vm's units.
+// claude-vm-generator is a user generator, see systemd.generator(7). It converts .vm
+// files to drop-ins and symbolic links for claude-vm's units.
 package main
 
 import (
@@ -25,14 +25,14 @@ const help = `usage: claude-vm-generator [--root=PATH] DIRECTORY [EARLY LATE]
        claude-vm-generator [--root=PATH] --dry-run
        claude-vm-generator --check FILE...
 
-Turn .vm files into drop-ins and links of claude-vm's units. systemd's user
-manager calls it with the directories, of which only the first is written to.
+Convert .vm files to drop-ins and symbolic links for claude-vm's units. systemd's
+user manager calls it with three directories; it writes to the first one only.
 
-  --dry-run    print what would be written
-  --root=PATH  read the files below PATH, which is / of another machine; HOME=
-               and USER= say whose
-  --check      check files and their drop-ins only; the exit status is 1 if one
-               is wrong
+  --dry-run    print the files and links instead of writing them
+  --root=PATH  read the files below PATH, the root directory of another machine;
+               HOME= and USER= select the user
+  --check      only check files and their drop-ins; the exit status is 1 if there
+               is an error
   --version    print the version
 
   claude-vm-generator --check ~/.config/claude-vm/web.vm
@@ -52,8 +52,8 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	check := flags.Bool("check", false, "")
 	var root vmfile.Root
 	flags.Func("root", "", func(path string) error {
-		if path == "" { // a shell's unset variable, perhaps: not this machine
-			return errors.New("it is empty")
+		if path == "" { // probably an unset variable of a shell; it must not mean this machine
+			return errors.New("the path is empty")
 		}
 		root = vmfile.Root(path)
 		return nil
@@ -71,23 +71,24 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		fmt.Fprintln(stdout, version)
 		return 0
 	case *check && *dryRun:
-		return report.usage("--check and --dry-run exclude each other")
+		return report.usage("--check and --dry-run cannot be used together")
 	case *check && root != "":
-		return report.usage("--check and --root exclude each other")
+		return report.usage("--check and --root cannot be used together")
 	case *check && len(args) == 0:
 		return report.usage("--check needs a file")
 	case *dryRun && len(args) > 0:
 		return report.usage("--dry-run takes no directory")
 	case !*check && !*dryRun && (len(args) == 0 || len(args) > 3):
-		return report.usage(fmt.Sprintf("one to three directories, not %d", len(args)))
+		return report.usage(fmt.Sprintf("expected one to three directories, got %d", len(args)))
 	case !*check && slices.ContainsFunc(args, func(dir string) bool { return dir == "" || dir[0] == '-' }):
-		return report.usage("options come first, and no directory is without a name")
+		return report.usage("options must come before directories, and a directory must not be empty")
 	case *check:
 		return checkFiles(args, report)
 	case *dryRun:
-		return show(root, stdout, report)
+		return printTree(root, stdout, report)
 	}
-	// Without a home the files are not found, and no VM may start as if there were none.
+	// generate runs under the guard of Replace: if it fails, for example because there is
+	// no home directory to read from, no VM can start without its settings.
 	err = dropin.Replace(args[0], func() (dropin.Tree, error) {
 		return generate(root, report)
 	})
@@ -105,8 +106,8 @@ func checkFiles(files []string, report reporter) int {
 	return report.files(vmfile.Check(files, paths))
 }
 
-// show prints the tree.
-func show(root vmfile.Root, stdout io.Writer, report reporter) int {
+// printTree prints the tree.
+func printTree(root vmfile.Root, stdout io.Writer, report reporter) int {
 	tree, err := generate(root, report)
 	if err == nil {
 		err = tree.Print(stdout)
@@ -117,7 +118,7 @@ func show(root vmfile.Root, stdout io.Writer, report reporter) int {
 	return 0
 }
 
-// generate makes the tree; what is wrong with the files is told on the way.
+// generate reads the files, reports their errors and returns the tree.
 func generate(root vmfile.Root, report reporter) (dropin.Tree, error) {
 	paths, err := root.Paths()
 	if err != nil {
@@ -129,20 +130,21 @@ func generate(root vmfile.Root, report reporter) (dropin.Tree, error) {
 	return tree, nil
 }
 
-// reporter tells what is wrong on standard error. The user manager's generators
-// have its own, which is the journal; a user cannot write to /dev/kmsg.
+// reporter prints errors to standard error. Generators inherit it from the user manager,
+// whose standard error is the journal. /dev/kmsg is not writable for a user.
 type reporter struct {
 	stderr  *os.File
 	journal bool
 }
 
-// isJournal says whether f is the stream to the journal that systemd has opened.
+// isJournal reports whether f is connected to the journal, see $JOURNAL_STREAM in
+// systemd.exec(5).
 func isJournal(f *os.File) bool {
 	var st unix.Stat_t
 	return unix.Fstat(int(f.Fd()), &st) == nil && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// line writes one with a syslog priority, for the journal, or a label, for people.
+// line prints a line. In the journal it has a syslog priority, elsewhere a label.
 func (r reporter) line(priority int, label, text string) {
 	if r.journal {
 		fmt.Fprintf(r.stderr, "<%d>%s\n", priority, text)
@@ -151,12 +153,13 @@ func (r reporter) line(priority int, label, text string) {
 	fmt.Fprintf(r.stderr, "%s%s\n", label, text)
 }
 
+// See syslog(3) and sd-daemon(3).
 const (
 	priorityError  = 3
 	priorityNotice = 5
 )
 
-// files tells the faults of files and gives the exit status.
+// files prints the errors of files and returns the exit status.
 func (r reporter) files(errs []*failure.Error) int {
 	for _, e := range errs {
 		r.line(priorityError, "", e.Error())

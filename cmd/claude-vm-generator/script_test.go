@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"tree":     printTree,
+			"tree":     tree,
 			"portable": printPortable,
 			"usage":    runUsage,
 		},
@@ -47,13 +47,13 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition knows [hostfiles]: the machine has .vm files for all of its users,
-// which the real search path finds; and [home]: the user database has one for the
-// user. Both can be on somebody's machine; in CI no script is skipped for them.
+// condition implements two conditions. [hostfiles]: the machine has .vm files for all
+// users, which the default search path finds. [home]: the user has a home directory in
+// the user database. It fails in CI if a script would be skipped because of them.
 func condition(name string) (bool, error) {
 	has, err := machineHas(name)
 	if err == nil && os.Getenv("CI") != "" && has != (name == "home") {
-		err = fmt.Errorf("[%s] is %v in CI, and a script would be skipped", name, has)
+		err = fmt.Errorf("[%s] is %v in CI, so a script would be skipped", name, has)
 	}
 	return has, err
 }
@@ -74,9 +74,9 @@ func machineHas(name string) (bool, error) {
 	return false, fmt.Errorf("unknown condition %q", name)
 }
 
-// printTree is the command "tree DIR": all files and links below a directory,
-// and directories that are empty, for there should be none.
-func printTree(ts *testscript.TestScript, neg bool, args []string) {
+// tree is the command "tree DIR". It prints all files and links below a directory. It
+// also prints empty directories, because there should be none.
+func tree(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: tree DIR")
 	}
@@ -107,8 +107,9 @@ func printTree(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprint(ts.Stdout(), portable(ts, strings.TrimPrefix(b.String(), "\n")))
 }
 
-// printPortable is the command "portable stdout|stderr": a stream of the command
-// before, with $WORK for the script's directory, which is another one each time.
+// printPortable is the command "portable stdout|stderr". It prints the output of the
+// previous command with $WORK in place of the script's directory, which is different in
+// each run.
 func printPortable(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: portable stdout|stderr")
@@ -116,8 +117,8 @@ func printPortable(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprint(ts.Stdout(), portable(ts, ts.ReadFile(args[0])))
 }
 
-// runUsage is the command "usage ARGS": it runs the generator, wants the status
-// of wrong usage, and prints what it says.
+// runUsage is the command "usage ARGS". It runs the generator, expects the exit status of
+// a usage error, and prints standard error.
 func runUsage(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec("claude-vm-generator", args...)
 	var exit *exec.ExitError

@@ -14,9 +14,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// findSystemd gives a user manager that only tells what it would do. A machine may
-// have none, or one too old; scripts/test runs TestSystemd in the test host as well,
-// where it may not skip.
+// findSystemd returns the path of systemd, which dump runs with --test. A machine may have
+// none, or one that is too old. scripts/test also runs TestSystemd in the test host, where
+// it must not be skipped.
 func findSystemd(t *testing.T) string {
 	t.Helper()
 	for _, path := range []string{"/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/run/current-system/systemd/lib/systemd/systemd"} {
@@ -28,14 +28,15 @@ func findSystemd(t *testing.T) string {
 	return ""
 }
 
-// TestSystemd: the real one reads the trees that the scripts expect without a
-// word, and has the variables and paths that are meant. It starts nothing.
+// TestSystemd checks that systemd loads the trees that the scripts expect without a
+// warning, and that its units then have the expected variables and paths. It starts no
+// units.
 func TestSystemd(t *testing.T) {
 	systemd := findSystemd(t)
 	trees := map[string]map[string]string{}
 	for name, text := range goldenUnits(t) {
 		script, path, _ := strings.Cut(name, ": ")
-		// Lines that are passed through are for systemd to complain of.
+		// Other scripts have lines in [Unit] and [Service] of which systemd may complain.
 		if category, _, _ := strings.Cut(script, "_"); category == "key" || category == "escape" || category == "specifier" || category == "long" ||
 			script == "inject_newline.txtar" || script == "inject_quote.txtar" || script == "inject_name.txtar" {
 			if trees[script] == nil {
@@ -50,11 +51,11 @@ func TestSystemd(t *testing.T) {
 			for path, text := range tree {
 				unit := strings.TrimSuffix(filepath.Dir(path), ".d")
 				if strings.HasSuffix(unit, "@.service") {
-					continue // what is for all VMs a VM can have changed
+					continue // a VM may override the settings for all VMs
 				}
-				for _, want := range meant(t, path, text) {
+				for _, want := range dumpLines(t, path, text) {
 					if !strings.Contains(got[unit], "\n"+want+"\n") {
-						t.Errorf("%s is without %q:\n%s", unit, want, got[unit])
+						t.Errorf("%s lacks %q:\n%s", unit, want, got[unit])
 					}
 				}
 			}
@@ -67,8 +68,8 @@ var (
 	unitHead    = regexp.MustCompile(`(?m)^\t-> Unit (.*):$`)
 )
 
-// dump gives what systemd has read of each unit: a line for a variable, a path and
-// a file.
+// dump returns, by unit, the settings that systemd has loaded. Each variable, path and
+// file is a line of its own.
 func dump(t *testing.T, systemd string, tree map[string]string) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -110,7 +111,7 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 		"HOME=/home/me", "XDG_RUNTIME_DIR=" + dir, "SYSTEMD_UNIT_PATH=" + dir,
 		"SYSTEMD_GENERATOR_PATH=/nowhere", "SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/nowhere",
 	}
-	if os.Getuid() == 0 { // it refuses to be root's
+	if os.Getuid() == 0 { // systemd --test refuses to run as root
 		const nobody = 65534
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		for _, d := range []string{dir, filepath.Dir(dir)} {
@@ -125,7 +126,7 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil || !strings.Contains(stdout.String(), "\t-> Unit default.target:") {
-		t.Skipf("this machine's systemd does not do it: %v\n%s", err, stderr.String())
+		t.Skipf("the systemd of this machine cannot do this: %v\n%s", err, stderr.String())
 	}
 	for line := range strings.Lines(stderr.String()) {
 		if strings.Contains(line, ".conf:") {
@@ -141,7 +142,7 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 	return got
 }
 
-// plainLists gives each path of a list a line of its own, and no line a tab.
+// plainLists removes tabs and splits lists of paths into a line per path.
 func plainLists(text string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(strings.ReplaceAll(text, "\t", ""), "\n") {
@@ -157,8 +158,8 @@ func plainLists(text string) string {
 	return b.String()
 }
 
-// meant are the lines of the dump that our lines of a drop-in should make.
-func meant(t *testing.T, path, text string) []string {
+// dumpLines returns the lines that a drop-in must add to the dump.
+func dumpLines(t *testing.T, path, text string) []string {
 	t.Helper()
 	file, errs := unitfile.Parse(path, []byte(text))
 	if len(errs) > 0 {
@@ -184,10 +185,9 @@ func meant(t *testing.T, path, text string) []string {
 	return lines
 }
 
-// TestMeant holds the helper to what it is for.
-func TestMeant(t *testing.T) {
-	got := meant(t, "f", "[Service]\nEnvironment=\"A=\\\"%%h\\\"\"\nReadOnlyPaths=-%h/a\nReadOnlyPaths=\nBindPaths=a:b\n")
+func TestDumpLines(t *testing.T) {
+	got := dumpLines(t, "f", "[Service]\nEnvironment=\"A=\\\"%%h\\\"\"\nReadOnlyPaths=-%h/a\nReadOnlyPaths=\nBindPaths=a:b\n")
 	if diff := cmp.Diff([]string{`Environment: A="%h"`, "ReadOnlyPaths: -/home/me/a"}, got); diff != "" {
-		t.Errorf("meant() mismatch (-want +got):\n%s", diff)
+		t.Errorf("dumpLines() mismatch (-want +got):\n%s", diff)
 	}
 }

@@ -144,9 +144,9 @@ func (p *project) onceOfARefusal() {
 	p.command("env", "SSH_AUTH_SOCK=/nowhere", "claude-vm-ctl", "start", "--forward-agent", ".").fails(121,
 		"there is no SSH agent to forward: dial unix /nowhere: connect: no such file or directory", `eval "$(ssh-agent)"; ssh-add`)
 	p.ctl("start", "--mount", "..:/mnt", ".").fails(2,
-		"--mount: Mount="+filepath.Dir(p.dir)+":/mnt: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", "claude-vm-ctl start --help")
+		"--mount: Mount="+filepath.Dir(p.dir)+":/mnt: overlaps the work directory and would bypass its ReadOnly= and Hide=", "claude-vm-ctl start --help")
 	p.vmFile("Guest=/usr/local/share/claude-vm/guest\n")
-	p.ctl("start", "--set", "Guest=", ".").fails(2, "Guest=/usr/local/share/claude-vm/guest of "+p.id+".vm cannot be undone: name another", "claude-vm-ctl edit")
+	p.ctl("start", "--set", "Guest=", ".").fails(2, "Guest=/usr/local/share/claude-vm/guest in "+p.id+".vm cannot be reset: set another Guest= instead", "claude-vm-ctl edit")
 	p.ctl("start", "--mount", "/nowhere:/mnt", ".").fails(121, "Mount=/nowhere: no such file or directory", "claude-vm-ctl edit "+p.dir)
 	p.systemctl("reset-failed", instance.Setup.Unit(p.id))
 	// A start is rejected while the user manager has not read the current .vm file.

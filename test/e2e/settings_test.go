@@ -123,7 +123,7 @@ func TestRefusedSettings(t *testing.T) {
 		line("MOUNTS", "/nowhere:/mnt"):                         "Mount=/nowhere: no such file or directory",
 		line("MOUNTS", home+":/mnt"):                            "Mount=" + home + ": refusing to share " + home + " with a VM: it is your home directory, with your keys in it",
 		line("MOUNTS", runtime+":/mnt"):                         "Mount=" + runtime + ": refusing to share " + runtime + " with a VM: it is in your runtime directory, with the user manager's sockets",
-		line("MOUNTS", filepath.Dir(p.dir)+":/mnt"):             "Mount=" + filepath.Dir(p.dir) + ":/mnt: it overlaps the work directory, whose ReadOnly= and Hide= it would undo",
+		line("MOUNTS", filepath.Dir(p.dir)+":/mnt"):             "Mount=" + filepath.Dir(p.dir) + ":/mnt: overlaps the work directory and would bypass its ReadOnly= and Hide=",
 		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: not a JSON object: array", p.dir),
 		line("CLAUDE_HOME", "none"):                             "CLAUDE_HOME=none: not one of ephemeral, project, user",
 	} {
