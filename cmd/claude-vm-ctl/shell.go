@@ -70,7 +70,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 			}
 		}
 		err := session.Run(line)
-		if errors.Is(err, guest.ErrRefused) {
+		if errors.Is(err, guest.ErrRejected) {
 			err = failure.New(failure.NoInstance, "claude-vm-ctl start"+v.here(), "the VM on %s is still starting", v.dir)
 		}
 		return err

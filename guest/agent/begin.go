@@ -19,7 +19,7 @@ import (
 // serveBegin answers one begin request.
 func (a *agent) serveBegin(ch ssh.Channel) {
 	defer ch.Close()
-	var answer contract.Begun
+	var answer contract.BeginReply
 	var b contract.Begin
 	err := json.NewDecoder(ch).Decode(&b)
 	if err == nil {

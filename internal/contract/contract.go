@@ -1,7 +1,6 @@
-// Package contract is what the host and the guest have agreed on: names of
-// virtio-serial ports, the message that begins an instance, the lines of the
-// status port, and the words used on top of the SSH protocol. It holds data
-// only; guest/README.md is its prose.
+// Package contract is the protocol between the host and the guest: the names of the
+// virtio-serial ports, the begin message, the lines on the status port, and the names
+// used on top of the SSH protocol. It contains data only; guest/README.md describes it.
 package contract
 
 import (
@@ -15,7 +14,7 @@ import (
 	"time"
 )
 
-// Numbers that builders of guests and scripts/install need as well are files.
+// These numbers are files because scripts/install and the guest builds read them too.
 var (
 	//go:embed version
 	version string
@@ -24,13 +23,13 @@ var (
 )
 
 var (
-	// Version is raised by every change that makes an older other side fail.
+	// Version is increased by each change with which an older host or guest would fail.
 	Version = number(version)
-	// SSHPorts is how many SSH ports a VM has. Each carries one connection.
+	// SSHPorts is the number of SSH ports of a VM. Each carries one connection.
 	SSHPorts = number(sshPorts)
 )
 
-// number parses the text of a file that is embedded.
+// number parses an embedded file.
 func number(text string) int {
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
@@ -39,102 +38,103 @@ func number(text string) int {
 	return n
 }
 
-// Ports of virtio-serial.
+// Names of virtio-serial ports.
 const (
 	StatusPort    = "claude-vm.status"
-	sshPortPrefix = "claude-vm.ssh." // and a number from 0
+	sshPortPrefix = "claude-vm.ssh." // followed by a number, from 0
 )
 
-// SSHPort is the name of the i-th port for SSH.
+// SSHPort returns the name of the i-th SSH port.
 func SSHPort(i int) string { return sshPortPrefix + strconv.Itoa(i) }
 
-// SSHSocket and SSHLock are the files of the i-th port's host end.
+// SSHSocket and SSHLock return the names of the i-th SSH port's files on the host.
 func SSHSocket(i int) string { return fmt.Sprintf("ssh.%d.sock", i) }
 func SSHLock(i int) string   { return fmt.Sprintf("ssh.%d.lock", i) }
 
-// The virtiofs device and the trees that it always or sometimes has; the other
-// ones are those of Begin.Mounts.
+// The tag of the virtiofs device, and the directories at its root. Begin.Mounts names
+// further ones.
 const (
 	ShareTag  = "share"
 	ShareWork = "work" // for /work
-	ShareHome = "home" // for the home of UserClaude, if that is kept
+	ShareHome = "home" // for the home directory of UserClaude, unless Home=ephemeral
 )
 
 // Files of an instance's runtime directory.
 const (
-	StatusFile  = "status"     // host end of StatusPort
-	QMPSocket   = "qmp.sock"   // QEMU's monitor
-	ShareSocket = "vfs.sock"   // virtiofsd's
-	ShareLock   = "vfs.lock"   // locked while virtiofsd lives
-	ShareMark   = "share-died" // made when virtiofsd died under a running VM
+	StatusFile    = "status"     // QEMU writes the data of StatusPort here
+	QMPSocket     = "qmp.sock"   // QEMU monitor
+	ShareSocket   = "vfs.sock"   // virtiofsd
+	ShareLock     = "vfs.lock"   // locked while virtiofsd runs
+	ShareDiedFile = "share-died" // created when virtiofsd exits before the guest shuts down
 )
 
-// Words of the SSH layer.
+// Names used in the SSH protocol.
 const (
-	// BeginChannel is a channel type: the client writes the JSON of Begin and
-	// closes its side, the guest answers with the JSON of Begun.
+	// BeginChannel is a channel type. The client writes Begin as JSON and closes its
+	// side; the guest replies with BeginReply as JSON.
 	BeginChannel = "begin@claude-vm"
-	// SessionSubsystem attaches a session channel to Claude: to its terminal,
-	// or to its standard streams if it has none.
+	// SessionSubsystem attaches a session channel to Claude: to its terminal or, if
+	// it has none, to its standard streams.
 	SessionSubsystem = "claude"
-	// AgentSubsystem makes the connection the guest's way to the SSH agent of the
-	// host's user: the guest opens channels as OpenSSH's servers do.
+	// AgentSubsystem connects the guest to an SSH agent on the host: the guest opens
+	// agent channels on this connection, as OpenSSH servers do.
 	AgentSubsystem = "ssh-agent"
 	// UserClaude and UserRoot are SSH user names.
 	UserClaude = "claude"
 	UserRoot   = "root"
 )
 
-// Session is what Claude is started with.
+// Session describes how to start Claude.
 type Session struct {
 	Arguments   []string          `json:"arguments,omitempty"`
 	Environment map[string]string `json:"environment,omitempty"`
-	// Terminal is whether Claude gets a terminal or three pipes.
+	// Terminal gives Claude a terminal instead of three pipes.
 	Terminal bool `json:"terminal"`
 	Rows     int  `json:"rows,omitempty"`
 	Columns  int  `json:"columns,omitempty"`
-	// Attached promises that a client comes for the streams. Without a terminal and
-	// without this they go to the guest's journal.
+	// Attached means that a client will attach to Claude's standard streams. If neither
+	// Attached nor Terminal is set, they are connected to the guest's journal.
 	Attached bool `json:"attached,omitempty"`
 }
 
-// Mount is a tree, or a file, of the share and its place in the guest.
+// Mount is a directory or file at the root of the share and its path in the guest.
 type Mount struct {
 	Name string `json:"name"`
 	Path string `json:"path"`
 }
 
-// Begin makes an instance out of a booted guest that is like all others.
+// Begin turns a booted guest, which has nothing specific to an instance, into an instance.
 type Begin struct {
 	Version int `json:"version"`
 	Session
-	// Settings are Claude Code's, a JSON object; without them it has those of its home.
+	// Settings are the settings of Claude Code, a JSON object. If empty, Claude Code
+	// uses the settings in its home directory.
 	Settings json.RawMessage `json:"settings,omitempty"`
 	Mounts   []Mount         `json:"mounts,omitempty"`
-	Home     bool            `json:"home,omitempty"` // the share has ShareHome
-	// ForwardAgent says that AgentSubsystem will be there.
+	Home     bool            `json:"home,omitempty"` // the share contains ShareHome
+	// ForwardAgent means that the host will open AgentSubsystem.
 	ForwardAgent bool      `json:"forwardAgent,omitempty"`
-	Time         time.Time `json:"time"`      // the host's clock
+	Time         time.Time `json:"time"`      // of the host's clock
 	Entropy      []byte    `json:"entropy"`   // for the kernel's random pool
 	MachineID    string    `json:"machineID"` // 32 hexadecimal digits
 	Hostname     string    `json:"hostname"`
 }
 
-// Begun is the guest's answer: Claude runs, or why it does not.
-type Begun struct {
+// BeginReply is the guest's reply to Begin. An empty Error means that Claude is running.
+type BeginReply struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Status is what the guest has reported so far, in sd_notify(3)'s words.
+// Status is what the guest has reported so far. The keys are those of sd_notify(3).
 type Status struct {
 	Ready    bool   // READY=1
-	Stopping bool   // STOPPING=1: an orderly power-off has begun
+	Stopping bool   // STOPPING=1: an orderly power-off has started
 	Text     string // STATUS=
-	Exit     *int   // EXIT_STATUS=, Claude's
+	Exit     *int   // EXIT_STATUS=, the exit status of Claude
 }
 
-// ParseStatus reads a status file. Unknown lines and a cut-off last one are
-// skipped: the guest writes it and is not trusted to write it well.
+// ParseStatus reads a status file. Invalid lines are ignored: the guest writes the file
+// and is not trusted.
 func ParseStatus(r io.Reader) Status {
 	var s Status
 	lines := bufio.NewScanner(io.LimitReader(r, 1<<20))

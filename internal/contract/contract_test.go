@@ -29,8 +29,8 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-// TestUnitHasPorts compares the unit's QEMU command with the contract. Its line with
-// @ssh_port@ is installed once for each of SSHPorts.
+// TestUnitHasPorts compares the ports in the unit's QEMU command with the contract.
+// scripts/install repeats the line with @ssh_port@ SSHPorts times.
 func TestUnitHasPorts(t *testing.T) {
 	unit, err := os.ReadFile("../../units/claude-vm@.service")
 	if err != nil {
@@ -61,8 +61,8 @@ func TestUnitHasPorts(t *testing.T) {
 	}
 }
 
-// TestCommandLine holds the words of the kernel's command line to what each builder
-// of a guest can read, guest.env can carry, and is the same everywhere.
+// TestCommandLine checks that the words of the kernel command line need no quoting in
+// guest.env and the guest builds. The console differs per architecture.
 func TestCommandLine(t *testing.T) {
 	text, err := os.ReadFile("../../guest/cmdline")
 	if err != nil {
@@ -85,7 +85,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// TestUnitsHaveShare holds the units against the contract's share.
+// TestUnitsHaveShare checks that the units use the tag and directories of the contract.
 func TestUnitsHaveShare(t *testing.T) {
 	for file, texts := range map[string][]string{
 		"claude-vm@.service": {"-device vhost-user-fs-pci,chardev=share,tag=" + ShareTag + " "},

@@ -27,8 +27,8 @@ var ErrBusy = fmt.Errorf("all %d connections to the VM are in use", contract.SSH
 // command exited.
 var ErrLost = errors.New("lost the connection to the VM")
 
-// ErrRefused is returned when the guest rejects a request of a Session.
-var ErrRefused = errors.New("the guest rejected the request")
+// ErrRejected is returned when the guest rejects a request of a Session.
+var ErrRejected = errors.New("the guest rejected the request")
 
 // Client is one SSH connection. It uses one port of the VM until it is closed.
 type Client struct{ *ssh.Client }
@@ -134,7 +134,7 @@ func (c *Client) Begin(b contract.Begin) error {
 	if err = json.NewEncoder(ch).Encode(b); err == nil {
 		err = ch.CloseWrite()
 	}
-	var answer contract.Begun
+	var answer contract.BeginReply
 	if err == nil {
 		err = json.NewDecoder(ch).Decode(&answer)
 	}
@@ -197,7 +197,7 @@ func (s *Session) handleRequests(requests <-chan *ssh.Request) {
 func (s *Session) request(kind string, payload []byte) error {
 	ok, err := s.SendRequest(kind, true, payload)
 	if err == nil && !ok {
-		err = ErrRefused
+		err = ErrRejected
 	}
 	return err
 }

@@ -28,7 +28,7 @@ func powerOff(ctx context.Context, _ []string) (int, error) {
 	if shareDied() {
 		// systemd stops a VM whose share is gone as if somebody had wished it.
 		// The guest would hang in its file system: let QEMU be killed.
-		return 0, os.WriteFile(contract.ShareMark, nil, 0o600)
+		return 0, os.WriteFile(contract.ShareDiedFile, nil, 0o600)
 	}
 	notify("STATUS=Shutting down")
 	err = pressPowerButton()

@@ -156,7 +156,7 @@ func result(context.Context, []string) (int, error) {
 		}
 		return 0, nil
 	}
-	_, shareErr := os.Stat(contract.ShareMark)
+	_, shareErr := os.Stat(contract.ShareDiedFile)
 	switch {
 	case status.Exit != nil && *status.Exit != 0:
 		notify(fmt.Sprintf("STATUS=Claude Code exited with status %d", *status.Exit))
