@@ -86,7 +86,7 @@ func TestSilentBus(t *testing.T) {
 	if d := time.Since(began); d > 2*patience {
 		t.Errorf("it took %v", d)
 	}
-	if got, want := findings[0].Reason, "no systemd user manager answers: it is silent"; got != want {
+	if got, want := findings[0].Reason, "cannot connect to the systemd user manager: it is silent"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	for _, f := range findings {

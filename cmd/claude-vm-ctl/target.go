@@ -89,7 +89,7 @@ func findNamed(paths instance.Paths, what string) (id, dir string, err error) {
 		}
 		id, link, err := paths.PathID(v.WorkDirectory)
 		if err == nil && link != "" {
-			err = instance.MakeShort(link, v.WorkDirectory)
+			err = instance.MakeShortLink(link, v.WorkDirectory)
 		}
 		return id, v.WorkDirectory, err
 	}

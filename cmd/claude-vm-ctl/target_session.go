@@ -55,7 +55,7 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 		return 0, nil
 	case errors.Is(err, guest.ErrLost):
 		return 0, v.lost(ctx)
-	case errors.Is(err, guest.ErrRefused):
+	case errors.Is(err, guest.ErrRejected):
 		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.here(), "Claude has no terminal in the VM on %s: its streams are another's", v.dir)
 	case err != nil:
 		return 0, err

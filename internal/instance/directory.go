@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// ID gives the instance of a work directory. A directory whose id is longer
-// than a unit name can hold is reached through a short link in StateFiles, which
-// ID makes, and the link's path is escaped instead.
+// ID returns the id of the instance of a work directory: its escaped path. If that is
+// too long for a unit name, ID creates a short link to the directory in StateFiles and
+// returns the escaped path of the link.
 func (p Paths) ID(dir string) (string, error) {
 	path, err := Resolve(dir)
 	if err != nil {
@@ -22,26 +22,26 @@ func (p Paths) ID(dir string) (string, error) {
 	}
 	id, link, err := p.PathID(path)
 	if err == nil && link != "" {
-		err = MakeShort(link, path)
+		err = MakeShortLink(link, path)
 	}
 	return id, err
 }
 
-// PathID gives the id of a path as ID does, without a look at the file system,
-// and the short link that it needs, if it needs one.
+// PathID returns the id of a path like ID, without access to the file system. link is
+// the path of the short link that the caller must create, or empty.
 func (p Paths) PathID(path string) (id, link string, err error) {
 	if id = Escape(path); len(id) <= maxID() {
 		return id, "", nil
 	}
 	link = filepath.Join(p.StateFiles(), shortName(path))
 	if id = Escape(link); len(id) > maxID() {
-		return "", "", fmt.Errorf("%s: too long for a unit name, and so is %s", path, p.StateFiles())
+		return "", "", fmt.Errorf("%s: too long for a unit name, also with a short link in %s", path, p.StateFiles())
 	}
 	return id, link, nil
 }
 
-// MakeShort makes the short link to path unless it is there.
-func MakeShort(link, path string) error {
+// MakeShortLink creates the short link to path unless it exists.
+func MakeShortLink(link, path string) error {
 	if err := os.MkdirAll(filepath.Dir(link), 0o700); err != nil {
 		return err
 	}
@@ -51,27 +51,28 @@ func MakeShort(link, path string) error {
 	return nil
 }
 
-// shortName is the name of the link to a path that is too long. Being a hash,
-// it cannot be that of a link to anything else.
+// shortName returns the name of the short link to path. It is a hash, so links to
+// different paths have different names.
 func shortName(path string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(path)))[:16] }
 
-// IsShort says whether link is the short link to path, wherever it lies: the
-// user manager may have another $XDG_STATE_HOME than a shell.
-func IsShort(link, path string) bool { return filepath.Base(link) == shortName(path) }
+// IsShortLink reports whether link has the name of the short link to path. The
+// directory is not compared: the user manager's $XDG_STATE_HOME may differ from the
+// shell's.
+func IsShortLink(link, path string) bool { return filepath.Base(link) == shortName(path) }
 
-// Directory is the inverse of ID, for people: a short link is followed.
+// Directory returns the work directory of an id, for messages. It resolves a short link.
 func Directory(id string) (string, error) {
 	path, err := Unescape(id)
 	if err != nil {
 		return "", err
 	}
-	if target, err := os.Readlink(path); err == nil && IsShort(path, target) {
+	if target, err := os.Readlink(path); err == nil && IsShortLink(path, target) {
 		return target, nil
 	}
 	return path, nil
 }
 
-// Resolve gives the absolute path of a directory, free of symbolic links.
+// Resolve returns the absolute path of a directory without symbolic links.
 func Resolve(dir string) (string, error) {
 	path, err := filepath.Abs(dir)
 	if err != nil {
@@ -91,11 +92,12 @@ func Resolve(dir string) (string, error) {
 	return path, nil
 }
 
-// Check refuses directories that would hand over more than a project. path is
-// absolute and free of symbolic links.
+// Check returns an error if sharing path would give the guest access to the home
+// directory, to the user manager's sockets or to all files. path must be absolute and
+// without symbolic links.
 func (p Paths) Check(path string) error { return p.Checker()(path) }
 
-// Checker gives Check for many paths.
+// Checker returns a function like Check that resolves p.Runtime once, for many paths.
 func (p Paths) Checker() func(path string) error {
 	if runtime, err := filepath.EvalSymlinks(p.Runtime); err == nil {
 		p.Runtime = runtime
@@ -103,13 +105,13 @@ func (p Paths) Checker() func(path string) error {
 	return p.CheckName
 }
 
-// CheckName is Check without a look at the file system: p is free of symbolic
-// links, too.
+// CheckName is Check without access to the file system: the paths in p must not contain
+// symbolic links either.
 func (p Paths) CheckName(path string) error {
 	refuse := func(why string) error { return fmt.Errorf("refusing to share %s with a VM: %s", path, why) }
 	switch {
 	case strings.ContainsAny(path, "\n\x00"):
-		return refuse("its name has a line break, which a unit cannot carry")
+		return refuse("its name contains a newline, which is not allowed in a unit file")
 	case path == "/":
 		return refuse("it is the whole file system")
 	case path == p.Home:
@@ -124,10 +126,10 @@ func (p Paths) CheckName(path string) error {
 	return nil
 }
 
-// Overlap says whether one of two directories is, or is in, the other.
+// Overlap reports whether two directories are the same or one contains the other.
 func Overlap(a, b string) bool { return a == b || within(a, b) || within(b, a) }
 
-// within says whether path is below dir.
+// within reports whether path is below dir.
 func within(path, dir string) bool {
 	return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -1,5 +1,6 @@
-// Package instance knows how a work directory becomes an instance: its id, its
-// units' names, its runtime directory, and which directories are refused.
+// Package instance defines the instance of a work directory: its id, the names of its
+// units, its files, the request that starts it and the record of a run. It also checks
+// which directories may be shared.
 package instance
 
 import (
@@ -7,10 +8,10 @@ import (
 	"strings"
 )
 
-// Escape is systemd-escape --path: the id of an absolute, clean path.
+// Escape returns the id of an absolute, clean path, as systemd-escape --path does.
 //
-// go-systemd has this too, but its UnitNamePathUnescape loses every byte above
-// 0x7f and its escape writes control characters with one digit.
+// The functions of go-systemd have bugs: UnitNamePathUnescape drops all bytes above
+// 0x7f, and UnitNamePathEscape writes control characters with one digit.
 func Escape(path string) string {
 	path = strings.Trim(path, "/")
 	if path == "" {
@@ -30,8 +31,8 @@ func Escape(path string) string {
 	return b.String()
 }
 
-// Unescape is systemd-escape --path --unescape. It fails for a text that no
-// path escapes to.
+// Unescape is the inverse of Escape, as systemd-escape --path --unescape. It fails if
+// Escape does not return id for any path.
 func Unescape(id string) (string, error) {
 	if id == "-" {
 		return "/", nil

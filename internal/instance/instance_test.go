@@ -17,7 +17,7 @@ import (
 )
 
 func TestEscape(t *testing.T) {
-	// As systemd-escape --path prints them.
+	// The ids are the output of systemd-escape --path.
 	for path, want := range map[string]string{
 		"/":                    "-",
 		"/home/dev/project":    "home-dev-project",
@@ -60,7 +60,7 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-// testPaths are those of a user in a temporary directory.
+// testPaths returns the paths of a user in a temporary directory and creates some.
 func testPaths(t *testing.T) Paths {
 	root := Physical(t.TempDir())
 	p := Paths{Home: filepath.Join(root, "home/me"), Runtime: filepath.Join(root, "run/user/1000"), State: filepath.Join(root, "home/me/.local/state")}
@@ -84,7 +84,7 @@ func TestCheck(t *testing.T) {
 		filepath.Join(root, "run"):         "your runtime directory" + sockets + ", is in it",
 		p.Runtime:                          "it is in your runtime directory" + sockets,
 		filepath.Join(p.Runtime, "x"):      "it is in your runtime directory" + sockets,
-		filepath.Join(root, "a\nb"):        "its name has a line break, which a unit cannot carry",
+		filepath.Join(root, "a\nb"):        "its name contains a newline, which is not allowed in a unit file",
 		filepath.Join(root, "srv/project"): "",
 		filepath.Join(p.Home, "project"):   "",
 		p.Home + "2":                       "",
@@ -117,7 +117,7 @@ func TestLongDirectoryHasShortID(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := Resolve(path); got != dir || err != nil {
-		t.Errorf("the id leads to %q, %v, want %q", got, err, dir)
+		t.Errorf("the id resolves to %q, %v, want %q", got, err, dir)
 	}
 	if got, err := Directory(id); got != dir || err != nil {
 		t.Errorf("Directory(%s) = %q, %v, want %q", id, got, err, dir)
@@ -152,26 +152,26 @@ func TestOffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if take("before there is a request", plain); offer.Taken() {
-		t.Error("an empty offer is taken")
+		t.Error("an empty offer was taken")
 	}
 	fill(offer)
 	if _, err := p.Offer("x"); !errors.Is(err, ErrStarting) {
 		t.Errorf("second offer: %v, want %v", err, ErrStarting)
 	}
 	if offer.Taken() {
-		t.Error("taken by nobody")
+		t.Error("taken before Take()")
 	}
 	if take("the request", want); !offer.Taken() {
 		t.Error("not taken")
 	}
-	// The next offer, made before the first one is withdrawn, is another.
+	// A second offer, made before the first one is withdrawn, is independent of it.
 	next, err := p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	fill(next)
 	if !offer.Taken() || next.Taken() {
-		t.Error("offers are mistaken for each other")
+		t.Error("Taken() of one offer depends on the other")
 	}
 	offer.Withdraw()
 	if take("the second offer", want); !next.Taken() {
@@ -180,7 +180,7 @@ func TestOffer(t *testing.T) {
 	next.Withdraw()
 	take("without an offer", plain)
 
-	// An offer whose maker was killed is not used by a later start.
+	// A later start does not use the offer of a process that was killed.
 	offer, err = p.Offer("x")
 	if err != nil {
 		t.Fatal(err)
@@ -189,12 +189,12 @@ func TestOffer(t *testing.T) {
 	offer.file.Close()
 	take("with a stale offer", plain)
 	if _, err := os.Stat(p.offerPath("x")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the stale offer is left: %v", err)
+		t.Errorf("the stale offer still exists: %v", err)
 	}
 }
 
-// TestRefusal: the maker of an offer gets the reason and the hint of a failed start,
-// whether or not the request was taken before.
+// TestRefusal checks that the caller of a failed start gets the reason and the hint,
+// whether or not setup has taken the request before.
 func TestRefusal(t *testing.T) {
 	for _, filled := range []bool{false, true} {
 		for _, taken := range []bool{false, true} {
@@ -218,7 +218,7 @@ func TestRefusal(t *testing.T) {
 				}
 			}
 			if got := offer.Refusal(); got != nil {
-				t.Errorf("refused before: %v", got)
+				t.Errorf("before Refuse(): %v", got)
 			}
 			if err := offered.Refuse(failure.Of(failure.New(failure.HostUnable, "make it", "no: \u00e9"))); err != nil {
 				t.Fatal(err)
@@ -250,14 +250,14 @@ func TestRecord(t *testing.T) {
 		t.Errorf("ReadRecord() mismatch (-want +got):\n%s%v", diff, err)
 	}
 	if !p.IsSetUp("x", "1.6") || p.IsSetUp("x", "1.7") || p.IsSetUp("x", "") || p.IsSetUp("y", "1.6") {
-		t.Error("set up for another job, or for none")
+		t.Error("IsSetUp() is wrong")
 	}
 	for name, want := range map[string]string{"ro0": "/b", AgentLink: "/run/agent"} {
 		if got, err := os.Readlink(filepath.Join(p.ShareDirectory("x"), name)); got != want {
 			t.Errorf("%s -> %s, %v, want %s", name, got, err, want)
 		}
 	}
-	// The record, with a key in it perhaps, is not for other users.
+	// The record may contain an API key: other users must not read it.
 	if info, err := os.Stat(p.recordPath("x")); err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
@@ -268,17 +268,17 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(p.instances()); len(left) > 0 || err != nil {
-		t.Errorf("left: %v, %v", left, err)
+		t.Errorf("after RemoveRun(): %v, %v", left, err)
 	}
 }
 
-// TestKeptRequest: a restart uses the request again, another start does not.
+// TestKeptRequest checks that a restart reuses the request and another start does not.
 func TestKeptRequest(t *testing.T) {
 	p := testPaths(t)
 	request := Request{Session: contract.Session{Arguments: []string{"-p", "x"}, Attached: true}, By: "me"}
 	want := Request{Session: contract.Session{Arguments: []string{"-p", "x"}}, By: "me, restarted by systemd"}
 	if err := p.KeepRecord("x", "1.7"); err != nil {
-		t.Errorf("of an instance that never started: %v", err)
+		t.Errorf("without a record: %v", err)
 	}
 	if got, err := p.KeptRequest("x", "1.7"); got != nil || err != nil {
 		t.Errorf("nothing kept: %v, %v", got, err)
@@ -286,7 +286,7 @@ func TestKeptRequest(t *testing.T) {
 	if err := p.MakeRun("x", Record{Request: request, Job: "1.6"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // by is not extended again
+	for range 2 { // the suffix of By is added once only
 		if err := p.KeepRecord("x", "1.7"); err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +304,7 @@ func TestKeptRequest(t *testing.T) {
 	}
 }
 
-// TestReadRecord: only a regular file is read.
+// TestReadRecord checks that only regular files are read.
 func TestReadRecord(t *testing.T) {
 	p := testPaths(t)
 	path := p.recordPath("x")

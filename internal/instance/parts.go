@@ -7,9 +7,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// Part is one unit of an instance: a template of units/ with the id filled in.
+// Part is one unit of an instance: an instance of a template in units/.
 type Part struct {
-	Name string // of the template, without "@.service"
+	Name string // name of the template, without "@.service"
 	What string // what the unit is for
 	When When
 	// Settings selects the settings of .vm files that become drop-ins of the unit; zero
@@ -17,45 +17,45 @@ type Part struct {
 	Settings vm.Unit
 }
 
-// When is when a part runs.
+// When defines when a part runs.
 type When int
 
 const (
-	Always    When = iota // a start of the VM starts it and fails if it fails
-	IfAsked               // a start of the VM starts it, if a setting asks for it
-	OnFailure             // when another part has failed
+	Always    When = iota // started with the VM, which fails to start if this part fails
+	IfEnabled             // started with the VM if a setting enables it
+	OnFailure             // started when another part fails
 )
 
 // The parts of an instance.
 var (
-	Runtime   = &Part{Name: "claude-vm-runtime", What: "removes what setup created, when no other part needs it"}
+	Runtime   = &Part{Name: "claude-vm-runtime", What: "removes what setup created, when no other part needs it any more"}
 	Setup     = &Part{Name: "claude-vm-setup", What: "checks the host and creates the runtime directory", Settings: vm.Setup}
 	Virtiofsd = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", Settings: vm.Share}
-	VM        = &Part{Name: "claude-vm", What: "QEMU; stands for the whole instance", Settings: vm.Machine}
-	SSHAgent  = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfAsked}
+	VM        = &Part{Name: "claude-vm", What: "QEMU; its state is the state of the instance", Settings: vm.Machine}
+	SSHAgent  = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfEnabled}
 	ShareLost = &Part{Name: "claude-vm-share-lost", What: "stops a VM whose virtiofsd has died", When: OnFailure}
 )
 
-// Parts lists the parts in the order in which they start. Everything that is done to
-// each unit of an instance ranges over it.
+// Parts lists the parts in the order in which they start. Code that handles all units
+// of an instance must loop over it.
 var Parts = []*Part{Runtime, Setup, Virtiofsd, VM, SSHAgent, ShareLost}
 
-// Slice is the unit that contains the units of all instances.
+// Slice is the slice of the units of all instances.
 const Slice = `app-claude\x2dvm.slice`
 
 // PortUnits matches the transient units that forward ports into a running VM.
 const PortUnits = "claude-vm-port-*@*.service"
 
-// Unit is the name of the part's unit for an instance; of the template without an
-// id, and with "*" a pattern that systemctl takes.
+// Unit returns the name of the part's unit for an instance. With an empty id it is the
+// name of the template, with "*" a pattern for systemctl.
 func (p *Part) Unit(id string) string { return p.Name + "@" + id + ".service" }
 
-// PortUnit is the transient unit that forwards a port of the host into the VM.
+// PortUnit returns the name of the transient unit that forwards a host port into the VM.
 func PortUnit(id string, port int) string {
 	return fmt.Sprintf("claude-vm-port-%d@%s.service", port, id)
 }
 
-// Units lists the units of an instance.
+// Units returns the names of the units of an instance.
 func Units(id string) []string {
 	var units []string
 	for _, p := range Parts {
@@ -64,7 +64,8 @@ func Units(id string) []string {
 	return units
 }
 
-// Configured lists those units of an instance that have drop-ins for settings.
+// Configured returns the names of the units of an instance that have drop-ins with
+// settings.
 func Configured(id string) []string {
 	var units []string
 	for _, p := range Parts {
@@ -75,14 +76,14 @@ func Configured(id string) []string {
 	return units
 }
 
-// UnitFiles lists the files in units/ that are installed.
+// UnitFiles returns the names of the installed unit files.
 func UnitFiles() []string { return append(Units(""), Slice) }
 
-// Patterns match all units of all instances.
+// Patterns returns patterns that match all units of all instances.
 func Patterns() []string { return append(Units("*"), PortUnits) }
 
-// UnitID returns the id of the instance that a unit belongs to; empty if it belongs
-// to none.
+// UnitID returns the id of the instance that a unit belongs to; empty if the unit
+// belongs to no instance.
 func UnitID(name string) string {
 	template, id, _ := strings.Cut(name, "@")
 	id, found := strings.CutSuffix(id, ".service")
@@ -92,8 +93,8 @@ func UnitID(name string) string {
 	return id
 }
 
-// maxID is the length in bytes of the longest id with which all unit names, and the
-// directories of their drop-ins, are file names.
+// maxID returns the maximum length of an id in bytes. The names of all units and of
+// their drop-in directories must not exceed 255 bytes, the limit for file names.
 func maxID() int {
 	longest := 0
 	for _, p := range Parts {

@@ -16,24 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Paths are a user and the directories on which the names and rules of that user's
-// instances depend. They are read once: two readings that differ would give one
-// work directory two ids.
+// Paths identifies a user and contains the directories that determine the ids and files
+// of the user's instances. A program must read them once: if they changed in between, a
+// work directory would have two ids.
 type Paths struct {
 	User, UID string
 	Home      string // absolute, without symbolic links
-	Runtime   string // $XDG_RUNTIME_DIR; empty if it is another machine's and unknown
+	Runtime   string // $XDG_RUNTIME_DIR; empty if unknown, for files of another machine
 	Config    string // $XDG_CONFIG_HOME
 	State     string // $XDG_STATE_HOME
 	Cache     string // $XDG_CACHE_HOME
 	Data      string // $XDG_DATA_HOME
 }
 
-// HostPaths reads the environment of this process. As the XDG Base Directory
-// Specification demands, relative paths in it are ignored.
+// HostPaths returns the paths of the user of this process, from its environment. Relative
+// paths are ignored, as the XDG Base Directory Specification requires.
 func HostPaths() (Paths, error) {
 	home, name, uid := os.Getenv("HOME"), os.Getenv("USER"), strconv.Itoa(os.Getuid())
-	// systemd runs the generators of a systemd-homed user with HOME=/.
+	// systemd runs generators of a systemd-homed user with HOME=/.
 	if !path.IsAbs(home) || path.Clean(home) == "/" {
 		n, h, err := lookup(uid)
 		if err != nil {
@@ -41,14 +41,14 @@ func HostPaths() (Paths, error) {
 		}
 		name, home = n, h
 	} else if name == "" {
-		name, _, _ = lookup(uid) // without a name %u is rejected
+		name, _, _ = lookup(uid) // %u is rejected if the name is unknown
 	}
 	return newPaths(name, uid, Physical(path.Clean(home)), environmentPath("XDG_RUNTIME_DIR", "/run/user/"+uid)), nil
 }
 
-// EnvironmentPaths reads the environment only, for the files of another machine,
-// whose user database and symbolic links are not here. ok is false if HOME and USER
-// do not name a user.
+// EnvironmentPaths returns paths from the environment only, for the files of another
+// machine, whose user database and file system are not available. ok is false if HOME or
+// USER is not set or HOME is not a home directory.
 func EnvironmentPaths() (p Paths, ok bool) {
 	home, name := os.Getenv("HOME"), os.Getenv("USER")
 	if !path.IsAbs(home) || path.Clean(home) == "/" || name == "" {
@@ -79,8 +79,8 @@ func environmentPath(variable, standard string) string {
 	return standard
 }
 
-// lookup returns the name and home of a user: from /etc/passwd or, as a static
-// binary has no NSS, from getent(1).
+// lookup returns the name and home directory of a user. A statically linked program has
+// no NSS and reads /etc/passwd only, so lookup also runs getent(1).
 func lookup(uid string) (name, home string, err error) {
 	if u, err := user.LookupId(uid); err == nil && u.HomeDir != "/" {
 		return u.Username, u.HomeDir, nil
@@ -96,8 +96,9 @@ func lookup(uid string) (name, home string, err error) {
 	return fields[0], fields[5], nil
 }
 
-// Physical returns a path without symbolic links, as far as it exists. EvalSymlinks
-// alone asks about each part of the path: 10 % more CPU time for 1000 .vm files.
+// Physical resolves the symbolic links of a path, which need not exist. EvalSymlinks
+// makes a system call for each component of the path, so Physical tries openat2(2) first:
+// EvalSymlinks alone costs 10 % more CPU time for 1000 .vm files.
 func Physical(path string) string {
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
 	if err == nil {
@@ -110,13 +111,14 @@ func Physical(path string) string {
 	switch {
 	case err == nil:
 		return real
-	case errors.Is(err, fs.ErrNotExist) && path != "/": // may be created later
+	case errors.Is(err, fs.ErrNotExist) && path != "/": // the path may be created later
 		return filepath.Join(Physical(filepath.Dir(path)), filepath.Base(path))
 	}
 	return path
 }
 
-// CheckRuntime fails if there is no runtime directory and so no user manager.
+// CheckRuntime returns an error if the runtime directory, and so the user manager, is
+// missing.
 func (p Paths) CheckRuntime() error {
 	if _, err := os.Stat(p.Runtime); err != nil {
 		return errors.New("XDG_RUNTIME_DIR is not set: this is not a login with a systemd user manager")
@@ -124,37 +126,39 @@ func (p Paths) CheckRuntime() error {
 	return nil
 }
 
-// instances is the directory of the files of running instances.
+// instances returns the directory with the files of running instances.
 func (p Paths) instances() string { return filepath.Join(p.Runtime, "claude-vm") }
 
-// RuntimeDirectory is the directory of an instance's sockets and status file. QEMU,
-// and a guest that has taken control of it, can write there.
+// RuntimeDirectory returns the directory of an instance's sockets and status file. QEMU
+// can write there, and so can a guest that controls QEMU.
 func (p Paths) RuntimeDirectory(id string) string { return filepath.Join(p.instances(), id) }
 
-// ShareDirectory has a symbolic link to each directory that an instance shares.
+// ShareDirectory returns the directory with a symbolic link to each directory that an
+// instance shares.
 func (p Paths) ShareDirectory(id string) string { return p.private(id, "share") }
 
-// private is a file or directory of an instance that QEMU cannot reach. No id begins
-// with a dot.
+// private returns the path of a file or directory of an instance that QEMU has no access
+// to. It cannot be a runtime directory, because no id starts with a dot.
 func (p Paths) private(id, what string) string {
 	return filepath.Join(p.instances(), "."+id+"."+what)
 }
 
-// RuntimeUnits is the directory of units and drop-ins that last until the logout.
+// RuntimeUnits returns the directory of units and drop-ins that exist until logout.
 func (p Paths) RuntimeUnits() string { return filepath.Join(p.Runtime, "systemd/user") }
 
-// DataUnits is the directory of units in the home that is for programs, not for
-// people: what is below ~/.config has priority over it, as over a generator's.
+// DataUnits returns the directory in the home directory for units installed by programs.
+// The user's own units in ~/.config have priority over it, as over generated units.
 func (p Paths) DataUnits() string { return filepath.Join(p.Data, "systemd/user") }
 
-// ConfigFiles is the directory of the user's own .vm files.
+// ConfigFiles returns the directory of the user's own .vm files.
 func (p Paths) ConfigFiles() string { return filepath.Join(p.Config, "claude-vm") }
 
-// StateFiles has the kept homes and the links to directories with long names.
+// StateFiles returns the directory of the persistent home directories of Claude and of
+// the short links.
 func (p Paths) StateFiles() string { return filepath.Join(p.State, "claude-vm") }
 
-// HomeDirectory is where Claude's home is kept: per instance, or one for all of the
-// user's instances.
+// HomeDirectory returns Claude's home directory for the setting Home=kind: one per
+// instance for project, one for all instances for user.
 func (p Paths) HomeDirectory(id, kind string) (string, error) {
 	switch kind {
 	case "project":
@@ -165,5 +169,6 @@ func (p Paths) HomeDirectory(id, kind string) (string, error) {
 	return "", fmt.Errorf("Home=%s: not ephemeral, project or user", kind)
 }
 
-// runtime is where runtime directories are, if this user's is not known.
+// runtime returns the runtime directory or, if it is unknown, the parent directory of all
+// runtime directories.
 func (p Paths) runtime() string { return cmp.Or(p.Runtime, "/run/user/") }

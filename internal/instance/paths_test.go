@@ -29,16 +29,16 @@ func TestHostPaths(t *testing.T) {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("this user has no home: %v", err)
 		}
-		t.Skipf("this user has no home: %v", err) // one of a container's, which no database knows
+		t.Skipf("this user has no home: %v", err) // for example in a container without a user database entry
 	}
-	// In the database the home of a user may be written otherwise.
+	// The user database may contain extra slashes.
 	home := "/" + strings.Trim(me.HomeDir, "/")
 	runtime := "/run/user/" + me.Uid
 	for name, test := range map[string]struct {
 		env  map[string]string
 		want Paths // without UID
 	}{
-		"the least": {
+		"HOME and USER": {
 			env:  map[string]string{"HOME": "/home/me", "USER": "me"},
 			want: Paths{Home: "/home/me", User: "me", Runtime: runtime, Config: "/home/me/.config", State: "/home/me/.local/state", Cache: "/home/me/.cache", Data: "/home/me/.local/share"},
 		},
@@ -53,7 +53,7 @@ func TestHostPaths(t *testing.T) {
 			env:  map[string]string{"HOME": "//home/me/", "USER": "me", "XDG_RUNTIME_DIR": "/run/./me/", "XDG_CONFIG_HOME": "/srv//config"},
 			want: Paths{Home: "/home/me", User: "me", Runtime: "/run/me", Config: "/srv/config", State: "/home/me/.local/state", Cache: "/home/me/.cache", Data: "/home/me/.local/share"},
 		},
-		"empty and relative ones do not count": {
+		"empty and relative paths are ignored": {
 			env:  map[string]string{"HOME": "/home/me", "USER": "me", "XDG_RUNTIME_DIR": "", "XDG_CONFIG_HOME": "config"},
 			want: Paths{Home: "/home/me", User: "me", Runtime: runtime, Config: "/home/me/.config", State: "/home/me/.local/state", Cache: "/home/me/.cache", Data: "/home/me/.local/share"},
 		},
@@ -61,7 +61,7 @@ func TestHostPaths(t *testing.T) {
 			env:  map[string]string{"HOME": "/", "USER": "root", "XDG_RUNTIME_DIR": "/run/me"},
 			want: Paths{Home: home, User: me.Username, Runtime: "/run/me", Config: home + "/.config", State: home + "/.local/state", Cache: home + "/.cache", Data: home + "/.local/share"},
 		},
-		"another way to write it": {
+		"systemd-homed, path not clean": {
 			env:  map[string]string{"HOME": "/.//", "XDG_CONFIG_HOME": "/srv/config"},
 			want: Paths{Home: home, User: me.Username, Runtime: runtime, Config: "/srv/config", State: home + "/.local/state", Cache: home + "/.cache", Data: home + "/.local/share"},
 		},
@@ -85,7 +85,7 @@ func TestHostPaths(t *testing.T) {
 }
 
 func TestLookupFails(t *testing.T) {
-	uid := uint32(4294967294) // the greatest number that a user can have
+	uid := uint32(4294967294) // the maximum: 4294967295 is (uid_t) -1
 	for {
 		if _, err := user.LookupId(fmt.Sprint(uid)); err != nil {
 			break
@@ -95,7 +95,7 @@ func TestLookupFails(t *testing.T) {
 	if name, home, err := lookup(fmt.Sprint(uid)); err == nil || err.Error() != fmt.Sprintf("getent passwd %d: exit status 2", uid) {
 		t.Errorf("lookup() = %s, %s, %v", name, home, err)
 	}
-	// A user of the databases may have no home there.
+	// The entry of a user may have no home directory.
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "getent"), []byte("#!/bin/sh\necho me:x:1:1::none:/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)

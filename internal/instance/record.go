@@ -14,24 +14,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Record is what setup writes down about one run of an instance, in a private file
-// that neither the guest nor QEMU can write. Everything else on the host reads it. It
-// may hold an API key; so may the memory of the VM, which the same processes can read.
+// Record describes one run of an instance. Setup writes it to a private file that neither
+// the guest nor QEMU can write, and all other programs on the host read it. It may contain
+// an API key. This gives nothing away: the processes that can read it can also read the
+// memory of the VM.
 type Record struct {
 	Request Request `json:"request"`
-	// Job is the user manager's job that started the VM.
+	// Job is the id of the user manager's job that started the VM.
 	Job string `json:"job,omitempty"`
-	// Restart is the job that is restarting the VM: its setup uses the request again.
+	// Restart is the id of the job that is restarting the VM. The setup that runs for
+	// this job uses Request again.
 	Restart string `json:"restart,omitempty"`
-	// Settings are those in force.
+	// Settings are the settings of this run.
 	Settings vm.VM `json:"settings"`
-	// ClaudeSettings is the text of SettingsFile=, a JSON object.
+	// ClaudeSettings is the content of SettingsFile=, a JSON object.
 	ClaudeSettings json.RawMessage `json:"claudeSettings,omitempty"`
-	// Device and Inode are the work directory's. What has its path later may be
-	// another one.
+	// Device and Inode identify the work directory, because its path may be replaced by
+	// another directory.
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
-	// GuestVersion is GUEST_VERSION= of the bundle.
+	// GuestVersion is GUEST_VERSION= in guest.env of the bundle.
 	GuestVersion string `json:"guestVersion,omitempty"`
 }
 
@@ -39,11 +41,12 @@ const recordSuffix = ".record"
 
 func (p Paths) recordPath(id string) string { return p.private(id, recordSuffix[1:]) }
 
-// maxRecord bounds in bytes what is read of a record or a request: more than
+// maxRecord is the maximum size of a record or a request in bytes. It is larger than
 // arguments, an environment and settings can be.
 const maxRecord = 16 << 20
 
-// ReadRecord reads the record of an instance; os.ErrNotExist if it has none.
+// ReadRecord returns the record of an instance. The error is os.ErrNotExist if there is
+// none.
 func (p Paths) ReadRecord(id string) (Record, error) {
 	var r Record
 	f, err := os.OpenFile(p.recordPath(id), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -70,8 +73,8 @@ func (p Paths) WriteRecord(id string, r Record) error {
 	return os.Rename(path+".new", path)
 }
 
-// Recorded lists the ids of the instances that have a record: those that run, are
-// about to, or are being restarted.
+// Recorded returns the ids of the instances that have a record: they are starting,
+// running or being restarted.
 func (p Paths) Recorded() []string {
 	entries, _ := os.ReadDir(p.instances())
 	var ids []string
@@ -84,18 +87,19 @@ func (p Paths) Recorded() []string {
 	return ids
 }
 
-// IsSetUp reports whether setup has run for a start by this job; an empty one is none.
+// IsSetUp reports whether setup has already run for this job. It is false if job is empty.
 func (p Paths) IsSetUp(id, job string) bool {
 	r, err := p.ReadRecord(id)
 	return err == nil && job != "" && r.Job == job
 }
 
-// AgentLink is the link in the share directory that is there if the instance may use
-// an SSH agent; see claude-vm-ssh-agent@.service.
+// AgentLink is the name of a link in the share directory. It exists if the instance may
+// use an SSH agent; see claude-vm-ssh-agent@.service.
 const AgentLink = "ssh-agent"
 
-// MakeRun creates from scratch what belongs to one run of an instance: the record,
-// the runtime directory, and the directory of links to what it shares, by name.
+// MakeRun creates the files of one run of an instance, in place of those of an earlier
+// run: the record, the runtime directory, and the share directory with a link for each
+// entry of shares, which maps names to paths.
 func (p Paths) MakeRun(id string, r Record, shares map[string]string) error {
 	if err := p.RemoveRun(id); err != nil {
 		return err
@@ -118,7 +122,7 @@ func (p Paths) MakeRun(id string, r Record, shares map[string]string) error {
 	return p.WriteRecord(id, r)
 }
 
-// RemoveRun removes what MakeRun has created.
+// RemoveRun removes the files that MakeRun creates.
 func (p Paths) RemoveRun(id string) error {
 	return errors.Join(os.RemoveAll(p.recordPath(id)), p.removeDirectories(id))
 }
@@ -127,24 +131,24 @@ func (p Paths) removeDirectories(id string) error {
 	return errors.Join(os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)))
 }
 
-// KeepRecord removes what MakeRun has created but for the record, of which the same
-// job of a restart will use the request again.
+// KeepRecord removes the files that MakeRun creates except the record, so that the restart
+// job can use the request again.
 func (p Paths) KeepRecord(id, job string) error {
 	r, err := p.ReadRecord(id)
 	if errors.Is(err, os.ErrNotExist) {
-		return p.removeDirectories(id) // it never started
+		return p.removeDirectories(id) // the instance was never set up
 	}
 	if err != nil {
 		return errors.Join(err, p.RemoveRun(id))
 	}
 	r.Job, r.Restart = "", job
-	r.Request.Attached = false // nobody attaches to it again
+	r.Request.Attached = false // the client of the first start does not attach again
 	r.Request.By = restartedBy(r.Request.By)
 	return errors.Join(p.WriteRecord(id, r), p.removeDirectories(id))
 }
 
-// KeptRequest returns the request that was kept for a job, if there is one. A restart
-// that was cancelled leaves one that no job may use.
+// KeptRequest returns the request that KeepRecord has kept for a job, or nil. A request
+// kept for another job is ignored: it is left over from a canceled restart.
 func (p Paths) KeptRequest(id, job string) (*Request, error) {
 	r, err := p.ReadRecord(id)
 	switch {
@@ -158,7 +162,7 @@ func (p Paths) KeptRequest(id, job string) (*Request, error) {
 	return &r.Request, nil
 }
 
-// restartedBy is who started what systemd starts again.
+// restartedBy returns Request.By for a restart by systemd.
 func restartedBy(by string) string {
 	const systemd = ", restarted by systemd"
 	if by == "" || strings.HasSuffix(by, systemd) {

@@ -13,29 +13,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Request is what the caller of one start asks for. It is the host's alone: what the
-// guest is to know is copied into contract.Begin.
+// Request is what the caller of one start asks for. It is not sent to the guest;
+// contract.Begin contains copies of the fields that the guest needs.
 type Request struct {
 	contract.Session
-	// Overrides is the token of the options of this start, which are drop-ins.
+	// Overrides identifies the drop-ins with the overrides of this start.
 	Overrides string `json:"overrides,omitempty"`
 	// AuthSocket is the caller's $SSH_AUTH_SOCK.
 	AuthSocket string `json:"authSocket,omitempty"`
-	// By is who started the VM, for people; empty if systemd did.
+	// By describes who started the VM, for display; empty for systemd.
 	By string `json:"by,omitempty"`
 }
 
-// ErrStarting says that somebody else is starting the instance right now.
-var ErrStarting = errors.New("somebody else is starting this VM")
+// ErrStarting is returned while another process is starting the instance.
+var ErrStarting = errors.New("another process is starting this VM")
 
-// Offer is a request that waits for the instance's setup unit. It is valid
-// while its maker holds it open: one that was killed leaves no request behind
-// for the next start to take up.
+// Offer is a request that waits for the instance's setup unit. It is valid while the
+// process that created it keeps it open and locked, so the request of a process that was
+// killed is not used for a later start.
 type Offer struct{ file *os.File }
 
 func (p Paths) offerPath(id string) string { return p.private(id, "request") }
 
-// Offer begins a start of an instance: nobody else can until it is withdrawn.
+// Offer creates an offer. Until it is withdrawn, other calls for this instance return
+// ErrStarting.
 func (p Paths) Offer(id string) (*Offer, error) {
 	path := p.offerPath(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -52,7 +53,7 @@ func (p Paths) Offer(id string) (*Offer, error) {
 		}
 		return nil, err
 	}
-	if removed(f) { // by the one who had it until now
+	if removed(f) { // by the process that held the lock until now
 		f.Close()
 		return nil, ErrStarting
 	}
@@ -63,7 +64,7 @@ func (p Paths) Offer(id string) (*Offer, error) {
 	return &Offer{file: f}, nil
 }
 
-// Fill leaves the request. Until then a start is somebody else's, and plain.
+// Fill writes the request. A start before that has the plain request; see Offered.Take.
 func (o *Offer) Fill(r Request) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -73,17 +74,17 @@ func (o *Offer) Fill(r Request) error {
 	return err
 }
 
-// Taken says whether the instance has started with this request.
+// Taken reports whether setup has read this request.
 func (o *Offer) Taken() bool { return removed(o.file) }
 
-// removed says whether an open file has no name any more. The name alone could
-// be that of somebody else's offer by now.
+// removed reports whether an open file was unlinked. It does not check the name, which
+// may already belong to the offer of another process.
 func removed(f *os.File) bool {
 	var st unix.Stat_t
 	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
 }
 
-// Withdraw ends the offer, taken or not.
+// Withdraw closes the offer and removes its file unless it was taken.
 func (o *Offer) Withdraw() {
 	if !o.Taken() {
 		os.Remove(o.file.Name())
@@ -91,24 +92,25 @@ func (o *Offer) Withdraw() {
 	o.file.Close()
 }
 
-// Refusal returns why the setup unit has refused the start; nil if it has not.
+// Refusal returns the reason why the setup unit has refused the start, or nil.
 func (o *Offer) Refusal() *failure.Error {
 	var a answer
 	if err := json.NewDecoder(io.NewSectionReader(o.file, 0, maxRecord)).Decode(&a); err != nil {
-		return nil // no request, and no answer
+		return nil // the file is empty
 	}
 	return a.Refusal
 }
 
-// answer is what the setup unit writes in place of the request.
+// answer replaces the request if the setup unit refuses the start.
 type answer struct {
 	Refusal *failure.Error `json:"refusal"`
 }
 
-// Offered is the setup unit's end of an offer, or of none.
+// Offered is the setup unit's side of an offer. The zero value means that there is no
+// offer.
 type Offered struct{ file *os.File }
 
-// OpenOffer opens the offer for this start, if there is one.
+// OpenOffer opens the offer for this start, if there is one, and removes a stale one.
 func (p Paths) OpenOffer(id string) (Offered, error) {
 	f, err := os.OpenFile(p.offerPath(id), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -117,15 +119,15 @@ func (p Paths) OpenOffer(id string) (Offered, error) {
 	if err != nil {
 		return Offered{}, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil { // its maker was killed
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil { // unlocked: its process was killed
 		f.Close()
 		return Offered{}, os.Remove(f.Name())
 	}
 	return Offered{f}, nil
 }
 
-// Take returns the request of the offer. Without one, it is what systemctl start
-// means: Claude on a terminal, to which somebody attaches later.
+// Take returns the request of the offer. Without a request it returns the plain one, for
+// "systemctl start": Claude has a terminal, to which a client may attach later.
 func (o Offered) Take() (Request, error) {
 	plain := Request{Session: contract.Session{Terminal: true}}
 	if o.file == nil {
@@ -141,7 +143,7 @@ func (o Offered) Take() (Request, error) {
 	return r, os.Remove(o.file.Name())
 }
 
-// Refuse answers the offer's maker that the start has failed.
+// Refuse reports to the process that made the offer why the start has failed.
 func (o Offered) Refuse(why *failure.Error) error {
 	if o.file == nil {
 		return nil
@@ -156,20 +158,20 @@ func (o Offered) Refuse(why *failure.Error) error {
 	return err
 }
 
-// Close ends the use of the offer by the setup unit.
+// Close closes the offer on the setup unit's side.
 func (o Offered) Close() {
 	if o.file != nil {
 		o.file.Close()
 	}
 }
 
-// HandedIn reports which variables of the caller's environment Claude gets: those
-// of its own and those that describe the terminal.
-func HandedIn(name string) bool {
+// IsPassed reports whether a variable is passed from the caller's environment to Claude:
+// Claude Code's own variables and variables that describe the terminal are.
+func IsPassed(name string) bool {
 	switch name {
 	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR", "TZ":
 		return true
-	case "CLAUDE_CODE_TMPDIR", "CLAUDE_CODE_SHELL": // paths of the host
+	case "CLAUDE_CODE_TMPDIR", "CLAUDE_CODE_SHELL": // paths on the host
 		return false
 	}
 	return strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")

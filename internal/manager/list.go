@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// List gives the loaded units whose names fit a pattern. They have their names,
-// descriptions and states; Fill reads more.
+// List returns the loaded units whose names match a pattern. Only Name, Description,
+// LoadState and ActiveState are set; Fill reads more.
 func (m *Manager) List(ctx context.Context, patterns ...string) ([]Unit, error) {
 	found, err := m.units.ListUnitsByPatternsContext(ctx, nil, patterns)
 	if err != nil {
@@ -27,28 +27,26 @@ func (m *Manager) List(ctx context.Context, patterns ...string) ([]Unit, error) 
 	return units, nil
 }
 
-// property is one of a unit, and its interface.
+// property is a D-Bus property of a unit; of is the interface.
 type property struct{ of, name string }
 
-// filled are the properties that Fill reads.
 var filled = []property{
 	{"Unit", "StateChangeTimestamp"}, {"Unit", "SourcePath"},
 	{"Service", "Result"}, {"Service", "StatusText"}, {"Service", "MainPID"},
 	{"Service", "MemoryCurrent"}, {"Service", "MemoryMax"}, {"Service", "CPUUsageNSec"},
 }
 
-// Fill reads, of services that List gave, all but the files and Started. A unit
-// that is gone by now stays as it is.
+// Fill reads the fields of services that List has left out, except Fragment, DropIns,
+// Stale and Started. Units that are no longer loaded remain unchanged.
 func (m *Manager) Fill(ctx context.Context, units []*Unit) error {
 	return m.read(ctx, units, filled)
 }
 
-// brief are the properties that Brief reads.
 var brief = []property{
 	{"Unit", "LoadState"}, {"Unit", "ActiveState"}, {"Unit", "FragmentPath"}, {"Unit", "DropInPaths"}, {"Unit", "NeedDaemonReload"},
 }
 
-// Brief reads what the units and their files are, one after the other.
+// Brief returns the states and the files of the named units, in that order.
 func (m *Manager) Brief(ctx context.Context, names ...string) ([]Unit, error) {
 	units := make([]Unit, len(names))
 	var all []*Unit
@@ -60,8 +58,8 @@ func (m *Manager) Brief(ctx context.Context, names ...string) ([]Unit, error) {
 	return units, err
 }
 
-// read asks for properties of units, all at once. GetAll, for all that a service
-// has, takes the manager some milliseconds.
+// read sends all its calls before it waits for replies. It reads single properties,
+// because GetAll for a service takes the manager some milliseconds.
 func (m *Manager) read(ctx context.Context, units []*Unit, properties []property) error {
 	var calls []*dbus.Call
 	for _, u := range units {
@@ -86,7 +84,7 @@ func (m *Manager) read(ctx context.Context, units []*Unit, properties []property
 	return nil
 }
 
-// set takes properties over; those that are missing are unknown.
+// set sets the fields from D-Bus properties. A missing property resets its field to zero.
 func (u *Unit) set(p map[string]any) {
 	text := func(key string) string { s, _ := p[key].(string); return s }
 	number := func(key string) uint64 {
@@ -115,8 +113,8 @@ func (u *Unit) set(p map[string]any) {
 	u.CPU = time.Duration(number("CPUUsageNSec"))
 }
 
-// Changes gives a channel that has something after each change of a unit that
-// match is true of, until ctx is done.
+// Changes returns a channel that receives a value after a change of a unit whose name
+// matches, until ctx is done. Changes that come before the value is read are merged.
 func (m *Manager) Changes(ctx context.Context, match func(name string) bool) (<-chan struct{}, error) {
 	if err := m.subscribe(); err != nil {
 		return nil, m.orLost(err)
@@ -133,14 +131,14 @@ func (m *Manager) Changes(ctx context.Context, match func(name string) bool) (<-
 			}
 			select {
 			case changes <- struct{}{}:
-			default: // one is waiting
+			default: // an unread value is in the channel
 			}
 		}
 	}()
 	return changes, nil
 }
 
-// ErrNoProcess says that a service has no main process.
+// ErrNoProcess is returned by Kill if the service has no main process.
 var ErrNoProcess = errors.New("no main process")
 
 // Kill sends a signal to a service's main process.
@@ -152,8 +150,8 @@ func (m *Manager) Kill(ctx context.Context, name string, signal unix.Signal) err
 	return err
 }
 
-// ResetFailed makes a unit that failed an inactive one. One that is not loaded is
-// none that failed.
+// ResetFailed resets the state of a failed unit to inactive. It is no error if the unit is
+// not loaded.
 func (m *Manager) ResetFailed(ctx context.Context, name string) error {
 	err := m.units.ResetFailedUnitContext(ctx, name)
 	if is(err, "org.freedesktop.systemd1.NoSuchUnit") {
@@ -162,7 +160,7 @@ func (m *Manager) ResetFailed(ctx context.Context, name string) error {
 	return err
 }
 
-// is says whether err is an answer of this name.
+// is reports whether err is a D-Bus error with this name.
 func is(err error, name string) bool {
 	var answer dbus.Error
 	return errors.As(err, &answer) && answer.Name == name

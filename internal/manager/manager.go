@@ -1,5 +1,5 @@
-// Package manager talks to systemd's user manager over D-Bus: start, stop and
-// watch units. It knows nothing of what the units are for.
+// Package manager controls units of systemd's user manager over D-Bus. It does not
+// depend on what the units are for.
 package manager
 
 import (
@@ -15,20 +15,20 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// ErrNoManager is wrapped by Dial's error when there is no user manager.
-var ErrNoManager = errors.New("no systemd user manager answers")
+// ErrNoManager is wrapped by the error of Dial and DialDirect.
+var ErrNoManager = errors.New("cannot connect to the systemd user manager")
 
-// ErrLost says that the connection has ended: with a logout, for example.
-var ErrLost = errors.New("the connection to the user manager was lost")
+// ErrLost is returned after the connection was closed, for example at logout.
+var ErrLost = errors.New("lost the connection to the user manager")
 
 // Manager is a connection to the user manager.
 type Manager struct {
 	units *systemd.Conn
-	// calls is the connection below units that go-systemd uses for calls;
-	// RefUnit, which it lacks, counts for as long as this one lives.
+	// calls is the connection that go-systemd uses for method calls. go-systemd has
+	// no RefUnit, whose effect lasts as long as the connection that called it.
 	calls *dbus.Conn
-	conns []*dbus.Conn // both of units
-	// The manager refuses a second subscription.
+	conns []*dbus.Conn // the two connections of units
+	// subscribe runs once: the manager rejects a second subscription.
 	subscribe func() error
 }
 
@@ -41,27 +41,28 @@ type Unit struct {
 	Result      string // success, exit-code, timeout, oom-kill, …
 	StatusText  string
 	Fragment    string // path of the unit file
-	Source      string // SourcePath=, what the unit was made from
+	Source      string // SourcePath=, the file the unit was generated from
 	DropIns     []string
-	Stale       bool // one of these files has changed since it was read
+	Stale       bool // one of these files has changed since the manager read it
 	MainPID     uint32
-	Since       time.Time // of the present ActiveState
-	Started     time.Time // the last time
-	// Of all its processes; zero if unknown, and the limit if there is none.
+	Since       time.Time // when ActiveState last changed
+	Started     time.Time // when the unit last left the state inactive
+	// Memory is the usage of all processes. Both are zero if unknown, MemoryMax also if
+	// there is no limit.
 	Memory, MemoryMax uint64 // in bytes
 	CPU               time.Duration
 
 	path dbus.ObjectPath
 }
 
-// Running says whether the unit is up or on its way.
+// Running reports whether the unit is active or starting.
 func (u Unit) Running() bool { return u.ActiveState == "active" || u.ActiveState == "activating" }
 
-// Gone says whether nothing of the unit runs.
+// Gone reports whether no process of the unit is left.
 func (u Unit) Gone() bool { return u.ActiveState == "inactive" || u.ActiveState == "failed" }
 
-// Dial connects to the manager of the calling user. The connection outlives
-// ctx: what was begun must be undone after an interrupt.
+// Dial connects to the manager of the calling user. The connection stays open when ctx
+// is canceled, because callers stop what they started after an interrupt.
 func Dial(ctx context.Context) (*Manager, error) {
 	return dial(ctx, func() (*dbus.Conn, error) {
 		c, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(context.WithoutCancel(ctx)))
@@ -78,9 +79,9 @@ func Dial(ctx context.Context) (*Manager, error) {
 	})
 }
 
-// DialDirect connects to the manager's own socket in the runtime directory, for
-// what runs in a unit: at a logout the bus may be gone first. Ref and Watch do
-// not work without a bus.
+// DialDirect connects to the manager's private socket in the runtime directory. Units
+// use it because at logout the bus may stop before they do. Ref and Watch do not work
+// without a bus.
 func DialDirect(ctx context.Context, runtimeDir string) (*Manager, error) {
 	address := "unix:path=" + dbus.EscapeBusAddressValue(runtimeDir+"/systemd/private")
 	return dial(ctx, func() (*dbus.Conn, error) {
@@ -118,22 +119,23 @@ func dial(ctx context.Context, connect func() (*dbus.Conn, error)) (*Manager, er
 	return m, nil
 }
 
-// Close ends the connection and releases what Ref held.
+// Close closes the connection, which undoes Ref.
 func (m *Manager) Close() { m.units.Close() }
 
-// Ref keeps a unit loaded, and with it its last result, while m is open.
+// Ref keeps a unit loaded, with its last result, until m is closed.
 func (m *Manager) Ref(ctx context.Context, name string) error {
 	o := m.calls.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	return o.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.RefUnit", 0, name).Err
 }
 
-// Unref undoes Ref: a unit that nobody needs is read anew when somebody does.
+// Unref undoes Ref. A unit without references is unloaded and read again when needed.
 func (m *Manager) Unref(ctx context.Context, name string) error {
 	o := m.calls.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	return o.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.UnrefUnit", 0, name).Err
 }
 
-// Start starts a unit and waits for the job; the result is "done" or why not.
+// Start starts a unit and waits for the job. It returns the job's result: "done" or a
+// reason such as "failed", "timeout" or "dependency".
 func (m *Manager) Start(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StartUnitContext(ctx, name, "replace", ch) })
 }
@@ -143,12 +145,13 @@ func (m *Manager) Restart(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.RestartUnitContext(ctx, name, "replace", ch) })
 }
 
-// Stop stops a unit and waits for the job. A unit that is not loaded is stopped.
+// Stop stops a unit and waits for the job. It returns the job's result, which is "done"
+// for a unit that is not loaded.
 func (m *Manager) Stop(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.StopUnitContext(ctx, name, "replace", ch) })
 }
 
-// Cancel begins to stop a unit, which takes back a start that is under way.
+// Cancel stops a unit without waiting for the job. It cancels a running start job.
 func (m *Manager) Cancel(ctx context.Context, name string) error {
 	_, err := m.units.StopUnitContext(ctx, name, "replace", nil)
 	return m.orLost(err)
@@ -169,7 +172,7 @@ func (m *Manager) job(ctx context.Context, call func(chan<- string) (int, error)
 	}
 }
 
-// orLost is the error of a call, or ErrLost in its place.
+// orLost returns err, or ErrLost if the connection is closed.
 func (m *Manager) orLost(err error) error {
 	if slices.ContainsFunc(m.conns, func(c *dbus.Conn) bool { return c.Context().Err() != nil }) {
 		return ErrLost
@@ -177,10 +180,10 @@ func (m *Manager) orLost(err error) error {
 	return err
 }
 
-// Reload makes the manager read unit files anew.
+// Reload makes the manager run its generators and read all unit files again.
 func (m *Manager) Reload(ctx context.Context) error { return m.units.ReloadContext(ctx) }
 
-// Unit reads the state of a service, all at one time.
+// Unit returns the state of a unit, read in one call.
 func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	p, err := m.units.GetAllPropertiesContext(ctx, name)
 	if err != nil {
@@ -191,14 +194,14 @@ func (m *Manager) Unit(ctx context.Context, name string) (Unit, error) {
 	return u, nil
 }
 
-// Job is what the manager is doing, or about to do, with a unit.
+// Job is a queued or running job of a unit.
 type Job struct {
-	ID   string // empty if there is none; no other one's, also of another manager
+	ID   string // unique among all managers since boot; empty if there is no job
 	Type string // start, stop, restart, …
 }
 
-// Job gives the unit's job. The two halves of a restart have one id; the second
-// is a start.
+// Job returns the unit's job. A restart job keeps its id when its stop part is done and
+// its type becomes start.
 func (m *Manager) Job(ctx context.Context, name string) (Job, error) {
 	p, err := m.units.GetUnitPropertyContext(ctx, name, "Job")
 	if err != nil {
@@ -216,16 +219,16 @@ func (m *Manager) Job(ctx context.Context, name string) (Job, error) {
 		return Job{}, err
 	}
 	text, _ := value.Value().(string)
-	// Numbers begin anew with each manager, and one that was killed leaves traces of
-	// its jobs.
-	began, err := m.units.GetManagerProperty("UserspaceTimestampMonotonic")
+	// Each manager counts its jobs from 1, and a manager that was killed leaves records
+	// of its jobs behind.
+	started, err := m.units.GetManagerProperty("UserspaceTimestampMonotonic")
 	if err != nil {
 		return Job{}, err
 	}
-	return Job{ID: fmt.Sprintf("%s.%d", strings.TrimPrefix(began, "@t "), id), Type: text}, nil
+	return Job{ID: fmt.Sprintf("%s.%d", strings.TrimPrefix(started, "@t "), id), Type: text}, nil
 }
 
-// UnitPath lists the directories in which the manager looks for unit files.
+// UnitPath returns the directories from which the manager loads unit files.
 func (m *Manager) UnitPath() ([]string, error) {
 	o := m.calls.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	value, err := o.GetProperty("org.freedesktop.systemd1.Manager.UnitPath")
@@ -236,7 +239,7 @@ func (m *Manager) UnitPath() ([]string, error) {
 	return path, nil
 }
 
-// ServiceEnvironment returns a service's Environment=.
+// ServiceEnvironment returns the variables in Environment= of a service.
 func (m *Manager) ServiceEnvironment(ctx context.Context, name string) (map[string]string, error) {
 	p, err := m.units.GetServicePropertyContext(ctx, name, "Environment")
 	if err != nil {
@@ -251,7 +254,7 @@ func (m *Manager) ServiceEnvironment(ctx context.Context, name string) (map[stri
 	return found, nil
 }
 
-// Watch calls see with the unit's state now and after each change, until see
+// Watch calls see with the unit's current state and again after each change, until see
 // returns true or ctx is done.
 func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) error {
 	if err := m.subscribe(); err != nil {
@@ -275,7 +278,7 @@ func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) e
 	}
 }
 
-// next waits for a change of a unit that match is true of.
+// next waits for a change of a unit whose name matches.
 func (m *Manager) next(ctx context.Context, match func(name string) bool, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
 	for {
 		select {
@@ -284,7 +287,7 @@ func (m *Manager) next(ctx context.Context, match func(name string) bool, change
 				return nil
 			}
 		case <-failed:
-			return nil // the channel was full: something has changed
+			return nil // the channel was full, so something has changed
 		case <-m.calls.Context().Done():
 			return ErrLost
 		case <-ctx.Done():

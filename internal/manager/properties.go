@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// Version is systemd's.
+// Version returns the version of systemd.
 func (m *Manager) Version() (string, error) {
 	text, err := m.units.GetManagerProperty("Version")
 	return strings.Trim(text, `"`), err
 }
 
-// Active lists the units of a pattern that are up, or on their way up or down.
+// Active returns the names of the units that match the pattern and are active, starting
+// or stopping.
 func (m *Manager) Active(ctx context.Context, pattern string) ([]string, error) {
 	states := []string{"active", "activating", "deactivating", "reloading"}
 	units, err := m.units.ListUnitsByPatternsContext(ctx, states, []string{pattern})
@@ -23,7 +24,8 @@ func (m *Manager) Active(ctx context.Context, pattern string) ([]string, error) 
 	return names, err
 }
 
-// Program gives the path of a service's ExecStart=; empty if it has none.
+// Program returns the path of the program in ExecStart= of a service; empty if there is
+// none.
 func (m *Manager) Program(ctx context.Context, name string) (string, error) {
 	p, err := m.units.GetServicePropertyContext(ctx, name, "ExecStart")
 	if err != nil {
@@ -37,7 +39,7 @@ func (m *Manager) Program(ctx context.Context, name string) (string, error) {
 	return path, nil
 }
 
-// ResetFailedAll resets the units that match the patterns and have failed.
+// ResetFailedAll resets all failed units that match the patterns.
 func (m *Manager) ResetFailedAll(ctx context.Context, patterns ...string) error {
 	units, err := m.units.ListUnitsByPatternsContext(ctx, []string{"failed"}, patterns)
 	for _, u := range units {

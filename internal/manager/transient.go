@@ -8,21 +8,20 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// ErrExists says that a unit of the name is loaded already.
-var ErrExists = errors.New("the unit exists already")
+// ErrExists is returned by StartTransient if a unit with this name is loaded.
+var ErrExists = errors.New("the unit already exists")
 
-// Transient is a service that lasts as long as its process. That tells the manager
-// when it is ready.
+// Transient describes a transient service with Type=notify.
 type Transient struct {
 	Name, Description string
-	Command           []string // an absolute path and arguments
-	BindsTo           string   // the unit that it ends with
+	Command           []string // absolute path and arguments
+	BindsTo           string   // the service stops when this unit stops
 	Slice             string
-	Success           int // an exit status that is none of failure, beside 0
+	Success           int // exit status that counts as success in addition to 0
 }
 
-// StartTransient starts t and waits until it is ready; the result is "done" or why
-// not.
+// StartTransient starts t and waits until it is ready. It returns the job's result, as
+// Start does.
 func (m *Manager) StartTransient(ctx context.Context, t Transient) (string, error) {
 	property := func(name string, value any) systemd.Property {
 		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}

@@ -141,8 +141,8 @@ func startJob(ctx context.Context, m *manager.Manager, id string) (job string, r
 // workDirectory gives the directory that the unit's instance stands for, after
 // making the short link that the instance is, if it is one.
 func workDirectory(paths instance.Paths, name, long string) (string, error) {
-	if long != "" && instance.IsShort(name, long) {
-		if err := instance.MakeShort(name, long); err != nil {
+	if long != "" && instance.IsShortLink(name, long) {
+		if err := instance.MakeShortLink(name, long); err != nil {
 			return "", err
 		}
 	}
@@ -156,7 +156,7 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	if err := paths.Check(path); err != nil {
 		return "", err
 	}
-	if path != name && !instance.IsShort(name, path) {
+	if path != name && !instance.IsShortLink(name, path) {
 		return "", failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "%s is a symbolic link", name)
 	}
 	return path, nil

@@ -181,7 +181,7 @@ func TestGuestFails(t *testing.T) {
 func TestInterrupts(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "interrupts")
-	const lost = "the connection to the user manager was lost"
+	const lost = "lost the connection to the user manager"
 	p.withoutQEMU()
 
 	t.Log("start is interrupted")
@@ -231,7 +231,7 @@ func TestInterrupts(t *testing.T) {
 		p.command("env", append([]string{bus, "claude-vm-ctl"}, args...)...).fails(121, lost, "systemctl --user status")
 	}
 	bus, _ = p.bus("SystemState")
-	p.command("env", bus, "claude-vm-ctl", "list").fails(121, "no systemd user manager answers: "+lost,
+	p.command("env", bus, "claude-vm-ctl", "list").fails(121, "cannot connect to the systemd user manager: "+lost,
 		"log in as yourself (ssh, machinectl shell), not by su or sudo; then 'systemctl --user status' answers")
 	p.wantGone()
 }
