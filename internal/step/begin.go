@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// begin waits for the guest to boot and makes it the instance on args[0].
-// It fails as soon as QEMU has ended; systemd itself would wait for the time-out.
+// begin waits for the guest to boot and turns it into the instance on args[0]. It fails as
+// soon as QEMU exits; systemd would wait for the start timeout.
 func begin(ctx context.Context, args []string) (int, error) {
 	notify("STATUS=Booting the guest")
 	qemu, err := openMainPID()
@@ -31,7 +31,7 @@ func begin(ctx context.Context, args []string) (int, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		awaitPID(qemu)
-		cancel(errors.New("QEMU ended; its last words are in the journal"))
+		cancel(errors.New("QEMU exited; the journal has its last messages"))
 	}()
 	relayed := make(chan struct{})
 	go func() {
@@ -39,7 +39,8 @@ func begin(ctx context.Context, args []string) (int, error) {
 		close(relayed)
 	}()
 	if err = beginInstance(ctx, args[0]); err != nil {
-		// The connection into a VM ends a moment before the process does.
+		// The connection into the VM is closed shortly before QEMU exits: wait for the
+		// better error.
 		select {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
@@ -47,17 +48,17 @@ func begin(ctx context.Context, args []string) (int, error) {
 		}
 	}
 	cancel(nil)
-	<-relayed // the last word is ours
+	<-relayed // else it could overwrite the status below
 	switch {
 	case err == nil:
 		notify("STATUS=Claude Code is running")
 	case errors.Is(err, context.Canceled):
-		return 0, nil // a stop
+		return 0, nil // systemd stops the unit
 	}
 	return 0, err
 }
 
-// beginInstance makes the guest the instance on a directory.
+// beginInstance connects to the guest and turns it into the instance on a directory.
 func beginInstance(ctx context.Context, dir string) error {
 	paths, err := instance.HostPaths()
 	if err != nil {
@@ -72,7 +73,7 @@ func beginInstance(ctx context.Context, dir string) error {
 		return err
 	}
 	defer client.Close()
-	// From here on the guest is not as we made it.
+	// The guest runs no untrusted code before it receives Begin.
 	if err := limitFiles(); err != nil {
 		return err
 	}
@@ -83,11 +84,11 @@ func beginInstance(ctx context.Context, dir string) error {
 	return client.Begin(b)
 }
 
-// dialBooting connects to a VM whose sockets QEMU is about to make.
+// dialBooting connects to a VM whose sockets QEMU may not have created yet.
 func dialBooting(ctx context.Context) (*guest.Client, error) {
 	for {
 		client, err := guest.Dial(ctx, ".", contract.UserRoot)
-		// Not there yet, or left by the run before and not listening.
+		// The socket does not exist yet, or is left over from an earlier run.
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
 			return client, err
 		}
@@ -99,13 +100,13 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 	}
 }
 
-// newBegin returns what the guest gets to know of a run.
+// newBegin returns the begin message for a run.
 func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	b := contract.Begin{
 		Version: contract.Version, Session: r.Request.Session, Settings: r.ClaudeSettings,
 		Time: time.Now(), Entropy: make([]byte, 64),
 	}
-	rand.Read(b.Entropy) // never fails
+	rand.Read(b.Entropy) // never returns an error
 	var id [16]byte
 	rand.Read(id[:])
 	// machine-id(5): a random UUID of version 4.
@@ -135,7 +136,8 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	return b, nil
 }
 
-// hostname makes a name for the guest that a person recognises.
+// hostname returns a host name for the guest: the base name of dir, so that users recognize
+// it, and a part of the machine id.
 func hostname(dir, machineID string) string {
 	base := strings.Map(func(r rune) rune {
 		switch {
@@ -153,8 +155,8 @@ func hostname(dir, machineID string) string {
 	return base + "-" + machineID[:6]
 }
 
-// credentials reads the unit's credentials; each that has a variable's name
-// becomes one of Claude's.
+// credentials returns the unit's credentials whose names are valid names of environment
+// variables. They are added to Claude's environment.
 func credentials() (map[string]string, error) {
 	found := map[string]string{}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
@@ -180,12 +182,12 @@ func credentials() (map[string]string, error) {
 	return found, nil
 }
 
-// maxStatusFile bounds, in bytes, what the guest can make QEMU write into the
-// runtime directory, which is small, and without which a login does not work.
+// maxStatusFile is the maximum size in bytes of a file that the guest can make QEMU write
+// in the runtime directory. The directory is small, and logins fail when it is full.
 const maxStatusFile = 1 << 20
 
-// limitFiles bounds QEMU's files. LimitFSIZE= in the unit would also forbid the
-// memory of the guest, which is a file, and one that QEMU has made by now.
+// limitFiles sets RLIMIT_FSIZE of QEMU. LimitFSIZE= in the unit would be too early: it
+// would also apply to the guest's memory, which is a file that QEMU creates when it starts.
 func limitFiles() error {
 	pid, err := strconv.Atoi(os.Getenv("MAINPID"))
 	if err != nil {
@@ -195,7 +197,7 @@ func limitFiles() error {
 	return os.NewSyscallError("prlimit", unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil))
 }
 
-// relayStatus makes the guest's own words the unit's status while it starts.
+// relayStatus copies the guest's status text to the unit's status until ctx is done.
 func relayStatus(ctx context.Context) {
 	last := ""
 	for {
@@ -211,20 +213,20 @@ func relayStatus(ctx context.Context) {
 	}
 }
 
-// openMainPID gives a pidfd of the unit's main process, QEMU.
+// openMainPID returns a pidfd of QEMU, the unit's main process.
 func openMainPID() (int, error) {
 	pid, err := strconv.Atoi(os.Getenv("MAINPID"))
 	if err != nil {
-		return -1, errors.New("QEMU does not run")
+		return -1, errors.New("QEMU is not running")
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return -1, fmt.Errorf("QEMU ended: %w", err)
+		return -1, fmt.Errorf("QEMU exited: %w", err)
 	}
 	return fd, nil
 }
 
-// awaitPID returns when the process of a pidfd has ended.
+// awaitPID waits until the process of a pidfd has exited.
 func awaitPID(fd int) {
 	for {
 		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)

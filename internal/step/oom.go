@@ -13,8 +13,8 @@ import (
 // cgroupRoot is where cgroup v2 is mounted.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// explainOOM says whose memory ran out when QEMU was killed for it: that of the unit
-// in the cgroup, of a slice above it, or all of it.
+// explainOOM returns the reason why QEMU was killed for lack of memory: the limit of the
+// unit, of a slice that contains it, or of the machine.
 func explainOOM(root, cgroup string) string {
 	for dir := filepath.Clean("/" + cgroup); dir != "/"; dir = filepath.Dir(dir) {
 		text, err := os.ReadFile(filepath.Join(root, dir, "memory.max"))
@@ -27,7 +27,8 @@ func explainOOM(root, cgroup string) string {
 	return "QEMU was killed by the kernel's or systemd's OOM killer: the machine's memory ran out"
 }
 
-// wasFull says whether a limit has ever been reached, from cgroup v2's counts.
+// wasFull reports whether the memory limit of a cgroup was ever reached. events is the path
+// of its memory.events file.
 func wasFull(events string) bool {
 	text, err := os.ReadFile(events)
 	if err != nil {
@@ -41,7 +42,7 @@ func wasFull(events string) bool {
 	return false
 }
 
-// ownCgroup is the path of this process's cgroup, which is the unit's.
+// ownCgroup returns the path of the unit's cgroup below cgroupRoot; empty if unknown.
 func ownCgroup() string {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestExplainOOM makes the files of cgroup v2 by hand: a test cannot count on a
-// kernel that gives it a memory controller.
+// TestExplainOOM creates files like those of cgroup v2, because the test's user may have no
+// memory controller.
 func TestExplainOOM(t *testing.T) {
 	const (
 		slice = "user.slice/app.slice"

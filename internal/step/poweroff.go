@@ -14,26 +14,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// qmpTimeout bounds the talk with QEMU's monitor, which answers at once or
-// hangs.
+// qmpTimeout limits the time for all QMP commands. QEMU's monitor replies immediately unless
+// it hangs.
 const qmpTimeout = 5 * time.Second
 
-// powerOff presses the guest's power button and waits until QEMU has ended.
-// The unit's TimeoutStopSec= bounds that.
+// powerOff presses the guest's power button and waits until QEMU has exited.
+// TimeoutStopSec= of the unit limits the wait.
 func powerOff(ctx context.Context, _ []string) (int, error) {
 	qemu, err := openMainPID()
 	if err != nil {
-		return 0, nil // it has powered off by itself
+		return 0, nil // QEMU has already exited
 	}
 	if shareDied() {
-		// systemd stops a VM whose share is gone as if somebody had wished it.
-		// The guest would hang in its file system: let QEMU be killed.
+		// systemd stops the VM because virtiofsd has died. The guest cannot shut down,
+		// as it hangs in file system calls: let systemd kill QEMU.
 		return 0, os.WriteFile(contract.ShareDiedFile, nil, 0o600)
 	}
 	notify("STATUS=Shutting down")
 	err = pressPowerButton()
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		err = nil // QEMU has removed its socket: it is on its way out
+		err = nil // QEMU has closed its socket because it is exiting
 	}
 	if err == nil {
 		awaitPID(qemu)
@@ -41,8 +41,8 @@ func powerOff(ctx context.Context, _ []string) (int, error) {
 	return 0, err
 }
 
-// shareDied says whether virtiofsd ended before the guest did. In an orderly
-// end it may be gone a moment before QEMU is.
+// shareDied reports whether virtiofsd has exited before the guest started to shut down.
+// After that, virtiofsd may exit shortly before QEMU.
 func shareDied() bool {
 	if status := readStatus(); status.Exit != nil || status.Stopping {
 		return false
@@ -50,8 +50,8 @@ func shareDied() bool {
 	return !shareLives(true)
 }
 
-// shareLives looks at the lock that virtiofsd holds; unknown is what to say
-// when there is none to look at.
+// shareLives reports whether virtiofsd is running, which holds a lock. It returns unknown
+// if the lock file does not exist.
 func shareLives(unknown bool) bool {
 	lock, err := os.Open(contract.ShareLock)
 	if err != nil {
@@ -61,11 +61,11 @@ func shareLives(unknown bool) bool {
 	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
 }
 
-// shareTimeout bounds the wait for virtiofsd, which follows its client at once.
+// shareTimeout limits the wait for virtiofsd, which exits as soon as its client does.
 const shareTimeout = 5 * time.Second
 
-// endShare ends virtiofsd as the end of its client does, and waits for that. If
-// QEMU has never come, this is the client.
+// endShare stops virtiofsd and waits until it has exited. virtiofsd exits when its client
+// disconnects. If QEMU never connected, endShare is that client.
 func endShare(context.Context, []string) (int, error) {
 	if conn, err := net.Dial("unix", contract.ShareSocket); err == nil {
 		conn.Close()
@@ -91,13 +91,13 @@ func pressPowerButton() error {
 			}
 		}
 		if err := qmpReply(replies); err != nil {
-			return fmt.Errorf("QEMU's monitor: %s: %w", cmp.Or(command, "its greeting"), err)
+			return fmt.Errorf("QEMU monitor: %s: %w", cmp.Or(command, "greeting"), err)
 		}
 	}
 	return nil
 }
 
-// qmpReply reads the greeting or the reply to a command, past any events.
+// qmpReply reads the greeting or the reply to a command. It skips events.
 func qmpReply(replies *json.Decoder) error {
 	for {
 		var m struct {

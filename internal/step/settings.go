@@ -12,13 +12,13 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// serviceEnvironment is what Settings asks of the user manager.
+// serviceEnvironment is the part of manager.Manager that Settings needs.
 type serviceEnvironment interface {
 	ServiceEnvironment(ctx context.Context, unit string) (map[string]string, error)
 }
 
-// Settings returns the settings of the instance on a directory as its units have
-// them: a drop-in of the VM's unit that a person has written counts as well.
+// Settings returns the settings of the instance on dir from the environment of its units.
+// Variables that the user has set in a drop-in of the VM's unit have priority.
 func Settings(ctx context.Context, m serviceEnvironment, id, dir string) (vm.VM, error) {
 	ofVM, err := m.ServiceEnvironment(ctx, instance.VM.Unit(id))
 	if err != nil {
@@ -31,7 +31,7 @@ func Settings(ctx context.Context, m serviceEnvironment, id, dir string) (vm.VM,
 	return vmfile.Applied(func(name string) string { return cmp.Or(ofVM[name], ofSetup[name]) }, dir)
 }
 
-// applySettings adds settings to b, which has the request.
+// applySettings adds settings to b, which already contains the request.
 func applySettings(b *contract.Begin, v vm.VM) {
 	b.Arguments = slices.Concat(v.Arguments, b.Arguments)
 	for _, variable := range v.Environment {

@@ -15,14 +15,14 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// units are the variables of an instance's units, by name.
+// units maps the names of units to their environment.
 type units map[string]map[string]string
 
 func (u units) ServiceEnvironment(_ context.Context, unit string) (map[string]string, error) {
 	return u[unit], nil
 }
 
-// TestSettings: from the units' variables to what the guest is sent.
+// TestSettings checks the way from the environment of the units to the begin message.
 func TestSettings(t *testing.T) {
 	session := contract.Session{Arguments: []string{"-p", "x"}, Terminal: true, Environment: map[string]string{"A": "the caller's"}}
 	for name, c := range map[string]struct {
@@ -41,7 +41,7 @@ func TestSettings(t *testing.T) {
 				"CLAUDE_ARGUMENTS": `--model "a b"`, "CLAUDE_ENVIRONMENT": `A=2 "B=x y=z"`, "CLAUDE_TERMINAL": "yes",
 				"CLAUDE_HOME": "project", "MOUNTS": `"/x y:/a b" /srv/x:/c/./d/:ro`, "FORWARD_AGENT": "yes",
 			},
-			// A person's own drop-in of the VM's unit.
+			// A drop-in that the user has written for the VM's unit.
 			vm: map[string]string{"CLAUDE_TERMINAL": "no"},
 			want: contract.Begin{
 				Session: contract.Session{
@@ -168,12 +168,12 @@ func TestWorkDirectoryMakesShortLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := workDirectory(paths, link, ""); err == nil {
-		t.Error("a link that is not there leads somewhere")
+		t.Error("a missing link was accepted")
 	}
 	if got, err := workDirectory(paths, link, long); got != long || err != nil {
 		t.Errorf("workDirectory() = %s, %v, want %s", got, err, long)
 	}
 	if _, err := workDirectory(paths, filepath.Join(paths.StateFiles(), "other"), long); err == nil {
-		t.Error("a name that is not the short link's leads somewhere")
+		t.Error("a link with another name was accepted")
 	}
 }

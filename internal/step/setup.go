@@ -36,7 +36,7 @@ func setup(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask the user manager for the job: %w", err)
 	}
-	// The VM runs, or its start has been set up: nothing to do.
+	// setup also runs again during a start, and when the VM is running.
 	if runs || paths.IsSetUp(id, job) {
 		return 0, nil
 	}
@@ -53,7 +53,7 @@ func setup(ctx context.Context, args []string) (int, error) {
 
 // setUp checks the host and the settings, and creates what the run needs.
 func setUp(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir, job string, offered instance.Offered) error {
-	// Invalid settings must not start a VM without them.
+	// The generator sets REFUSAL if a setting is invalid: the VM must not start without it.
 	if text := os.Getenv("REFUSAL"); text != "" {
 		return failure.New(failure.HostUnable, os.Getenv("REFUSAL_HINT"), "%s", text)
 	}
@@ -80,9 +80,10 @@ func setUp(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir,
 	if r.Request, err = takeRequest(paths, id, job, offered); err != nil {
 		return err
 	}
-	// Overrides of a start that was killed; the runtime unit removes them.
+	// The overrides belong to a start that was killed. The runtime unit removes them
+	// when this start has failed.
 	if os.Getenv("OVERRIDES") != r.Request.Overrides {
-		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "the options of another start were left and are gone now")
+		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "found overrides of an earlier start, which are now removed")
 	}
 	r.Request.AuthSocket = authSocket(r.Settings.ForwardAgent, r.Request.AuthSocket)
 	if r.Device, r.Inode, err = identity(path); err != nil {
@@ -94,7 +95,8 @@ func setUp(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir,
 	return paths.MakeRun(id, r, shares)
 }
 
-// identity returns the device and inode of a directory, which its path may lose.
+// identity returns the device and inode of a directory. Unlike the path, they do not change
+// when the directory is replaced by another one.
 func identity(path string) (device, inode uint64, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -103,8 +105,8 @@ func identity(path string) (device, inode uint64, err error) {
 	return st.Dev, st.Ino, nil
 }
 
-// authSocket gives the socket of the SSH agent that the guest may use, if it may:
-// that of whoever asked for the start, or else the user manager's.
+// authSocket returns the socket of the SSH agent for the guest: the caller's or, if the
+// caller has none, the user manager's. It is empty unless forward is set.
 func authSocket(forward bool, asked string) string {
 	if !forward {
 		return ""
@@ -117,9 +119,9 @@ func authSocket(forward bool, asked string) string {
 	return socket
 }
 
-// startJob gives the user manager's job that starts the VM, if there is one, and
-// says whether the VM runs already. It waits for one that is still being stopped:
-// its runtime directory is about to be made anew.
+// startJob returns the id of the user manager's job that starts the VM, if there is one,
+// and whether the VM is already running. It first waits for a VM that is stopping, because
+// setup replaces the runtime directory.
 func startJob(ctx context.Context, m *manager.Manager, id string) (job string, runs bool, err error) {
 	for {
 		u, err := m.Unit(ctx, instance.VM.Unit(id))
@@ -131,15 +133,15 @@ func startJob(ctx context.Context, m *manager.Manager, id string) (job string, r
 			return j.ID, u.MainPID != 0, err
 		}
 		select {
-		case <-time.After(20 * time.Millisecond): // without a bus there are no signals
+		case <-time.After(20 * time.Millisecond): // no signals are available without a bus
 		case <-ctx.Done():
 			return "", false, context.Cause(ctx)
 		}
 	}
 }
 
-// workDirectory gives the directory that the unit's instance stands for, after
-// making the short link that the instance is, if it is one.
+// workDirectory returns the work directory of the instance whose unescaped id is name. If
+// name is the short link to long, workDirectory creates it first.
 func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	if long != "" && instance.IsShortLink(name, long) {
 		if err := instance.MakeShortLink(name, long); err != nil {
@@ -162,7 +164,8 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	return path, nil
 }
 
-// sharesOf returns the directories that the instance on path shares, by name.
+// sharesOf returns the directories that the instance on path shares. The keys are their
+// names at the root of the share.
 func sharesOf(paths instance.Paths, id, path string, settings vm.VM) (map[string]string, error) {
 	shares := map[string]string{contract.ShareWork: path}
 	for i, m := range settings.Mounts {
@@ -188,7 +191,8 @@ func sharesOf(paths instance.Paths, id, path string, settings vm.VM) (map[string
 	return shares, nil
 }
 
-// mountSource gives the path of what is mounted, free of symbolic links.
+// mountSource returns the path of a Mount= on the host without symbolic links, if it may be
+// shared.
 func mountSource(paths instance.Paths, path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", errors.New("not an absolute path")
@@ -207,7 +211,7 @@ func mountSource(paths instance.Paths, path string) (string, error) {
 	return found, paths.Check(found)
 }
 
-// reason is a path error without its path, which the message names already.
+// reason removes the path from an error, for messages that already contain it.
 func reason(err error) error {
 	var p *os.PathError
 	if errors.As(err, &p) {
@@ -216,11 +220,11 @@ func reason(err error) error {
 	return err
 }
 
-// maxSettings bounds a settings file, in bytes: it goes through the runtime
+// maxSettings is the maximum size of a settings file in bytes. It is copied to the runtime
 // directory, which is small.
 const maxSettings = 1 << 20
 
-// readSettings reads Claude Code's settings; none without a path.
+// readSettings returns the content of Claude Code's settings file, or nil without a path.
 func readSettings(path string) (json.RawMessage, error) {
 	if path == "" {
 		return nil, nil
@@ -228,7 +232,7 @@ func readSettings(path string) (json.RawMessage, error) {
 	refuse := func(err error) (json.RawMessage, error) {
 		return nil, fmt.Errorf("SettingsFile=%s: %w", path, reason(err))
 	}
-	// A pipe would be waited for.
+	// Opening a named pipe would block.
 	if info, err := os.Stat(path); err != nil {
 		return refuse(err)
 	} else if !info.Mode().IsRegular() {
@@ -259,13 +263,13 @@ func readSettings(path string) (json.RawMessage, error) {
 	return text, nil
 }
 
-// takeRequest returns the request of this start: after a restart that of the run
-// before, else the offered one.
+// takeRequest returns the request of this start. For a restart it is the request of the
+// previous run.
 func takeRequest(paths instance.Paths, id, job string, offered instance.Offered) (instance.Request, error) {
 	kept, err := paths.KeptRequest(id, job)
 	if err != nil {
-		// Less than what was asked for, but a VM; the journal has the reason.
-		fmt.Fprintf(os.Stderr, "read the request of the run before: %v\n", err)
+		// A VM without the arguments of the request is better than no VM.
+		fmt.Fprintf(os.Stderr, "read the request of the previous run: %v\n", err)
 	}
 	if kept != nil {
 		return *kept, nil

@@ -10,11 +10,11 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
-// endGrace is how long QEMU may outlive a share that has failed because QEMU ends.
+// endGrace is how long QEMU may still run after virtiofsd has failed because QEMU exits.
 const endGrace = time.Second
 
-// shareLost stops the VM on args[0] if it runs on without the share, which has
-// failed.
+// shareLost runs when virtiofsd has failed. It stops the VM on args[0] if it is still
+// running.
 func shareLost(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {

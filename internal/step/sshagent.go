@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sshAgent leads from the guest of the instance on args[0] to the user's SSH
-// agent until the VM ends.
+// sshAgent forwards connections from the guest of the instance on args[0] to the user's
+// SSH agent until the VM stops.
 func sshAgent(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {
@@ -29,7 +29,7 @@ func sshAgent(ctx context.Context, args []string) (int, error) {
 	defer cancel()
 	client, err := guest.Dial(dialing, paths.RuntimeDirectory(id), contract.UserClaude)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return 0, nil // the VM has ended
+		return 0, nil // the VM has stopped
 	}
 	if err != nil {
 		return 0, err
@@ -38,9 +38,9 @@ func sshAgent(ctx context.Context, args []string) (int, error) {
 	if err := client.ProvideAgent(socket); err != nil {
 		return 0, err
 	}
-	notify("STATUS=Forwards to " + failure.OneLine(socket))
+	notify("STATUS=Forwarding to " + failure.OneLine(socket))
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
-	client.Wait() // a connection that ends is a VM that ends
+	client.Wait() // the connection is closed when the VM stops
 	return 0, nil
 }

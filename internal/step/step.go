@@ -1,5 +1,5 @@
-// Package step is what the units of an instance call, as "claude-vm-ctl unit STEP":
-// one function a step. systemd passes them the rest in the environment.
+// Package step implements the commands that the units of an instance run, as
+// "claude-vm-ctl unit STEP". Settings come from the units' environment.
 package step
 
 import (
@@ -18,9 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// steps are the commands of the units, by name.
 var steps = map[string]struct {
-	args int // how many; -1 for any number
+	args int // number of arguments; -1 for any number
 	run  func(context.Context, []string) (int, error)
 }{
 	"setup":      {1, setup},
@@ -34,12 +33,12 @@ var steps = map[string]struct {
 	"result":     {0, result},
 }
 
-// Run runs a step and returns its exit status. The reason of a failure becomes the
-// unit's status.
+// Run runs a step and returns its exit status. If it fails, the error becomes the unit's
+// status text.
 func Run(ctx context.Context, name string, args []string) (int, error) {
 	step, ok := steps[name]
 	if !ok || step.args >= 0 && len(args) != step.args {
-		return 0, failure.New(failure.Usage, "", "no such step with %d arguments: %s", len(args), name)
+		return 0, failure.New(failure.Usage, "", "unknown step or wrong number of arguments, %d: %s", len(args), name)
 	}
 	status, err := step.run(ctx, args)
 	if err != nil {
@@ -48,19 +47,20 @@ func Run(ctx context.Context, name string, args []string) (int, error) {
 	return status, err
 }
 
-// notify tells the user manager; without one, as in a trial by hand, nobody.
+// notify sends a line to the user manager, as sd_notify(3). It does nothing if the step was
+// not started by systemd.
 func notify(line string) {
 	if _, err := daemon.SdNotify(false, line); err != nil {
-		fmt.Fprintf(os.Stderr, "tell the user manager %q: %v\n", line, err)
+		fmt.Fprintf(os.Stderr, "notify the user manager: %q: %v\n", line, err)
 	}
 }
 
-// share listens on the socket args[2], reports that it is ready, and executes args[3],
-// virtiofsd, with the socket as descriptor 3. args[1] must be the work directory that
-// setup has seen for the instance on args[0].
+// share listens on the socket args[2], notifies systemd that it is ready, and executes
+// args[3], virtiofsd, with the socket as file descriptor 3. The work directory of the
+// instance on args[0] is bound at args[1]; it must be the one that setup has checked.
 func share(_ context.Context, args []string) (int, error) {
 	if len(args) < 4 {
-		return 0, failure.New(failure.Usage, "", "share needs a directory, its place, a socket and a command")
+		return 0, failure.New(failure.Usage, "", "share needs a directory, the path where it is bound, a socket and a command")
 	}
 	if err := checkIdentity(args[0], args[1]); err != nil {
 		return 0, err
@@ -81,11 +81,12 @@ func share(_ context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The duplicate stays open over execve(2). file is not descriptor 3: listener is.
+	// The duplicate has no FD_CLOEXEC, so execve(2) does not close it. Descriptor 3 is
+	// the listener, so file has another number.
 	if err := unix.Dup2(int(file.Fd()), 3); err != nil {
 		return 0, err
 	}
-	// virtiofsd holds the lock from now on: see shareDied.
+	// virtiofsd inherits the lock; see shareLives.
 	lock, err := unix.Open(contract.ShareLock, unix.O_RDWR|unix.O_CREAT, 0o600)
 	if err == nil {
 		err = unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB)
@@ -97,8 +98,8 @@ func share(_ context.Context, args []string) (int, error) {
 	return 0, syscall.Exec(path, append([]string{"virtiofsd"}, command[1:]...), os.Environ())
 }
 
-// checkIdentity fails if another directory than the one that setup has checked is bound
-// at place: a VM on a directory above it could have replaced it meanwhile.
+// checkIdentity returns an error if the directory that is bound at place is not the one that
+// setup has checked. A VM on a parent directory could have replaced it in between.
 func checkIdentity(dir, place string) error {
 	paths, err := instance.HostPaths()
 	if err != nil {
@@ -115,8 +116,8 @@ func checkIdentity(dir, place string) error {
 	return err
 }
 
-// explainResult says what systemd's finding means; empty if a helper, whose
-// reason is the unit's status already, has failed.
+// explainResult returns a message for $SERVICE_RESULT. It is empty if another command of the
+// unit has failed, because that command has already set the unit's status.
 func explainResult(result string, status contract.Status) string {
 	switch result {
 	case "signal", "core-dump":
@@ -127,7 +128,7 @@ func explainResult(result string, status contract.Status) string {
 		if status.Ready {
 			return "the guest did not shut down in time and was killed"
 		}
-		return "the guest did not come up in time"
+		return "the guest did not start in time"
 	case "exit-code":
 		if os.Getenv("EXIT_CODE") == "exited" && os.Getenv("EXIT_STATUS") != "0" {
 			return "QEMU exited with status " + os.Getenv("EXIT_STATUS")
@@ -136,7 +137,7 @@ func explainResult(result string, status contract.Status) string {
 	return ""
 }
 
-// readStatus reads what the guest has reported; nothing if it never started.
+// readStatus returns what the guest has reported so far.
 func readStatus() contract.Status {
 	f, err := os.Open(contract.StatusFile)
 	if err != nil {
@@ -146,8 +147,8 @@ func readStatus() contract.Status {
 	return contract.ParseStatus(f)
 }
 
-// result turns what the guest has reported into the unit's result. When
-// systemd has found a failure already, that is the one to keep.
+// result returns an exit status that sets the unit's result to what the guest has reported.
+// If the unit has already failed, it only sets the status text.
 func result(context.Context, []string) (int, error) {
 	status := readStatus()
 	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
@@ -166,10 +167,11 @@ func result(context.Context, []string) (int, error) {
 		return 0, nil
 	case shareErr == nil:
 		return 0, errors.New("virtiofsd, which shares the directory, died")
-	// One that was not ready has been stopped: else the start would have failed.
+	// A guest that was not ready was stopped by systemd. Otherwise the start has failed,
+	// and the result is not success.
 	case status.Stopping, !status.Ready:
 		notify("STATUS=Shut down")
 		return 0, nil
 	}
-	return 0, errors.New("the guest ended without a word: its kernel crashed, or QEMU was told to quit")
+	return 0, errors.New("the guest stopped unexpectedly: its kernel crashed, or QEMU was asked to quit")
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// describe is an error, its exit status and its hint, in one line.
+// describe returns the exit status, the text and the hint of an error in one line.
 func describe(err error) string {
 	e := failure.Of(err)
 	return fmt.Sprintf("%d: %v; hint: %s", e.Status, e, e.Hint)
 }
 
-// TestBeginHasNothingOfTheHost: what a request has for the host alone is not sent to
-// the guest. Every field is marked, also one that is added later.
-func TestBeginHasNothingOfTheHost(t *testing.T) {
+// TestBeginOmitsHostFields checks that the fields of a request that are for the host are not
+// sent to the guest. It sets all fields by reflection, so that new ones are included.
+func TestBeginOmitsHostFields(t *testing.T) {
 	var r instance.Record
 	mark(reflect.ValueOf(&r.Request).Elem(), "")
 	b, err := newBegin(r, "/d")
@@ -40,7 +40,7 @@ func TestBeginHasNothingOfTheHost(t *testing.T) {
 	}
 }
 
-// mark gives each text in v the name of its field.
+// mark sets each string in v to the name of its field.
 func mark(v reflect.Value, name string) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -57,7 +57,6 @@ func mark(v reflect.Value, name string) {
 	}
 }
 
-// TestExplainResult: what becomes the unit's status when systemd has found a failure.
 func TestExplainResult(t *testing.T) {
 	for _, c := range []struct {
 		result, code, status string
@@ -66,10 +65,10 @@ func TestExplainResult(t *testing.T) {
 	}{
 		{result: "signal", code: "killed", status: "KILL", want: "QEMU was killed by SIGKILL"},
 		{result: "core-dump", code: "dumped", status: "SEGV", ready: true, want: "QEMU was killed by SIGSEGV"},
-		{result: "timeout", want: "the guest did not come up in time"},
+		{result: "timeout", want: "the guest did not start in time"},
 		{result: "timeout", ready: true, want: "the guest did not shut down in time and was killed"},
 		{result: "exit-code", code: "exited", status: "1", want: "QEMU exited with status 1"},
-		{result: "exit-code", code: "exited", status: "0"}, // a helper has failed
+		{result: "exit-code", code: "exited", status: "0"}, // another command of the unit has failed
 		{result: "exit-code", code: "killed", status: "TERM"},
 		{result: "protocol"},
 	} {
@@ -81,7 +80,7 @@ func TestExplainResult(t *testing.T) {
 	}
 }
 
-// TestPowerButton: what QEMU's monitor has against it is told.
+// TestPowerButton checks that errors of the QEMU monitor are returned.
 func TestPowerButton(t *testing.T) {
 	t.Chdir(t.TempDir())
 	monitor, err := net.Listen("unix", contract.QMPSocket)
@@ -91,9 +90,9 @@ func TestPowerButton(t *testing.T) {
 	defer monitor.Close()
 	for answers, want := range map[string]string{
 		`{"QMP": {}} {"return": {}} {"event": "STOP"} {"return": {}}`: "<nil>",
-		`{"QMP": {}} {"return": {}} {"error": {"desc": "not now"}}`:   "QEMU's monitor: system_powerdown: not now",
-		`{"QMP": {}}`: "QEMU's monitor: qmp_capabilities: EOF",
-		`nonsense`:    "QEMU's monitor: its greeting: invalid character 'o' in literal null (expecting 'u')",
+		`{"QMP": {}} {"return": {}} {"error": {"desc": "not now"}}`:   "QEMU monitor: system_powerdown: not now",
+		`{"QMP": {}}`: "QEMU monitor: qmp_capabilities: EOF",
+		`nonsense`:    "QEMU monitor: greeting: invalid character 'o' in literal null (expecting 'u')",
 	} {
 		go func() {
 			if c, err := monitor.Accept(); err == nil {

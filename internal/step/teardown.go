@@ -11,8 +11,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
-// teardown removes what belongs to one run of the instance on args[0]. Only
-// what a restart is to find again stays.
+// teardown removes the files of the run of the instance on args[0]. For a restart it keeps
+// the record and the overrides.
 func teardown(ctx context.Context, args []string) (int, error) {
 	paths, err := instance.HostPaths()
 	if err != nil {
@@ -29,10 +29,10 @@ func teardown(ctx context.Context, args []string) (int, error) {
 	return 0, errors.Join(paths.RemoveRun(id), dropOverrides(ctx, paths, id))
 }
 
-// restartJob gives the VM's job if its runtime unit is being stopped to be started
-// again, else none. That unit's job tells a restart from a start that comes quickly
-// after a stop; the VM's, of which the first half is done, does not, but will
-// still be the same for the setup unit.
+// restartJob returns the id of the VM's job if the instance is being restarted, else an
+// empty string. Only the job of the runtime unit shows this: the VM has already stopped, so
+// its job has type start, as for a start shortly after a stop. The id, however, must be that
+// of the VM's job, because the setup unit compares it.
 func restartJob(ctx context.Context, paths instance.Paths, id string) (string, error) {
 	m, err := manager.DialDirect(ctx, paths.Runtime)
 	if err != nil {
@@ -47,8 +47,8 @@ func restartJob(ctx context.Context, paths instance.Paths, id string) (string, e
 	return vm.ID, err
 }
 
-// dropOverrides removes the overrides of a run that has ended and makes the manager
-// forget them: it may keep a unit loaded for many reasons, a timer among them.
+// dropOverrides removes the overrides of a run and reloads the manager, which may keep the
+// unit loaded with them, for example because a timer refers to it.
 func dropOverrides(ctx context.Context, paths instance.Paths, id string) error {
 	removed, err := dropin.RemoveOverrides(paths.RuntimeUnits(), id)
 	if err != nil || !removed {

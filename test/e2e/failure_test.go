@@ -69,7 +69,7 @@ func TestKills(t *testing.T) {
 
 	t.Log("the guest's kernel crashes: the unit fails")
 	p.start()
-	p.root("echo c > /proc/sysrq-trigger").fails(123, "the VM on "+p.dir+" ended: the guest ended without a word: its kernel crashed, or QEMU was told to quit", logs)
+	p.root("echo c > /proc/sysrq-trigger").fails(123, "the VM on "+p.dir+" ended: the guest stopped unexpectedly: its kernel crashed, or QEMU was asked to quit", logs)
 	p.eventually("the unit fails", func() bool { return p.property("ActiveState") == "failed" })
 	p.wantGone2()
 

@@ -120,7 +120,7 @@ func (p *project) onceOfTheDead() {
 	if r := p.systemctl("start", p.unit()); r.status == 0 {
 		p.t.Error("a start with the options of another start succeeds, want failure")
 	}
-	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.Setup.Unit(p.id)).stdout; got != "the options of another start were left and are gone now\n" {
+	if got := p.command("systemctl", "--user", "show", "--value", "--property=StatusText", instance.Setup.Unit(p.id)).stdout; got != "found overrides of an earlier start, which are now removed\n" {
 		p.t.Errorf("StatusText=%s", got)
 	}
 	p.eventually("the options are removed", func() bool { return p.once() == "" })

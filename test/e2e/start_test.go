@@ -140,7 +140,7 @@ func TestStartFails(t *testing.T) {
 	p.dropin(p.unit(), "90-sleep.conf", "Environment=QEMU_ARGUMENTS=-S")
 	start = p.starting("claude-vm-ctl", "start")
 	p.eventually("QEMU's monitor answers", func() bool { return strings.Contains(p.monitor("quit"), `"return"`) })
-	start.wait().fails(122, failed+"QEMU ended; its last words are in the journal", logs)
+	start.wait().fails(122, failed+"QEMU exited; the journal has its last messages", logs)
 
 	t.Log("systemd rejects the start job")
 	mask := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", instance.Setup.Unit(p.id))
