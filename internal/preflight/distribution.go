@@ -8,9 +8,7 @@ import (
 	"strings"
 )
 
-// This file knows how the distributions name things.
-
-// Package is a package by the distributions' names for it; nix is that of nixpkgs.
+// Package contains the names of a package in each distribution. what is used elsewhere.
 type Package struct{ what, apt, dnf, pacman, nix string }
 
 var (
@@ -20,7 +18,7 @@ var (
 
 var QEMUProgram, qemuPackage = qemuOn(runtime.GOARCH)
 
-// qemuOn is what runs guests of an architecture, which has Go's name.
+// qemuOn returns QEMU's program and package for guests of an architecture, a GOARCH value.
 func qemuOn(arch string) (program string, p Package) {
 	if arch == "arm64" {
 		return "qemu-system-aarch64", Package{what: "QEMU", apt: "qemu-system-arm", dnf: "qemu-system-aarch64", pacman: "qemu-system-aarch64", nix: "qemu_kvm"}
@@ -28,7 +26,8 @@ func qemuOn(arch string) (program string, p Package) {
 	return "qemu-system-x86_64", Package{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
 }
 
-// Install is the command, or for NixOS the option, that installs it here.
+// Install returns the command that installs the package on this machine, or the option for
+// NixOS.
 func (p Package) Install() string { return p.installOn(family(osRelease())) }
 
 func (p Package) installOn(family string) string {
@@ -42,10 +41,10 @@ func (p Package) installOn(family string) string {
 	case "nixos":
 		return fmt.Sprintf("environment.systemPackages = [ pkgs.%s ];", p.nix)
 	}
-	return fmt.Sprintf("install %s: it is called %s, %s or %s elsewhere", p.what, p.apt, p.dnf, p.pacman)
+	return fmt.Sprintf("install %s; other distributions name the package %s, %s or %s", p.what, p.apt, p.dnf, p.pacman)
 }
 
-// OnNixOS returns the option of NixOS, or what is typed elsewhere.
+// OnNixOS returns option on NixOS and command on other distributions.
 func OnNixOS(option, command string) string {
 	if family(osRelease()) == "nixos" {
 		return option
@@ -53,7 +52,7 @@ func OnNixOS(option, command string) string {
 	return command
 }
 
-// FixUnits is what puts the units there that belong to this program.
+// FixUnits returns the hint for missing units and units of another version.
 func FixUnits() string {
 	self, err := os.Executable()
 	if err != nil {
@@ -62,19 +61,19 @@ func FixUnits() string {
 	return fixUnitsOf(self)
 }
 
-// fixUnitsOf is what puts a program's units there: the Makefile, but a configuration
-// for one in Nix's store.
+// fixUnitsOf returns that hint for the claude-vm-ctl at a path. A program in the Nix store
+// is not installed by the Makefile.
 func fixUnitsOf(program string) string {
 	if InStore(program) {
-		return "programs.claude-vm.enable = true; by NixOS or Home Manager"
+		return "set programs.claude-vm.enable = true; in NixOS or Home Manager"
 	}
 	return "make install && systemctl --user daemon-reload"
 }
 
-// InStore reports whether Nix has built what is at a path, which nobody changes there.
+// InStore reports whether a path is in the Nix store, where files cannot be changed.
 func InStore(path string) bool { return strings.HasPrefix(path, "/nix/store/") }
 
-// osRelease is the text of os-release(5).
+// osRelease returns the content of os-release(5).
 func osRelease() string {
 	text, err := os.ReadFile("/etc/os-release")
 	if err != nil {
@@ -83,8 +82,8 @@ func osRelease() string {
 	return string(text)
 }
 
-// family is the distribution that os-release names, or one that it is like; empty
-// if it is none that is known here.
+// family returns the known distribution in ID= or ID_LIKE= of os-release, or an empty
+// string.
 func family(osRelease string) string {
 	var names []string
 	for line := range strings.Lines(osRelease) {

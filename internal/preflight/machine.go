@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Warning is the result of a check that does not keep a VM from starting.
+// Warning is the error of a check that does not prevent VMs from starting.
 type Warning struct{ error }
 
 func (w Warning) Unwrap() error { return w.error }
@@ -28,24 +28,24 @@ func Warn(hint, format string, args ...any) error {
 	return Warning{failure.New(failure.Failed, hint, format, args...)}
 }
 
-// IsWarning reports whether err is one.
+// IsWarning reports whether err is or wraps a Warning.
 func IsWarning(err error) bool {
 	var w Warning
 	return errors.As(err, &w)
 }
 
-// programTimeout bounds a program that is asked for its version.
+// programTimeout limits the run time of a program with --version.
 const programTimeout = 2 * time.Second
 
-// ProgramVersion is what a program says after --version, in its first line.
+// ProgramVersion returns the first line that a program prints with --version.
 func ProgramVersion(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, programTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.WaitDelay = programTimeout / 4 // its children may hold the pipe
+	cmd.WaitDelay = programTimeout / 4 // its children may keep the pipe open
 	text, err := cmd.Output()
 	if ctx.Err() != nil {
-		return "", fmt.Errorf("%s --version does not come to an end", path)
+		return "", fmt.Errorf("%s --version timed out", path)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", path, err)
@@ -56,23 +56,24 @@ func ProgramVersion(ctx context.Context, path string) (string, error) {
 
 var number = regexp.MustCompile(`\d+(\.\d+)+`)
 
-// checkVersion wants a program at least that new.
-func checkVersion(ctx context.Context, path, least string, p Package) (string, error) {
+// checkVersion returns the version of a program and its path, or an error if the version is
+// older than oldest.
+func checkVersion(ctx context.Context, path, oldest string, p Package) (string, error) {
 	text, err := ProgramVersion(ctx, path)
 	if err != nil {
 		return "", failure.New(failure.HostUnable, p.Install(), "%w", err)
 	}
 	found := number.FindString(text)
 	if found == "" {
-		return "", Warn(p.Install(), "%s does not say its version, but %q", path, text)
+		return "", Warn(p.Install(), "%s --version prints no version number: %q", path, text)
 	}
-	if older(found, least) {
-		return "", failure.New(failure.HostUnable, "a newer distribution, or "+p.what+" from its sources", "%s is version %s, older than %s", path, found, least)
+	if older(found, oldest) {
+		return "", failure.New(failure.HostUnable, "upgrade the distribution, or build "+p.what+" from source", "%s is version %s, older than %s", path, found, oldest)
 	}
 	return found + ", " + path, nil
 }
 
-// older compares versions, numbers between dots.
+// older reports whether version a is older than b. Versions are numbers separated by dots.
 func older(a, b string) bool {
 	numbers := func(text string) (all []int) {
 		for part := range strings.SplitSeq(text, ".") {
@@ -84,11 +85,11 @@ func older(a, b string) bool {
 	return slices.Compare(numbers(a), numbers(b)) < 0
 }
 
-// The machine's i8042=off is new in QEMU 7.1, the --translate-uid= that the share
-// needs in virtiofsd 1.13.
+// The units need -machine i8042=off, which is new in QEMU 7.1, and --translate-uid=, which
+// is new in virtiofsd 1.13.
 const (
-	leastQEMU      = "7.1"
-	leastVirtiofsd = "1.13"
+	oldestQEMU      = "7.1"
+	oldestVirtiofsd = "1.13"
 )
 
 // QEMU finds QEMU and returns its version and path.
@@ -97,7 +98,7 @@ func QEMU(ctx context.Context, program string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return checkVersion(ctx, path, leastQEMU, qemuPackage)
+	return checkVersion(ctx, path, oldestQEMU, qemuPackage)
 }
 
 // Virtiofsd finds virtiofsd and returns its version and path.
@@ -106,10 +107,11 @@ func Virtiofsd(ctx context.Context, program string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return checkVersion(ctx, path, leastVirtiofsd, virtiofsdPackage)
+	return checkVersion(ctx, path, oldestVirtiofsd, virtiofsdPackage)
 }
 
-// maxAge is from when on a bundle is old: Claude Code in it does not update itself.
+// maxAge is the age at which a warning is printed: the Claude Code in a bundle does not
+// update itself.
 const maxAge = 90 * 24 * time.Hour
 
 // BundleAge checks the guest bundle in a directory and returns its version and date.
@@ -123,17 +125,17 @@ func BundleAge(dir string) (string, error) {
 	}
 	fact := fmt.Sprintf("%s in %s", env["GUEST_VERSION"], dir)
 	info, err := os.Stat(filepath.Join(dir, "guest.env"))
-	if err != nil || info.ModTime().Year() < 2000 { // as in Nix's store
+	if err != nil || info.ModTime().Year() < 2000 { // the Nix store sets times to 1970
 		return fact, err
 	}
 	built := info.ModTime()
 	if age := time.Since(built); age > maxAge {
-		return "", Warn("guest/debian/update-claude && "+makeGuest, "%s was built %s, and Claude Code in it is no newer", fact, built.Format(time.DateOnly))
+		return "", Warn("guest/debian/update-claude && "+makeGuest, "%s was built %s, and its Claude Code is as old", fact, built.Format(time.DateOnly))
 	}
 	return fact + ", built " + built.Format(time.DateOnly), nil
 }
 
-// KVM checks that this user can use hardware virtualisation.
+// KVM checks that this user can use hardware virtualization.
 func KVM() (string, error) {
 	err := OpenKVM()
 	if err == nil {
@@ -141,30 +143,30 @@ func KVM() (string, error) {
 	}
 	fix := OnNixOS(`users.users.NAME.extraGroups = [ "kvm" ];`, "sudo usermod -aG kvm $USER, then log in again")
 	if errors.Is(err, os.ErrNotExist) {
-		fix = "enable virtualisation in the firmware, or nested virtualisation for a VM; modprobe kvm_intel or kvm_amd"
+		fix = "enable virtualization in the firmware, or nested virtualization if this is a VM; modprobe kvm_intel or kvm_amd"
 	}
-	return "", Warn(fix, "%w: the VM is emulated, several times slower", err)
+	return "", Warn(fix, "%w: VMs are emulated, which is several times slower", err)
 }
 
-// Linger checks that the user manager outlives the user's logout.
+// Linger checks that the user manager keeps running after logout.
 func Linger(name string) (string, error) {
 	if name == "" {
-		return "", Warn("", "unknown, since this user has no name")
+		return "", Warn("", "unknown, because this user has no name")
 	}
 	_, err := os.Stat(filepath.Join("/var/lib/systemd/linger", name))
 	if err == nil {
-		return "on: VMs outlive your logout", nil
+		return "on: VMs keep running after logout", nil
 	}
-	return "", Warn(OnNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"), "off: VMs end when you log out")
+	return "", Warn(OnNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"), "off: VMs stop at logout")
 }
 
 const (
-	// What a few starts need, arguments and settings included.
-	leastRuntimeBytes = 16 << 20
-	leastRuntimeFiles = 1000
+	// A few starts need this, including arguments and settings.
+	minRuntimeBytes = 16 << 20
+	minRuntimeFiles = 1000
 )
 
-// RuntimeDirectory checks that the runtime directory has room for starts.
+// RuntimeDirectory checks that the runtime directory has enough free space and inodes.
 func RuntimeDirectory(dir string) (string, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -172,13 +174,13 @@ func RuntimeDirectory(dir string) (string, error) {
 	}
 	free := fs.Bavail * uint64(fs.Bsize)
 	fact := fmt.Sprintf("%s and %d files free in %s", size.Format(free), fs.Ffree, dir)
-	if free < leastRuntimeBytes || fs.Files > 0 && fs.Ffree < leastRuntimeFiles {
+	if free < minRuntimeBytes || fs.Files > 0 && fs.Ffree < minRuntimeFiles {
 		return "", Warn("du -a --inodes -h "+failure.Command(dir)+" | sort -h | tail", "only %s", fact)
 	}
 	return fact, nil
 }
 
-// MemoryInfo is a line of /proc/meminfo, in bytes.
+// MemoryInfo returns the value of a line of /proc/meminfo in bytes.
 func MemoryInfo(key string) (uint64, error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -193,17 +195,17 @@ func MemoryInfo(key string) (uint64, error) {
 	return 0, fmt.Errorf("no %s in /proc/meminfo", key)
 }
 
-// Clock asks the kernel, as timedatectl does: each guest starts with this
-// clock, and no certificate is valid for one that is wrong.
+// Clock checks that the clock is synchronized, as timedatectl does. Guests start with the
+// time of the host, and TLS certificates are not valid if it is wrong.
 func Clock() (string, error) {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil {
 		return "", Warn("", "adjtimex: %w", err)
 	}
 	if t.Maxerror >= 16_000_000 { // µs; see ntp_synced() of systemd
-		return "", Warn(OnNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"), "not synchronised, and guests take it over")
+		return "", Warn(OnNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"), "not synchronized; guests start with the same time")
 	}
-	return "synchronised", nil
+	return "synchronized", nil
 }
 
 // OpenKVM tries to open /dev/kvm as QEMU does.

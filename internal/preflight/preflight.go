@@ -1,5 +1,5 @@
-// Package preflight checks the host: what the setup unit must know before each start,
-// and what doctor reports beside that.
+// Package preflight checks the host: the requirements that the setup unit checks before
+// each start, and further ones that doctor reports.
 package preflight
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// Host checks what every start needs: the programs, the guest bundle in a directory,
+// Host checks the requirements of a start: the programs, the guest bundle in a directory,
 // and user namespaces.
 func Host(qemu, virtiofsd, guest string) error {
 	_, qemuErr := FindQEMU(qemu)
@@ -35,8 +35,8 @@ func FindQEMU(program string) (string, error) {
 	return path, nil
 }
 
-// FindVirtiofsd finds virtiofsd where distributions put it, outside $PATH; not
-// in /usr/lib/qemu, where QEMU 7 had another program of this name.
+// FindVirtiofsd returns the path of virtiofsd, which distributions install outside of $PATH.
+// It does not search /usr/lib/qemu, which has a different program of this name in QEMU 7.
 func FindVirtiofsd(name string) (string, error) {
 	candidates := []string{name}
 	if !strings.Contains(name, "/") {
@@ -55,7 +55,8 @@ func FindVirtiofsd(name string) (string, error) {
 
 const makeGuest = "make guest install"
 
-// FixBundle builds the bundle in a directory, or where a link leads, anew.
+// FixBundle returns the command that builds the bundle in a directory again. The directory
+// may be a symbolic link.
 func FixBundle(dir string) string {
 	if path, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = path
@@ -66,10 +67,11 @@ func FixBundle(dir string) string {
 	return makeGuest
 }
 
-// Bundle checks that the guest bundle in a directory is complete and fits.
+// Bundle checks that the guest bundle in a directory is complete and has the contract
+// version of this program.
 func Bundle(dir string) error {
-	unfit := func(err error) error {
-		return failure.New(failure.HostUnable, FixBundle(dir), "the guest bundle is not whole: %w", failure.Plain(err))
+	incomplete := func(err error) error {
+		return failure.New(failure.HostUnable, FixBundle(dir), "the guest bundle is incomplete: %w", failure.Plain(err))
 	}
 	for _, name := range []string{"kernel", "initrd", "root.erofs", "guest.env"} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -77,24 +79,25 @@ func Bundle(dir string) error {
 			err = fmt.Errorf("%s is empty", filepath.Join(dir, name))
 		}
 		if err != nil {
-			return unfit(err)
+			return incomplete(err)
 		}
 	}
 	env, err := BundleEnvironment(dir)
 	if err != nil {
-		return unfit(err)
+		return incomplete(err)
 	}
 	if env["GUEST_APPEND"] == "" {
-		return unfit(fmt.Errorf("no GUEST_APPEND= in %s", filepath.Join(dir, "guest.env")))
+		return incomplete(fmt.Errorf("no GUEST_APPEND= in %s", filepath.Join(dir, "guest.env")))
 	}
-	// One that does not say it is refused by its agent, when it has booted.
+	// Without GUEST_CONTRACT=, the agent in the guest checks the version after the boot.
 	if text := env["GUEST_CONTRACT"]; text != "" && text != strconv.Itoa(contract.Version) {
-		return failure.New(failure.HostUnable, FixBundle(dir), "the guest bundle in %s speaks version %s of the contract, the host %d", dir, text, contract.Version)
+		return failure.New(failure.HostUnable, FixBundle(dir), "the guest bundle in %s has version %s of the contract, the host has version %d", dir, text, contract.Version)
 	}
 	return nil
 }
 
-// BundleEnvironment reads a bundle's guest.env, a file for EnvironmentFile=.
+// BundleEnvironment returns the variables in guest.env of a bundle, which has the format of
+// EnvironmentFile=.
 func BundleEnvironment(dir string) (map[string]string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "guest.env"))
 	if err != nil {
@@ -110,8 +113,8 @@ func BundleEnvironment(dir string) (map[string]string, error) {
 	return env, nil
 }
 
-// UserNamespaces makes one: sysctls and security modules each have their
-// own way to forbid it.
+// UserNamespaces checks that this user can create a user namespace. It creates one, because
+// several sysctls and security modules can prevent it.
 func UserNamespaces() error {
 	cmd := exec.Command("true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -14,7 +14,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
-// describe is what doctor prints of a check, in one line.
+// describe returns the result of a check in one line, similar to doctor's output.
 func describe(fact string, err error) string {
 	switch {
 	case err == nil:
@@ -44,7 +44,7 @@ func TestFamily(t *testing.T) {
 		"fedora": "sudo dnf install qemu-system-x86",
 		"arch":   "sudo pacman -S qemu-base",
 		"nixos":  "environment.systemPackages = [ pkgs.qemu_kvm ];",
-		"":       "install QEMU: it is called qemu-system-x86, qemu-system-x86 or qemu-base elsewhere",
+		"":       "install QEMU; other distributions name the package qemu-system-x86, qemu-system-x86 or qemu-base",
 	} {
 		if _, p := qemuOn("amd64"); p.installOn(family) != want {
 			t.Errorf("on %s: %s, want %s", family, p.installOn(family), want)
@@ -74,11 +74,11 @@ func TestOlder(t *testing.T) {
 	}
 }
 
-// TestMachine: what a machine lacks, as far as a test can choose.
+// TestMachine checks problems of the machine that a test can simulate.
 func TestMachine(t *testing.T) {
 	for want, check := range map[string]func() (string, error){
-		"warn: unknown, since this user has no name; fix: ": func() (string, error) { return Linger("") },
-		"warn: off: VMs end when you log out; fix: " + OnNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
+		"warn: unknown, because this user has no name; fix: ": func() (string, error) { return Linger("") },
+		"warn: off: VMs stop at logout; fix: " + OnNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
 			return Linger("no/body")
 		},
 		"fail: /no/where: no such file or directory; fix: ": func() (string, error) { return RuntimeDirectory("/no/where") },
@@ -95,14 +95,14 @@ func TestMachine(t *testing.T) {
 		}
 	}
 	switch got := describe(Clock()); got {
-	case "ok: synchronised; fix: ":
-	case "warn: not synchronised, and guests take it over; fix: " + OnNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"):
+	case "ok: synchronized; fix: ":
+	case "warn: not synchronized; guests start with the same time; fix: " + OnNixOS("services.timesyncd.enable = true;", "sudo timedatectl set-ntp true"):
 	default:
 		t.Error(got)
 	}
 }
 
-// program makes one that is a shell script.
+// program creates a shell script and returns its path.
 func program(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
@@ -115,46 +115,47 @@ func program(t *testing.T, script string) string {
 func TestCheckVersion(t *testing.T) {
 	for _, c := range []struct{ script, want string }{
 		{"echo 'virtiofsd 1.13.2'", "ok: 1.13.2, PROGRAM; fix: "},
-		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.1; fix: a newer distribution, or QEMU from its sources"},
-		{"echo none", `warn: PROGRAM does not say its version, but "none"; fix: ` + qemuPackage.Install()},
+		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.1; fix: upgrade the distribution, or build QEMU from source"},
+		{"echo none", `warn: PROGRAM --version prints no version number: "none"; fix: ` + qemuPackage.Install()},
 		{"exit 3", "fail: PROGRAM --version: exit status 3; fix: " + qemuPackage.Install()},
 	} {
 		path := program(t, c.script)
-		least := "1.13"
+		oldest := "1.13"
 		if strings.Contains(c.script, "QEMU") {
-			least = "7.1"
+			oldest = "7.1"
 		}
-		got := describe(checkVersion(context.Background(), path, least, qemuPackage))
+		got := describe(checkVersion(context.Background(), path, oldest, qemuPackage))
 		if want := strings.ReplaceAll(c.want, "PROGRAM", path); got != want {
 			t.Errorf("%s: %s, want %s", c.script, got, want)
 		}
 	}
 }
 
-// TestHang: a program that does not end, and whose child holds the pipe, is left.
+// TestHang checks the timeout for a program that hangs, with a child that keeps the pipe
+// open.
 func TestHang(t *testing.T) {
-	began := time.Now()
+	start := time.Now()
 	path := program(t, "sleep 60 & sleep 60")
 	_, err := ProgramVersion(context.Background(), path)
-	if want := path + " --version does not come to an end"; err == nil || err.Error() != want {
+	if want := path + " --version timed out"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
-	if d := time.Since(began); d > 4*programTimeout {
+	if d := time.Since(start); d > 4*programTimeout {
 		t.Errorf("it took %v", d)
 	}
 }
 
-func TestCheckGuest(t *testing.T) {
-	whole := map[string]string{"kernel": "k", "initrd": "i", "root.erofs": "r", "guest.env": fmt.Sprintf("GUEST_APPEND=\"a b\"\nGUEST_CONTRACT=%d\n", contract.Version)}
+func TestBundle(t *testing.T) {
+	complete := map[string]string{"kernel": "k", "initrd": "i", "root.erofs": "r", "guest.env": fmt.Sprintf("GUEST_APPEND=\"a b\"\nGUEST_CONTRACT=%d\n", contract.Version)}
 	for _, c := range []struct{ name, text, want string }{
 		{"", "", "ok: ; fix: "},
-		{"kernel", "", "fail: the guest bundle is not whole: DIR/kernel is empty; fix: make guest install"},
-		{"guest.env", "GUEST_VERSION=x\n", "fail: the guest bundle is not whole: no GUEST_APPEND= in DIR/guest.env; fix: make guest install"},
+		{"kernel", "", "fail: the guest bundle is incomplete: DIR/kernel is empty; fix: make guest install"},
+		{"guest.env", "GUEST_VERSION=x\n", "fail: the guest bundle is incomplete: no GUEST_APPEND= in DIR/guest.env; fix: make guest install"},
 		{"guest.env", "GUEST_APPEND=a\n", "ok: ; fix: "},
-		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "fail: the guest bundle in DIR speaks version 1 of the contract, the host " + strconv.Itoa(contract.Version) + "; fix: make guest install"},
+		{"guest.env", "GUEST_APPEND=a\nGUEST_CONTRACT=1\n", "fail: the guest bundle in DIR has version 1 of the contract, the host has version " + strconv.Itoa(contract.Version) + "; fix: make guest install"},
 	} {
 		dir := t.TempDir()
-		for name, text := range whole {
+		for name, text := range complete {
 			if name == c.name {
 				text = c.text
 			}
@@ -168,12 +169,12 @@ func TestCheckGuest(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	if got, want := Bundle(dir), "the guest bundle is not whole: "+dir+"/kernel: no such file or directory"; got == nil || got.Error() != want {
+	if got, want := Bundle(dir), "the guest bundle is incomplete: "+dir+"/kernel: no such file or directory"; got == nil || got.Error() != want {
 		t.Errorf("empty: %v, want %s", got, want)
 	}
 }
 
-// TestBundleAge: what is old is told, and Nix's times are no times.
+// TestBundleAge checks the warning about old bundles. Times in the Nix store are ignored.
 func TestBundleAge(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"kernel", "initrd", "root.erofs"} {
@@ -185,7 +186,7 @@ func TestBundleAge(t *testing.T) {
 	for built, want := range map[time.Time]string{
 		time.Unix(1, 0): "ok: debian-13 claude-2 in " + dir + "; fix: ",
 		time.Now():      "ok: debian-13 claude-2 in " + dir + ", built " + time.Now().Format(time.DateOnly) + "; fix: ",
-		old:             "warn: debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and Claude Code in it is no newer; fix: guest/debian/update-claude && make guest install",
+		old:             "warn: debian-13 claude-2 in " + dir + " was built " + old.Format(time.DateOnly) + ", and its Claude Code is as old; fix: guest/debian/update-claude && make guest install",
 	} {
 		if err := os.Chtimes(env, built, built); err != nil {
 			t.Fatal(err)
@@ -196,10 +197,9 @@ func TestBundleAge(t *testing.T) {
 	}
 }
 
-// TestLate: a check that hangs is told, and keeps nobody.
 func TestFixesOfNix(t *testing.T) {
 	for path, want := range map[string][2]string{
-		"/nix/store/x-claude-vm/bin/x": {"programs.claude-vm.enable = true; by NixOS or Home Manager", "nix flake update, then build the guest and claude-vm from the same inputs"},
+		"/nix/store/x-claude-vm/bin/x": {"set programs.claude-vm.enable = true; in NixOS or Home Manager", "nix flake update, then build the guest and claude-vm from the same inputs"},
 		"/usr/local/x":                 {"make install && systemctl --user daemon-reload", "make guest install"},
 		"":                             {"make install && systemctl --user daemon-reload", "make guest install"},
 	} {

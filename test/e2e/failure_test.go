@@ -119,8 +119,8 @@ func TestMissing(t *testing.T) {
 	for _, c := range []struct{ variable, check, message, hint string }{
 		{"QEMU=qemu-none", "QEMU", "qemu-none is not installed", "sudo apt install qemu-system-x86"},
 		{"VIRTIOFSD=virtiofsd-none", "virtiofsd", "virtiofsd is not installed", "sudo apt install virtiofsd"},
-		{"GUEST=/nowhere", "guest bundle", "the guest bundle is not whole: /nowhere/kernel: no such file or directory", "make guest install"},
-		{"GUEST=" + stranger, "guest bundle", fmt.Sprintf("the guest bundle in %s speaks version 99 of the contract, the host %d", stranger, contract.Version), "make guest install"},
+		{"GUEST=/nowhere", "guest bundle", "the guest bundle is incomplete: /nowhere/kernel: no such file or directory", "make guest install"},
+		{"GUEST=" + stranger, "guest bundle", fmt.Sprintf("the guest bundle in %s has version 99 of the contract, the host has version %d", stranger, contract.Version), "make guest install"},
 	} {
 		set(c.variable)
 		p.ctl("run", ".", "--", "--version").fails(121, c.message, c.hint)
@@ -134,7 +134,7 @@ func TestMissing(t *testing.T) {
 	}
 	set("QEMU=" + hangs)
 	r := p.ctl("doctor")
-	if r.status != 121 || !strings.Contains(r.stdout, "fail  QEMU: "+hangs+" --version does not come to an end\n") || !strings.Contains(r.stdout, "ok    virtiofsd: ") {
+	if r.status != 121 || !strings.Contains(r.stdout, "fail  QEMU: "+hangs+" --version timed out\n") || !strings.Contains(r.stdout, "ok    virtiofsd: ") {
 		t.Errorf("doctor with a QEMU that hangs: status %d\n%s", r.status, r.stdout)
 	}
 	for _, dir := range []string{dir, other} {
@@ -145,8 +145,8 @@ func TestMissing(t *testing.T) {
 	p.systemctl("daemon-reload").ok()
 	p.unfitUnit()
 	// The test host has no /dev/kvm, even if the machine has one.
-	p.ctl("doctor").finds(0, "warn  KVM: /dev/kvm: no such file or directory: the VM is emulated, several times slower",
-		"enable virtualisation in the firmware, or nested virtualisation for a VM; modprobe kvm_intel or kvm_amd")
+	p.ctl("doctor").finds(0, "warn  KVM: /dev/kvm: no such file or directory: VMs are emulated, which is several times slower",
+		"enable virtualization in the firmware, or nested virtualization if this is a VM; modprobe kvm_intel or kvm_amd")
 }
 
 // unfitUnit replaces the VM's unit by a masked and an invalid one.
