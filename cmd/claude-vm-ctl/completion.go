@@ -11,22 +11,23 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// This file has what shells complete, beside verbs and flags, which kingpin knows;
-// see completion/. It asks nobody: a prompt must not wait.
+// This file returns the values that shells complete; kingpin completes verbs and flags. The
+// scripts are in completion/. A prompt must not wait, so the user manager is not called.
 
-// completionFlag is kingpin's. The words before the cursor follow, and then an
-// empty one, or one that no flag is called if a flag is to come.
+// completionFlag is kingpin's flag for completion. The words before the cursor follow it, then
+// an empty word or, to complete flags, a word that is no flag.
 const completionFlag = "--completion-bash"
 
 const (
-	// anyDirectory stands for all that a shell knows. Nobody types a blank first.
+	// anyDirectory makes the shell complete directories. It starts with a space, so it
+	// does not match what users type.
 	anyDirectory = " /"
-	// anyText stands for what nobody can know. Kingpin would go on with the arguments
-	// after a flag that has no hint.
+	// anyText makes the shell complete nothing. For a flag without hints, kingpin would
+	// complete the arguments of the verb.
 	anyText = " "
 )
 
-// instanceHints are the VMs that run or are configured, and any directory.
+// instanceHints returns the running VMs, the configured VMs and anyDirectory.
 func instanceHints() []string {
 	paths, err := instance.HostPaths()
 	if err != nil {
@@ -42,7 +43,7 @@ func instanceHints() []string {
 	return append(hints, anyDirectory)
 }
 
-// fileHints are the names of the .vm files, without a look into them.
+// fileHints returns the names of the .vm files. It does not read them.
 func fileHints() []string {
 	paths, err := instance.HostPaths()
 	if err != nil {
@@ -61,7 +62,7 @@ func fileHints() []string {
 	return slices.Compact(names)
 }
 
-// choices are those that help shows of a flag's value: a|b.
+// choices returns the values of a flag that has a placeholder like a|b.
 func choices(value string) []string {
 	if strings.Contains(value, "|") && !strings.ContainsAny(value, "[=: ") {
 		return strings.Split(value, "|")

@@ -16,21 +16,21 @@ import (
 type doctorVerb struct{ json bool }
 
 func (d *doctorVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("doctor", "Check everything that the machine must have, and tell what mends it.")
-	cmd.Flag("json", "For scripts.").BoolVar(&d.json)
+	cmd := app.Command("doctor", "Check the requirements on this machine and print how to fix problems.")
+	cmd.Flag("json", "Print JSON, for scripts.").BoolVar(&d.json)
 	return cmd.FullCommand()
 }
 
-// finding is the result of one check. Its JSON names are an interface.
+// finding is the result of one check. Scripts depend on the JSON names.
 type finding struct {
 	Check  string `json:"check"`
 	State  string `json:"state"`            // ok, warn or fail
-	Fact   string `json:"fact,omitempty"`   // what was found, if that is well
-	Reason string `json:"reason,omitempty"` // else what is not
-	Fix    string `json:"fix,omitempty"`    // a command, or what to do
+	Fact   string `json:"fact,omitempty"`   // what was found, if the state is ok
+	Reason string `json:"reason,omitempty"` // the problem, if the state is not ok
+	Fix    string `json:"fix,omitempty"`    // a command or an instruction
 }
 
-// checks are all of them, in the order in which they are told.
+// checks lists all checks in the order of the output.
 var checks = []struct {
 	name string
 	run  func(ctx context.Context, h *host) (fact string, err error)
@@ -50,8 +50,8 @@ var checks = []struct {
 	{"clock", func(context.Context, *host) (string, error) { return preflight.Clock() }},
 }
 
-// untold is what a person might expect to be checked.
-const untold = "not checked: the Internet, Anthropic's API, credentials, the guest's clock"
+// notChecked lists what a user might expect doctor to check.
+const notChecked = "not checked: the Internet, Anthropic's API, credentials, the guest's clock"
 
 func (d *doctorVerb) run(ctx context.Context, out *output) (int, error) {
 	findings := diagnose(ctx)
@@ -79,19 +79,19 @@ func printFindings(w io.Writer, findings []finding) error {
 			fmt.Fprintf(&b, "      fix: %s\n", failure.OneLine(f.Fix))
 		}
 	}
-	fmt.Fprintf(&b, "      %s\n", untold)
+	fmt.Fprintf(&b, "      %s\n", notChecked)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// patience is how long it may take: there are programs that hang and file servers
-// that are gone.
-const patience = 5 * time.Second
+// checkTimeout limits the time for all checks: programs may hang, and file servers may be
+// unreachable.
+const checkTimeout = 5 * time.Second
 
-// diagnose makes all checks at once. One that does not come to an end in time is
-// told, and left behind.
+// diagnose runs all checks in parallel. A check that exceeds checkTimeout has failed; its
+// goroutine is not stopped.
 func diagnose(ctx context.Context) []finding {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	h := examine(ctx)
 	defer h.close()
@@ -106,7 +106,7 @@ func diagnose(ctx context.Context) []finding {
 	return findings
 }
 
-// await begins a check and gives what waits for its finding, until ctx is done.
+// await starts a check. The returned function waits for the result until ctx is done.
 func await(ctx context.Context, name string, run func() (string, error)) func() finding {
 	found := make(chan finding, 1)
 	go func() {
@@ -120,10 +120,10 @@ func await(ctx context.Context, name string, run func() (string, error)) func() 
 		case <-ctx.Done():
 		}
 		select {
-		case f := <-found: // it had one by then
+		case f := <-found: // the check finished at the same time
 			return f
 		default:
-			return newFinding(name, "", fmt.Errorf("no answer in %v", patience))
+			return newFinding(name, "", fmt.Errorf("no answer in %v", checkTimeout))
 		}
 	}
 }

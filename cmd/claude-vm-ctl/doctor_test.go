@@ -16,13 +16,13 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// finds is what doctor tells of a check in one line.
-func finds(fact string, err error) string {
+// describeFinding returns what doctor prints about a check in one line.
+func describeFinding(fact string, err error) string {
 	f := newFinding("", fact, err)
 	return fmt.Sprintf("%s: %s; fix: %s", f.State, f.Fact+f.Reason, f.Fix)
 }
 
-// TestMemory: what the VMs take at most is compared with what the machine has.
+// TestMemory checks the comparison of the VMs' memory with that of the machine.
 func TestMemory(t *testing.T) {
 	total, err := preflight.MemoryInfo("MemTotal")
 	if err != nil {
@@ -34,24 +34,24 @@ func TestMemory(t *testing.T) {
 	small := &host{}
 	small.files.Defaults.Memory = total
 	for want, check := range map[string]func() (string, error){
-		fmt.Sprintf("warn: %s; VMs that run or have a file take up to 2097152G, another one 1024G; fix: claude-vm-ctl edit --defaults, and set Memory=", size.Format(total)): func() (string, error) {
+		fmt.Sprintf("warn: %s; running and configured VMs use up to 2097152G, any other VM up to 1024G; fix: claude-vm-ctl edit --defaults, and set Memory=", size.Format(total)): func() (string, error) {
 			return checkMemory(t.Context(), huge)
 		},
-		fmt.Sprintf("ok: %s; VMs that run or have a file take up to 0M, another one %[1]s; fix: ", size.Format(total)): func() (string, error) {
+		fmt.Sprintf("ok: %s; running and configured VMs use up to 0M, any other VM up to %[1]s; fix: ", size.Format(total)): func() (string, error) {
 			return checkMemory(t.Context(), small)
 		},
 		"fail: the files cannot be read; fix: ": func() (string, error) {
 			return checkMemory(t.Context(), &host{filesErr: errors.New("the files cannot be read")})
 		},
-		"fail: the units, which say where it is, are not to be found; fix: ": func() (string, error) { return checkBundle(t.Context(), &host{}) },
+		"fail: unknown, because the units, which define its path, were not found; fix: ": func() (string, error) { return checkBundle(t.Context(), &host{}) },
 	} {
-		if got := finds(check()); got != want {
+		if got := describeFinding(check()); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }
 
-func TestLate(t *testing.T) {
+func TestCheckTimeout(t *testing.T) {
 	late := make(chan struct{})
 	defer close(late)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
@@ -70,7 +70,8 @@ func TestFileEnvironment(t *testing.T) {
 	}
 }
 
-// TestSilentBus: one that accepts and says nothing holds up no other check.
+// TestSilentBus checks that a bus that accepts connections and never replies does not delay
+// other checks.
 func TestSilentBus(t *testing.T) {
 	dir := t.TempDir()
 	bus, err := net.Listen("unix", filepath.Join(dir, "bus"))
@@ -81,12 +82,12 @@ func TestSilentBus(t *testing.T) {
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_RUNTIME_DIR", dir)
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+bus.Addr().String())
-	began := time.Now()
+	start := time.Now()
 	findings := diagnose(context.Background())
-	if d := time.Since(began); d > 2*patience {
+	if d := time.Since(start); d > 2*checkTimeout {
 		t.Errorf("it took %v", d)
 	}
-	if got, want := findings[0].Reason, "cannot connect to the systemd user manager: it is silent"; got != want {
+	if got, want := findings[0].Reason, "cannot connect to the systemd user manager: no reply"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	for _, f := range findings {

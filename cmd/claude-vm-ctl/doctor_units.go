@@ -20,35 +20,35 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// This file looks at what is installed, and at what the user manager knows of it.
+// This file checks the installed files and what the user manager has loaded.
 
-// host is what the checks look at.
+// host is the input of the checks.
 type host struct {
-	manager  *manager.Manager // nil without one
-	err      error            // then why
+	manager  *manager.Manager // nil without a connection
+	err      error            // why manager is nil
 	files    vmfile.Set
-	tree     dropin.Tree // that they make
-	built    bool        // and that is there, written by somebody else
-	faults   []*failure.Error
-	filesErr error
+	tree     dropin.Tree      // drop-ins that the generator creates for files
+	built    bool             // Home Manager has written tree
+	fileErrs []*failure.Error // errors in files
+	filesErr error            // why files could not be read
 	paths    instance.Paths
-	// What the units say: their files are the only place that knows.
+	// Defined in the environment of the units only.
 	qemu, virtiofsd, guest string
 }
 
-// noInstance is the id of a unit that is looked at and never started: its
-// directory is refused.
+// noInstance is the id of "/", which must not be shared: its units can be loaded, but never
+// started.
 const noInstance = "-"
 
-// examine reads the .vm files and asks the user manager, and changes nothing.
+// examine reads the .vm files and connects to the user manager. It changes nothing.
 func examine(ctx context.Context) *host {
 	h := &host{}
 	found := make(chan *host, 1)
 	go func() { found <- readFiles() }()
 	select {
 	case h = <-found:
-	case <-time.After(patience / 4):
-		h.filesErr = errors.New("the .vm files cannot be read in time")
+	case <-time.After(checkTimeout / 4):
+		h.filesErr = errors.New("timed out reading the .vm files")
 	}
 	type result struct {
 		manager *manager.Manager
@@ -62,8 +62,8 @@ func examine(ctx context.Context) *host {
 	select {
 	case r := <-dialled:
 		h.manager, h.err = r.manager, r.err
-	case <-time.After(patience / 4): // a bus that accepts and is silent
-		h.err = fmt.Errorf("%w: it is silent", manager.ErrNoManager)
+	case <-time.After(checkTimeout / 4): // the bus accepts connections and never replies
+		h.err = fmt.Errorf("%w: no reply", manager.ErrNoManager)
 	}
 	if h.err != nil {
 		h.manager = nil
@@ -79,8 +79,8 @@ func readFiles() *host {
 	if h.filesErr = err; err == nil {
 		h.paths = paths
 		h.files = vmfile.Load(vmfile.SearchPath(paths), paths)
-		h.tree, h.faults = dropin.Build(h.files, paths)
-		h.faults = append(h.files.Errors, h.faults...)
+		h.tree, h.fileErrs = dropin.Build(h.files, paths)
+		h.fileErrs = append(h.files.Errors, h.fileErrs...)
 		h.built = isBuilt(h.tree, paths)
 	}
 	return h
@@ -92,8 +92,8 @@ func (h *host) close() {
 	}
 }
 
-// readSettings takes them from the unit that is in force, or else from the file
-// that would be.
+// readSettings reads the paths of programs and bundle from the loaded setup unit or, if it
+// is not loaded, from the file that the first start would link.
 func (h *host) readSettings(ctx context.Context) {
 	env := map[string]string{}
 	if h.manager != nil {
@@ -106,7 +106,8 @@ func (h *host) readSettings(ctx context.Context) {
 	h.guest = env["GUEST"]
 }
 
-// fileEnvironment is the Environment= of a unit file; without one, nothing.
+// fileEnvironment returns the variables in Environment= of a unit file. It is empty if the
+// file cannot be read.
 func fileEnvironment(file string) map[string]string {
 	env := map[string]string{}
 	text, _ := os.ReadFile(file)
@@ -122,7 +123,7 @@ func fileEnvironment(file string) map[string]string {
 	return env
 }
 
-var errNoManager = errors.New("cannot be told without the user manager")
+var errNoManager = errors.New("unknown without the user manager")
 
 func checkManager(_ context.Context, h *host) (string, error) {
 	if h.err != nil {
@@ -134,7 +135,8 @@ func checkManager(_ context.Context, h *host) (string, error) {
 
 const reloadUnits = "systemctl --user daemon-reload"
 
-// checkUnits wants all units there, of one version, with their program.
+// checkUnits checks that all units are loaded, have this program's version, and run a program
+// that exists.
 func checkUnits(ctx context.Context, h *host) (string, error) {
 	if h.manager == nil {
 		return "", errNoManager
@@ -148,9 +150,9 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if u.LoadState == "not-found" || u.LoadState == "loaded" && u.Fragment == "" { // slices need no file
+		if u.LoadState == "not-found" || u.LoadState == "loaded" && u.Fragment == "" { // a slice without a file is loaded, too
 			unknown++
-			err = failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager does not know %s", template)
+			err = failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager cannot find %s", template)
 		} else {
 			err = h.checkUnit(ctx, u, template)
 		}
@@ -160,7 +162,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		dir = filepath.Dir(u.Fragment)
 	}
 	if beside := unitsBeside(); unknown == len(files) && beside != "" {
-		return "not installed; the first start links those in " + beside + " for this login", nil
+		return "not installed; the first start links the units in " + beside + " until logout", nil
 	}
 	return fmt.Sprintf("version %s, in %s", version, dir), worst
 }
@@ -179,24 +181,24 @@ func (h *host) checkUnit(ctx context.Context, u manager.Unit, template string) e
 			return err
 		}
 		if missing(program) {
-			return failure.New(failure.HostUnable, preflight.FixUnits(), "%s calls %s, which is not there", template, program)
+			return failure.New(failure.HostUnable, preflight.FixUnits(), "%s runs %s, which does not exist", template, program)
 		}
 	}
 	if u.Stale {
-		return preflight.Warn(reloadUnits, "%s has changed since it was read", template)
+		return preflight.Warn(reloadUnits, "%s has changed since the user manager read it", template)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
-		mend := preflight.FixUnits()
+		fix := preflight.FixUnits()
 		if _, err := os.Readlink(u.Fragment); err == nil {
-			mend = "claude-vm-ctl uninstall: the next start links others"
+			fix = "claude-vm-ctl uninstall; the next start links the current units"
 		}
-		return preflight.Warn(mend, "%s is of version %s, claude-vm-ctl of %s", u.Fragment, theirs, version)
+		return preflight.Warn(fix, "%s is version %s, claude-vm-ctl is version %s", u.Fragment, theirs, version)
 	}
 	return nil
 }
 
-// checkGenerator looks at what reads the .vm files, and whether it has read them as
-// they are now.
+// checkGenerator checks that the generator is installed or not needed, and that the drop-ins
+// match the .vm files.
 func checkGenerator(ctx context.Context, h *host) (string, error) {
 	if h.filesErr != nil {
 		return "", h.filesErr
@@ -211,44 +213,44 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	if !found {
 		switch {
 		case h.built && len(written) > 0:
-			return "", preflight.Warn(generate, "what claude-vm-ctl generate has written before Home Manager did is left: %s", written[0])
+			return "", preflight.Warn(generate, "files that claude-vm-ctl generate wrote before Home Manager did are left over: %s", written[0])
 		case h.built:
-			return "not installed; Home Manager has written what the .vm files say", nil
+			return "not installed; the drop-ins written by Home Manager match the .vm files", nil
 		case len(written) != len(h.tree) || !h.tree.IsIn(dir):
-			return "", preflight.Warn(generate, "not installed, and what is in %s is not what the .vm files say", dir)
+			return "", preflight.Warn(generate, "not installed, and the drop-ins in %s do not match the .vm files", dir)
 		case len(h.tree) == 0:
-			return "not installed; there is no .vm file that needs it", nil
+			return "not installed; no .vm file needs it", nil
 		}
-		return "not installed; claude-vm-ctl generate has written what the .vm files say", nil
+		return "not installed; the drop-ins written by claude-vm-ctl generate match the .vm files", nil
 	}
 	theirs, err := preflight.ProgramVersion(ctx, path)
 	switch {
 	case err != nil:
 		return "", err
 	case theirs != version:
-		return "", preflight.Warn(preflight.FixUnits(), "%s is of version %s, claude-vm-ctl of %s", path, theirs, version)
+		return "", preflight.Warn(preflight.FixUnits(), "%s is version %s, claude-vm-ctl is version %s", path, theirs, version)
 	case len(written) > 0:
-		return "", preflight.Warn(generate, "what claude-vm-ctl generate has written before it was installed is left: %s", written[0])
+		return "", preflight.Warn(generate, "files that claude-vm-ctl generate wrote before the generator was installed are left over: %s", written[0])
 	case h.manager != nil && !h.tree.IsIn(filepath.Join(h.paths.Runtime, "systemd/generator")):
-		return "", preflight.Warn(reloadUnits, "the user manager has not read the .vm files as they are now")
+		return "", preflight.Warn(reloadUnits, "the .vm files have changed since the user manager read them")
 	}
 	return fmt.Sprintf("version %s, %s", version, path), nil
 }
 
-// checkFiles tells the first fault of the .vm files; its VM does not start, or, if
-// it is for all, none does.
+// checkFiles returns the first error in the .vm files. It is a warning if it affects one VM,
+// and a failure if it prevents all VMs from starting.
 func checkFiles(_ context.Context, h *host) (string, error) {
 	if h.filesErr != nil {
 		return "", h.filesErr
 	}
-	if len(h.faults) == 0 {
-		return fmt.Sprintf("%d, and no fault", len(h.files.VMs)), nil
+	if len(h.fileErrs) == 0 {
+		return fmt.Sprintf("%d, no errors", len(h.files.VMs)), nil
 	}
-	text := h.faults[0].Error()
-	if n := len(h.faults); n > 1 {
-		text += fmt.Sprintf(" (the first of %d faults)", n)
+	text := h.fileErrs[0].Error()
+	if n := len(h.fileErrs); n > 1 {
+		text += fmt.Sprintf(" (the first of %d errors)", n)
 	}
-	file := h.faults[0].File
+	file := h.fileErrs[0].File
 	if h.files.Defaults.Refusal == "" {
 		return "", preflight.Warn(vmfile.FixCommand(file), "%s", text)
 	}
@@ -257,7 +259,7 @@ func checkFiles(_ context.Context, h *host) (string, error) {
 
 func checkBundle(_ context.Context, h *host) (string, error) {
 	if h.guest == "" {
-		return "", errors.New("the units, which say where it is, are not to be found")
+		return "", errors.New("unknown, because the units, which define its path, were not found")
 	}
 	return preflight.BundleAge(h.guest)
 }
@@ -269,8 +271,8 @@ func checkRuntime(_ context.Context, h *host) (string, error) {
 	return preflight.RuntimeDirectory(h.paths.Runtime)
 }
 
-// checkMemory holds what VMs may take against what there is. The kernel gives it
-// to them as they use it.
+// checkMemory compares the memory that VMs may use with that of the machine. It is only a
+// warning: the kernel allocates memory when a VM uses it.
 func checkMemory(ctx context.Context, h *host) (string, error) {
 	if h.filesErr != nil {
 		return "", h.filesErr
@@ -291,14 +293,14 @@ func checkMemory(ctx context.Context, h *host) (string, error) {
 	for _, n := range all {
 		sum += n
 	}
-	fact := fmt.Sprintf("%s; VMs that run or have a file take up to %s, another one %s", size.Format(total), size.Format(sum), size.Format(another))
+	fact := fmt.Sprintf("%s; running and configured VMs use up to %s, any other VM up to %s", size.Format(total), size.Format(sum), size.Format(another))
 	if max(sum, another) > total {
 		return "", preflight.Warn("claude-vm-ctl edit --defaults, and set Memory=", "%s", fact)
 	}
 	return fact, nil
 }
 
-// runningMemory returns the memory of the VMs that run, by directory, in bytes.
+// runningMemory returns the memory setting of each running VM in bytes, by work directory.
 func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
 	found := map[string]uint64{}
 	if h.manager == nil {

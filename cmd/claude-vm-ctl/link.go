@@ -14,11 +14,12 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// This file sees to it that the user manager knows our units. A program that runs
-// from a build or store directory has them beside it and links them for this login.
+// This file makes the user manager find the units. If they are not installed, it links those
+// that belong to the program, in a build directory or the Nix store, until logout.
 
-// ensureUnits makes the manager know our units, of which u is the VM's, and tells a person of those that
-// are another version's. Links to another build's are replaced unless a VM runs.
+// ensureUnits makes sure that the manager has loaded the units, and prints a warning if they
+// have another version. u is the VM's unit. Links to the units of another build are replaced
+// unless a VM is running.
 func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) error {
 	dir, beside := v.paths.RuntimeUnits(), unitsBeside()
 	switch u.LoadState {
@@ -32,7 +33,7 @@ func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) e
 			}
 			break
 		}
-		if u.Stale { // built anew since
+		if u.Stale { // the units were built again
 			if err := v.manager.Reload(ctx); err != nil {
 				return err
 			}
@@ -40,7 +41,7 @@ func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) e
 		return v.checkFit(ctx, out, u)
 	case "not-found":
 		if beside == "" {
-			return failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager does not know %s, nor is it beside claude-vm-ctl", instance.VM.Unit(""))
+			return failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager cannot find %s, and it is not beside claude-vm-ctl either", instance.VM.Unit(""))
 		}
 	case "masked":
 		return failure.New(failure.HostUnable, "systemctl --user unmask "+failure.Command(u.Name), "%s is masked", u.Name)
@@ -50,11 +51,11 @@ func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) e
 	if err := v.link(ctx, beside, dir); err != nil {
 		return err
 	}
-	return v.manager.Ref(ctx, v.unit()) // open could not
+	return v.manager.Ref(ctx, v.unit()) // failed in open, where the unit was not found
 }
 
-// link makes links in dir to the units of another directory, in place of those
-// that are there. What the manager finds anyway needs none.
+// link replaces the links in dir by links to the units in another directory. It creates no
+// links if the manager searches that directory.
 func (v *target) link(ctx context.Context, from, dir string) error {
 	path, err := v.manager.UnitPath()
 	if err != nil {
@@ -74,15 +75,15 @@ func (v *target) link(ctx context.Context, from, dir string) error {
 	}
 	for _, name := range instance.UnitFiles() {
 		err := os.Symlink(filepath.Join(from, name), filepath.Join(dir, name))
-		if err != nil && !errors.Is(err, os.ErrExist) { // ours, or what somebody else has put there
+		if err != nil && !errors.Is(err, os.ErrExist) { // an existing link is correct or was not created by us
 			return err
 		}
 	}
 	return v.manager.Reload(ctx)
 }
 
-// isLinked says whether dir has links to the units of another directory, but for
-// what somebody else has put in their place.
+// isLinked reports whether dir has links to all units in another directory. Files that link
+// has not created are ignored.
 func isLinked(from, dir string) bool {
 	for _, name := range instance.UnitFiles() {
 		target, err := os.Readlink(filepath.Join(dir, name))
@@ -93,12 +94,12 @@ func isLinked(from, dir string) bool {
 	return true
 }
 
-// isLink says whether the target of a link of this name is one of link's: there
-// are masks, too.
+// isLink reports whether link has created a link with this name and target. A masked unit is
+// a link, too.
 func isLink(target, name string) bool { return filepath.Base(target) == name }
 
-// unlink removes the links that link has made, also those that lead nowhere now,
-// except those to one directory.
+// unlink removes the links that link has created, including broken ones, except links to the
+// directory except. It returns their paths.
 func unlink(dir, except string) (removed []string, err error) {
 	for _, name := range instance.UnitFiles() {
 		path := filepath.Join(dir, name)
@@ -114,8 +115,8 @@ func unlink(dir, except string) (removed []string, err error) {
 	return removed, nil
 }
 
-// unitsBeside is the directory of units that belongs to the running program, as
-// make install and make vm lay them out; empty if there is none.
+// unitsBeside returns the directory with the units that belong to the running program, as
+// created by "make install" and "make vm"; empty if there is none.
 func unitsBeside() string {
 	self, err := os.Executable()
 	if err != nil {
@@ -130,30 +131,30 @@ func unitsBeside() string {
 	return ""
 }
 
-// checkFit says when the units are of another version than this program, and
-// refuses those that call one which is gone: systemd would not say why.
+// checkFit prints a warning if the units have another version than this program. It returns
+// an error if their program does not exist, because systemd's error would not name it.
 func (v *target) checkFit(ctx context.Context, out *output, u manager.Unit) error {
 	program, err := v.manager.Program(ctx, instance.Setup.Unit(v.id))
 	if err != nil {
 		return err
 	}
 	if missing(program) {
-		return failure.New(failure.HostUnable, preflight.FixUnits(), "%s calls %s, which is not there", instance.Setup.Unit(""), program)
+		return failure.New(failure.HostUnable, preflight.FixUnits(), "%s runs %s, which does not exist", instance.Setup.Unit(""), program)
 	}
 	if theirs := unitVersion(u.Fragment); theirs != version {
-		out.note("warning: the units in %s are of version %s, this is %s; see claude-vm-ctl doctor", filepath.Dir(u.Fragment), theirs, version)
+		out.note("warning: the units in %s are version %s, claude-vm-ctl is version %s; see claude-vm-ctl doctor", filepath.Dir(u.Fragment), theirs, version)
 	}
 	return nil
 }
 
-// missing says whether a unit's program is not there. One without a path systemd
-// finds by itself.
+// missing reports whether a unit's program does not exist. A name without a path is not
+// checked, because systemd searches for it.
 func missing(program string) bool {
 	_, err := os.Stat(program)
 	return filepath.IsAbs(program) && errors.Is(err, os.ErrNotExist)
 }
 
-// unitVersion is the version that a unit file was installed with.
+// unitVersion returns X-Version= of a unit file, the version it was installed with.
 func unitVersion(file string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -165,5 +166,5 @@ func unitVersion(file string) string {
 			return e.Value
 		}
 	}
-	return "unknown" // before units had one
+	return "unknown" // old units have no X-Version=
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/clipperhouse/displaywidth"
 )
 
-// table aligns the columns of rows. Lines are at most width columns of a terminal
-// wide, unless that is 0.
+// table returns lines with aligned columns. Lines are truncated to width columns of a
+// terminal unless width is 0.
 func table(rows [][]string, width int) []string {
 	var widths []int
 	for _, row := range rows {
@@ -32,7 +32,7 @@ func table(rows [][]string, width int) []string {
 	return lines
 }
 
-// cut shortens text to a width in columns, if there is one.
+// cut truncates text to width columns unless width is 0.
 func cut(text string, width int) string {
 	if width <= 0 {
 		return text

@@ -53,7 +53,7 @@ func TestDoctor(t *testing.T) {
 	const generator = "/usr/local/lib/systemd/user-generators/claude-vm-generator"
 	other := `mount -t tmpfs none "${1%/*}" && printf '#!/bin/sh\necho other\n' >"$1" && chmod 755 "$1" && exec claude-vm-ctl doctor`
 	p.command("unshare", "--user", "--map-current-user", "--keep-caps", "--mount", "sh", "-c", other, "sh", generator).finds(0,
-		"warn  generator: "+generator+" is of version other, claude-vm-ctl of "+version, "make install && systemctl --user daemon-reload")
+		"warn  generator: "+generator+" is version other, claude-vm-ctl is version "+version, "make install && systemctl --user daemon-reload")
 }
 
 // TestKernelRefuses checks errors of the kernel and of name services that do not occur on
@@ -80,7 +80,7 @@ func TestKernelRefuses(t *testing.T) {
 	writeFile(getent, "#!/bin/sh\nexec sleep 20\n")
 	p.command("chmod", "755", getent).ok()
 	r = p.command("unshare", "--user", "--map-user=4242", "env", "HOME=/", "PATH="+dir+":"+os.Getenv("PATH"), "claude-vm-ctl", "doctor")
-	if !strings.Contains(r.stdout, "\nfail  .vm files: the .vm files cannot be read in time\n") {
+	if !strings.Contains(r.stdout, "\nfail  .vm files: timed out reading the .vm files\n") {
 		t.Errorf("doctor with a getent that hangs: %s", r.stdout)
 	}
 }
@@ -116,7 +116,7 @@ func (p *project) unfitUnits() {
 	}
 	for text, c := range map[string][2]string{
 		"Type=exec":                        {" cannot be loaded: bad-setting", "systemctl --user status " + instance.SSHAgent.Unit("-")},
-		"ExecStart=/nowhere/claude-vm-ctl": {" calls /nowhere/claude-vm-ctl, which is not there", "make install && systemctl --user daemon-reload"},
+		"ExecStart=/nowhere/claude-vm-ctl": {" runs /nowhere/claude-vm-ctl, which does not exist", "make install && systemctl --user daemon-reload"},
 	} {
 		writeFile(path, "[Service]\n"+text+"\n")
 		p.systemctl("daemon-reload").ok()

@@ -48,7 +48,7 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("generate has written files although the generator is installed: %v", err)
 	}
 	p.uninstalled("", "generate").ok()
-	p.ctl("doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before it was installed is left: "+filepath.Join(data, "claude-vm-setup@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
+	p.ctl("doctor").finds(0, "warn  generator: files that claude-vm-ctl generate wrote before the generator was installed are left over: "+filepath.Join(data, "claude-vm-setup@.service.d/10-defaults.conf"), "claude-vm-ctl generate")
 	// Run the script as the Home Manager module does in a build.
 	built := filepath.Join(t.TempDir(), "units")
 	files := filepath.Join(os.Getenv("HOME"), ".config/claude-vm")
@@ -101,12 +101,12 @@ func (p *project) installsBuild(built, data string) {
 	defer os.RemoveAll(config)
 	p.command("sh", "-c", `mkdir -p "$2" && cp -rsT "$1" "$2"`, "sh", built, config).ok()
 	left := filepath.Join(data, "claude-vm@.service.d/10-defaults.conf")
-	p.uninstalled("", "doctor").finds(0, "warn  generator: what claude-vm-ctl generate has written before Home Manager did is left: "+left, "claude-vm-ctl generate")
+	p.uninstalled("", "doctor").finds(0, "warn  generator: files that claude-vm-ctl generate wrote before Home Manager did are left over: "+left, "claude-vm-ctl generate")
 	p.uninstalled("", "generate").ok()
 	if left := p.command("find", data, "-mindepth", "1").stdout; left != "" {
 		p.t.Errorf("not removed by generate: %s", left)
 	}
-	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nok    generator: not installed; Home Manager has written what the .vm files say\n") {
+	if said := p.uninstalled("", "doctor").stdout; !strings.Contains(said, "\nok    generator: not installed; the drop-ins written by Home Manager match the .vm files\n") {
 		p.t.Errorf("doctor: %s", said)
 	}
 }
