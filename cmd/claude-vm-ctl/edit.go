@@ -53,7 +53,7 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	if faults := d.check(text, paths); len(faults) > 0 {
-		out.faults(faults)
+		out.fileErrors(faults)
 		return 0, failure.New(failure.Failed, e.again(), "%s is not saved; the draft is kept in %s", d.file, d.draft())
 	}
 	switch err := d.save(text); {

@@ -19,8 +19,8 @@ import (
 type generateVerb struct{ dryRun bool }
 
 func (g *generateVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("generate", "Make the user manager know what the .vm files say.")
-	cmd.Flag("dry-run", "Print what would be written.").BoolVar(&g.dryRun)
+	cmd := app.Command("generate", "Apply the .vm files: make the user manager read them again.")
+	cmd.Flag("dry-run", "Print what would be generated, and change nothing.").BoolVar(&g.dryRun)
 	return cmd.FullCommand()
 }
 
@@ -32,7 +32,7 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 	if g.dryRun {
 		tree, errs := build(paths)
 		err = tree.Print(out.stdout)
-		return out.faults(errs), err
+		return out.fileErrors(errs), err
 	}
 	m, err := manager.Dial(ctx)
 	if err != nil {
@@ -43,23 +43,24 @@ func (g *generateVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return out.faults(errs), nil
+	return out.fileErrors(errs), nil
 }
 
-// build makes the tree of all .vm files.
+// build returns the drop-ins and links for all .vm files, and the errors in the files.
 func build(paths instance.Paths) (dropin.Tree, []*failure.Error) {
 	set := vmfile.Load(vmfile.SearchPath(paths), paths)
 	tree, errs := dropin.Build(set, paths)
 	return tree, append(set.Errors, errs...)
 }
 
-// install makes the manager know what the files say. Where it calls the generator
-// itself, that is a reload; elsewhere the tree is written where a home may have
-// units. What the manager then knows must be what the files say here.
+// install applies the .vm files. If the generator is installed, reloading the manager runs
+// it; otherwise install writes the drop-ins to a unit directory in the home directory. It
+// fails if the manager's environment differs so that it would not read the same files. It
+// returns the errors in the files.
 func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*failure.Error, error) {
 	dir := paths.DataUnits()
 	if _, found := findGenerator(); found {
-		if err := dropin.Clear(dir); err != nil { // of before it was installed
+		if err := dropin.Clear(dir); err != nil { // written before the generator was installed
 			return nil, err
 		}
 		if err := m.Reload(ctx); err != nil {
@@ -67,7 +68,7 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 		}
 		tree, errs := build(paths)
 		if !tree.IsIn(filepath.Join(paths.Runtime, "systemd/generator")) {
-			return errs, elsewhere("the generator of the user manager reads other files than those here")
+			return errs, environmentDiffers("the user manager's generator reads different .vm files")
 		}
 		return errs, nil
 	}
@@ -76,7 +77,7 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 		return nil, err
 	}
 	if !slices.Contains(path, dir) {
-		return nil, elsewhere("the user manager does not look for units in " + dir)
+		return nil, environmentDiffers("the user manager does not look for units in " + dir)
 	}
 	if tree, errs := build(paths); isBuilt(tree, paths) {
 		if err := dropin.Clear(dir); err != nil {
@@ -95,20 +96,20 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 	return errs, m.Reload(ctx)
 }
 
-// isBuilt says whether somebody else, as Home Manager, has put all of a tree where
-// people have units.
+// isBuilt reports whether Home Manager has already written the tree, to the directory of the
+// user's own units.
 func isBuilt(t dropin.Tree, paths instance.Paths) bool {
 	return len(t) > 0 && t.IsIn(filepath.Join(paths.Config, "systemd/user"))
 }
 
-// elsewhere is the error of a shell whose HOME or XDG_ variables, by which files
-// are found, are not the manager's.
-func elsewhere(what string) error {
-	return failure.New(failure.Failed, "systemctl --user show-environment", "%s: HOME or one of XDG_* is not what it is there", what)
+// environmentDiffers returns the error for a shell whose HOME or XDG_* variables, which
+// determine where files are, differ from the manager's.
+func environmentDiffers(what string) error {
+	return failure.New(failure.Failed, "systemctl --user show-environment", "%s: HOME or an XDG_* variable differs in the user manager", what)
 }
 
-// findGenerator finds ours where user managers look for generators, of which the
-// first of a name counts; a link to /dev/null masks it.
+// findGenerator returns the path of the generator and whether it is enabled. If several
+// directories contain it, user managers run the first; a link to /dev/null masks it.
 func findGenerator() (string, bool) {
 	for _, prefix := range []string{"/run", "/etc", "/usr/local/lib", "/usr/lib"} {
 		path := filepath.Join(prefix, "systemd/user-generators/claude-vm-generator")
@@ -120,8 +121,8 @@ func findGenerator() (string, bool) {
 	return "", false
 }
 
-// faults tells those of files, and gives the exit status.
-func (o *output) faults(errs []*failure.Error) int {
+// fileErrors prints errors in .vm files and returns the exit status.
+func (o *output) fileErrors(errs []*failure.Error) int {
 	for _, e := range errs {
 		fmt.Fprintln(o.stderr, failure.OneLine(e.Error()))
 		if e.Hint != "" {

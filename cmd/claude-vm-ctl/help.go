@@ -8,8 +8,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// usageTemplate is for kingpin. A verb's help is put together from what it has
-// declared; the program's own is written by hand, so that it fits a screen.
+// usageTemplate is a template for kingpin. The help of a verb is generated from its flags and
+// arguments. The help of the program is written by hand, so that it fits on a screen.
 const usageTemplate = `{{if .Context.SelectedCommand}}{{with .Context.SelectedCommand -}}
 {{VerbUsage .}}
 
@@ -18,34 +18,34 @@ const usageTemplate = `{{if .Context.SelectedCommand}}{{with .Context.SelectedCo
 
 var usageFuncs = template.FuncMap{"VerbUsage": verbUsage, "VerbRest": verbRest}
 
-// programHelp has 24 lines at most, as a screen does; a test counts.
+// programHelp has at most 24 lines, the height of a terminal; a test checks this.
 const programHelp = `usage: claude-vm-ctl [--help] [--version] VERB [OPTIONS] [DIR] [-- ARGUMENTS]
 
 Run Claude Code in a VM that sees one directory: DIR, or else the current one.
 DIR may also be the directory's id, or the name of its .vm file.
 
-  run        start the VM, attach to Claude, return its status    [--memory=4G]
+  run        start the VM, attach to Claude, exit with its status [--memory=4G]
   start      start the VM and leave Claude running in it
   attach     show Claude's terminal; Ctrl-] three times leaves it running
   shell      open a shell in the running VM, or run what follows --    [--root]
-  stop       shut the VM down; restart starts it anew, kill ends it at once
-  forward    lead ports of this machine into the running VM          [--detach]
-  ssh-config print what ssh, scp, git and editors need to reach VMs
-  list       list the VMs that run                   [--all] [--watch] [--json]
+  stop       shut down the VM; restart also starts it again; kill does not wait
+  forward    forward ports of this machine to the running VM         [--detach]
+  ssh-config print the configuration for ssh, scp, git and editors
+  list       list the running VMs                    [--all] [--watch] [--json]
   status     show the VM's state and its newest log lines       [-n 5] [--json]
   logs       show the journal of the VM and its guest                      [-f]
   id         print the directory's id, its escaped path                [--unit]
   edit       edit the directory's .vm file, its settings           [--defaults]
-  generate   make the user manager know what the .vm files say      [--dry-run]
-  doctor     check the machine and tell what mends it                  [--json]
-  uninstall  remove what claude-vm-ctl has written and linked itself   [--stop]
+  generate   apply the .vm files to the user manager                [--dry-run]
+  doctor     check the machine and print how to fix problems           [--json]
+  uninstall  remove the units that claude-vm-ctl has created           [--stop]
 
   claude-vm-ctl run ~/src/web
   claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
   claude-vm-ctl shell . -- git diff
 `
 
-// verbExamples are what can be typed, for each verb's help.
+// verbExamples are the examples in the help of each verb.
 var verbExamples = map[string][]string{
 	"run":        {"run", "run --memory 8G --publish 3000 ~/src/web", `run . -- -p "fix the failing test" >answer`},
 	"start":      {"start --network none ~/src/web"},
@@ -89,7 +89,7 @@ func verbUsage(cmd *kingpin.CmdModel) string {
 	return usage
 }
 
-// verbRest has a verb's options, each in one line if that is possible, and examples.
+// verbRest returns the options and the examples of a verb. An option has one line if it fits.
 func verbRest(cmd *kingpin.CmdModel) string {
 	var b strings.Builder
 	for _, flag := range cmd.Flags {

@@ -16,7 +16,7 @@ type idVerb struct {
 func (i *idVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("id", "Print the id of a directory's VM: its escaped path.")
 	directoryArg(cmd, &i.dir)
-	cmd.Flag("unit", "Print the unit's name instead, as systemctl takes it.").BoolVar(&i.unit)
+	cmd.Flag("unit", "Print the name of the VM's unit instead, for systemctl.").BoolVar(&i.unit)
 	return cmd.FullCommand()
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
-// report is what list and status tell of an instance. Its JSON names are an
-// interface. What is unknown is left out.
+// report is what list and status print about an instance. Scripts depend on the JSON names.
+// Unknown values are omitted.
 type report struct {
 	ID         string    `json:"id"`
 	Directory  string    `json:"directory"`
@@ -25,7 +25,7 @@ type report struct {
 	State      string    `json:"state"`
 	Status     string    `json:"status,omitempty"`
 	Result     string    `json:"result,omitempty"`
-	FailedUnit string    `json:"failedUnit,omitempty"` // if not Unit has failed, but one that it needs
+	FailedUnit string    `json:"failedUnit,omitempty"` // set if a unit that Unit needs has failed instead of Unit
 	Since      time.Time `json:"since,omitzero"`
 	PID        uint32    `json:"pid,omitempty"`
 	Share      string    `json:"share"`
@@ -38,23 +38,23 @@ type report struct {
 	CPU          time.Duration `json:"cpuUsageNSec,omitempty"`
 	Ports        []port        `json:"ports"`
 	Forwards     []forward     `json:"forwards"`
-	SSHHost      string        `json:"sshHost"` // with what ssh-config prints
+	SSHHost      string        `json:"sshHost"` // host name for ssh, with the output of ssh-config
 
-	// Of status alone.
+	// Printed by status only.
 	Started   time.Time `json:"started,omitzero"`
 	StartedBy string    `json:"startedBy,omitempty"`
 	DropIns   []string  `json:"dropIns,omitempty"`
 	Units     []unit    `json:"units,omitempty"`
 }
 
-// unit is one of an instance's.
+// unit is the state of one unit of an instance.
 type unit struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`
 	Result string `json:"result,omitempty"`
 }
 
-// port is one that was published at the start.
+// port is a port that was published at the start.
 type port struct {
 	Protocol string `json:"protocol"`
 	Address  string `json:"address"`
@@ -62,7 +62,7 @@ type port struct {
 	Guest    int    `json:"guest"`
 }
 
-// String is PublishPort= without what is the default.
+// String returns the value of PublishPort= without default values.
 func (p port) String() string {
 	text := strconv.Itoa(p.Host)
 	if p.Guest != p.Host {
@@ -77,7 +77,7 @@ func (p port) String() string {
 	return text
 }
 
-// forward is a unit that leads ports into the running VM.
+// forward is a unit that forwards ports into the running VM.
 type forward struct {
 	Unit  string `json:"unit"`
 	Ports string `json:"ports"`
@@ -94,7 +94,7 @@ func newForward(u manager.Unit) forward {
 	return f
 }
 
-// units are the state of one instance's units at one time.
+// units contains the states of the units of one instance.
 type units struct {
 	parts map[*instance.Part]*manager.Unit
 	ports []manager.Unit
@@ -115,7 +115,7 @@ func (g *units) add(id string, u manager.Unit) {
 	}
 }
 
-// of returns the unit of a part; an empty one if it is not loaded.
+// of returns the unit of a part; it is empty if the unit is not loaded.
 func (g *units) of(p *instance.Part) *manager.Unit {
 	if u := g.parts[p]; u != nil {
 		return u
@@ -123,8 +123,8 @@ func (g *units) of(p *instance.Part) *manager.Unit {
 	return &manager.Unit{}
 }
 
-// primary returns the unit whose state is the instance's: the VM's, but if a part
-// that it needs has failed before the VM could start, that one.
+// primary returns the unit whose state is shown as the state of the instance: the VM's or, if
+// the VM could not start because a unit that it needs has failed, that unit.
 func (g *units) primary() *manager.Unit {
 	main := g.of(instance.VM)
 	if main.ActiveState != "inactive" && main.ActiveState != "" {
@@ -152,7 +152,7 @@ func newReport(paths instance.Paths, id string, g *units) report {
 		r.FailedUnit = u.Name
 	}
 	for _, source := range []string{g.of(instance.Setup).Source, main.Source} {
-		if filepath.Ext(source) == vmfile.Suffix { // else it is of all VMs
+		if filepath.Ext(source) == vmfile.Suffix { // otherwise the settings are from defaults.conf
 			r.VMFile = source
 		}
 	}
@@ -161,21 +161,21 @@ func newReport(paths instance.Paths, id string, g *units) report {
 		r.Forwards = append(r.Forwards, newForward(p))
 	}
 	if r.PID != 0 {
-		record, _ := paths.ReadRecord(id) // without one little is known
+		record, _ := paths.ReadRecord(id) // without a record, the values are omitted
 		r.readRecord(record, *main)
 	}
 	return r
 }
 
-// readRecord adds what the record and the process know of the VM, of which u is the
-// unit. The settings of the unit may have changed since it started.
+// readRecord adds values from the record and from the VM's unit u. It uses the settings in the
+// record because those of the unit may have changed since the start.
 func (r *report) readRecord(record instance.Record, u manager.Unit) {
 	r.GuestVersion = failure.OneLine(record.GuestVersion)
 	for _, p := range record.Settings.Ports {
 		r.Ports = append(r.Ports, port(p))
 	}
 	r.MemoryLimit = cmp.Or(u.MemoryMax, record.Settings.Memory)
-	if r.Memory = u.Memory; r.Memory == 0 { // no memory controller: QEMU's alone
+	if r.Memory = u.Memory; r.Memory == 0 { // without a memory controller, use the memory of the QEMU process
 		var total, resident uint64
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", u.MainPID))
 		fmt.Sscan(string(text), &total, &resident)
@@ -183,7 +183,7 @@ func (r *report) readRecord(record instance.Record, u manager.Unit) {
 	}
 }
 
-// memory shows what is used and, after a sign, the limit if that is known.
+// memory returns the memory usage and, after the separator of, the limit if it is known.
 func (r report) memory(of string) string {
 	if r.MemoryLimit == 0 {
 		return size.Format(r.Memory)
@@ -191,7 +191,7 @@ func (r report) memory(of string) string {
 	return size.Format(r.Memory) + of + size.Format(r.MemoryLimit)
 }
 
-// ago says how long, in the largest fitting unit.
+// ago formats a duration in the largest unit that fits.
 func ago(d time.Duration) string {
 	switch {
 	case d < time.Minute:

@@ -10,7 +10,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
-// TestReport: the unit that has failed tells, unless the VM runs.
+// TestReport checks that the state is that of a failed unit unless the VM is running.
 func TestReport(t *testing.T) {
 	paths := instance.Paths{Home: "/home/me", Runtime: "/run/user/1"}
 	const id = `home-me-a\x1bb`
@@ -36,11 +36,11 @@ func TestReport(t *testing.T) {
 	}
 	g.add(id, manager.Unit{Name: instance.VM.Unit(id), ActiveState: "activating"})
 	if got := newReport(paths, id, g); got.State != "activating" || got.FailedUnit != "" {
-		t.Errorf("of a VM that starts: %+v", got)
+		t.Errorf("while the VM starts: %+v", got)
 	}
 }
 
-// TestTable: columns are those of a terminal, and so is the width.
+// TestTable checks that widths are in columns of a terminal.
 func TestTable(t *testing.T) {
 	rows := [][]string{{"A", "B", "C"}, {"日本", "x", "long text"}, {"e\u0301", "yy", "日本日本日本"}}
 	want := []string{"A     B   C", "日本  x   long text", "e\u0301     yy  日本日本日本"}

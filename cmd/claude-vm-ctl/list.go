@@ -21,16 +21,16 @@ import (
 type listVerb struct{ all, json, watch bool }
 
 func (l *listVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("list", "List the VMs that run or have failed.")
-	cmd.Flag("all", "Also those that have a .vm file and do not run.").Short('a').BoolVar(&l.all)
-	cmd.Flag("watch", "Go on, until Ctrl-C, with what changes.").Short('w').BoolVar(&l.watch)
-	cmd.Flag("json", "For scripts: an array in a line, with --watch one after the other.").BoolVar(&l.json)
+	cmd := app.Command("list", "List the VMs that are running or have failed.")
+	cmd.Flag("all", "Also list VMs with a .vm file that are not running.").Short('a').BoolVar(&l.all)
+	cmd.Flag("watch", "Keep showing changes until Ctrl-C.").Short('w').BoolVar(&l.watch)
+	cmd.Flag("json", "Print one line of JSON; with --watch, one line for each change.").BoolVar(&l.json)
 	return cmd.FullCommand()
 }
 
 func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 	if l.watch && !l.json && !term.IsTerminal(int(out.stdout.Fd())) {
-		return 0, failure.New(failure.Usage, "claude-vm-ctl list --watch --json", "--watch draws on a terminal, and this is none")
+		return 0, failure.New(failure.Usage, "claude-vm-ctl list --watch --json", "--watch without --json needs a terminal as standard output")
 	}
 	paths, err := hostPaths()
 	if err != nil {
@@ -62,12 +62,12 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 
 func (l *listVerb) nothing() string {
 	if l.all {
-		return "no VM runs, and there are no .vm files"
+		return "no VM is running, and there are no .vm files"
 	}
-	return "no VM runs; those with .vm files: claude-vm-ctl list --all"
+	return "no VM is running; configured VMs: claude-vm-ctl list --all"
 }
 
-// reports tells of each instance, sorted by directory.
+// reports returns a report for each instance, sorted by directory.
 func (l *listVerb) reports(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]report, error) {
 	found, err := m.List(ctx, instance.Patterns()...)
 	if err != nil {
@@ -93,7 +93,7 @@ func (l *listVerb) reports(ctx context.Context, m *manager.Manager, paths instan
 	if err := m.Fill(ctx, loaded); err != nil {
 		return nil, err
 	}
-	reports := []report{} // none is an array, too
+	reports := []report{} // not nil, which JSON encodes as null
 	for id, g := range all {
 		reports = append(reports, newReport(paths, id, g))
 	}
@@ -104,7 +104,7 @@ func (l *listVerb) reports(ctx context.Context, m *manager.Manager, paths instan
 	return reports, nil
 }
 
-// addConfigured adds the VMs of .vm files that do not run.
+// addConfigured adds reports for the VMs with a .vm file that are not running.
 func addConfigured(reports []report, paths instance.Paths) []report {
 	known := map[string]*report{}
 	for i, r := range reports {
@@ -113,11 +113,11 @@ func addConfigured(reports []report, paths instance.Paths) []report {
 	var configured []report
 	for _, v := range vmfile.Load(vmfile.SearchPath(paths), paths).VMs {
 		if r := known[v.WorkDirectory]; r != nil {
-			r.VMFile = cmp.Or(r.VMFile, v.Source[0]) // the unit may be gone that knows it
+			r.VMFile = cmp.Or(r.VMFile, v.Source[0]) // the unit with SourcePath= may be unloaded
 			continue
 		}
 		id, _, err := paths.PathID(v.WorkDirectory)
-		if err != nil { // no instance
+		if err != nil { // the path is too long
 			continue
 		}
 		r := newReport(paths, id, &units{})
@@ -129,7 +129,7 @@ func addConfigured(reports []report, paths instance.Paths) []report {
 	return append(reports, configured...)
 }
 
-// rows is the table, with its head.
+// rows returns the cells of the table with a header.
 func rows(reports []report, home string) [][]string {
 	rows := [][]string{{"DIRECTORY", "STATE", "UPTIME", "MEMORY", "CPU", "PORTS", "STATUS"}}
 	for _, r := range reports {
@@ -159,7 +159,7 @@ func rows(reports []report, home string) [][]string {
 	return rows
 }
 
-// tilde shortens a path in the home directory as a shell would expand it.
+// tilde replaces the home directory in a path by ~.
 func tilde(path, home string) string {
 	if rest, found := strings.CutPrefix(path, strings.TrimSuffix(home, "/")+"/"); found && home != "/" {
 		return "~/" + rest
@@ -167,19 +167,18 @@ func tilde(path, home string) string {
 	return path
 }
 
-// Times of --watch: without a change, and between two that come together.
 const (
-	watchInterval = 2 * time.Second
-	watchPause    = 100 * time.Millisecond
+	watchInterval = 2 * time.Second        // --watch updates CPU and memory this often
+	watchPause    = 100 * time.Millisecond // --watch merges changes in this time
 )
 
-// follow lists until ctx is done.
+// follow implements --watch. It returns when ctx is done.
 func (l *listVerb) follow(ctx context.Context, out *output, m *manager.Manager, paths instance.Paths) error {
 	changes, err := m.Changes(ctx, func(name string) bool { return instance.UnitID(name) != "" })
 	if err != nil {
 		return err
 	}
-	if !l.json { // another screen, without a cursor
+	if !l.json { // use the alternate screen and hide the cursor
 		io.WriteString(out.stdout, "\x1b[?1049h\x1b[?25l")
 		defer io.WriteString(out.stdout, "\x1b[?25h\x1b[?1049l")
 	}
@@ -206,7 +205,7 @@ func (l *listVerb) follow(ctx context.Context, out *output, m *manager.Manager, 
 	}
 }
 
-// draw shows one state of --watch.
+// draw prints the reports once for --watch.
 func (l *listVerb) draw(out *output, paths instance.Paths, reports []report) error {
 	if l.json {
 		return json.NewEncoder(out.stdout).Encode(reports)

@@ -24,13 +24,13 @@ type logsVerb struct {
 }
 
 func (l *logsVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("logs", "Show what a VM's units and its guest have logged. The flags are journalctl's.")
+	cmd := app.Command("logs", "Show the journal of a VM's units and its guest. Options are as for journalctl.")
 	directoryArg(cmd, &l.dir)
-	cmd.Flag("follow", "Go on with what comes.").Short('f').BoolVar(&l.follow)
-	cmd.Flag("boot", "Since the machine has started.").Short('b').BoolVar(&l.boot)
-	cmd.Flag("lines", "That many of the newest lines.").Short('n').PlaceHolder("LINES").HintOptions(anyText).StringVar(&l.lines)
-	cmd.Flag("since", "Since a time.").PlaceHolder("TIME").HintOptions(anyText).StringVar(&l.since)
-	cmd.Flag("output", "journalctl's output format.").Short('o').PlaceHolder("FORMAT").HintOptions("short", "short-precise", "short-iso", "with-unit", "verbose", "json", "json-pretty", "cat").StringVar(&l.format)
+	cmd.Flag("follow", "Keep printing new lines.").Short('f').BoolVar(&l.follow)
+	cmd.Flag("boot", "Show lines since the last boot of this machine only.").Short('b').BoolVar(&l.boot)
+	cmd.Flag("lines", "Number of lines to show, the newest ones.").Short('n').PlaceHolder("LINES").HintOptions(anyText).StringVar(&l.lines)
+	cmd.Flag("since", "Show lines since this time only.").PlaceHolder("TIME").HintOptions(anyText).StringVar(&l.since)
+	cmd.Flag("output", "Output format of journalctl.").Short('o').PlaceHolder("FORMAT").HintOptions("short", "short-precise", "short-iso", "with-unit", "verbose", "json", "json-pretty", "cat").StringVar(&l.format)
 	return cmd.FullCommand()
 }
 
@@ -62,17 +62,17 @@ func (l *logsVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, unix.Exec(path, args, unix.Environ())
 }
 
-// findJournalctl finds it for the command again.
+// findJournalctl returns the path of journalctl. again is the user's command, for the hint.
 func findJournalctl(again string) (string, error) {
 	path, err := exec.LookPath("journalctl")
 	if err != nil {
-		return "", failure.New(failure.HostUnable, "PATH=$PATH:/usr/bin:/run/current-system/sw/bin "+again, "there is no journalctl in PATH=%s", os.Getenv("PATH"))
+		return "", failure.New(failure.HostUnable, "PATH=$PATH:/usr/bin:/run/current-system/sw/bin "+again, "journalctl not found in PATH=%s", os.Getenv("PATH"))
 	}
 	return path, nil
 }
 
-// journalOf selects units' messages. journalctl would take brackets and stars
-// for patterns, but an id has none, and backslashes for what they are.
+// journalOf returns the arguments of journalctl that select the messages of units. Names need
+// no escaping: an id contains no brackets and asterisks, and backslashes are literal.
 func journalOf(units ...string) []string {
 	args := []string{"--user"}
 	for _, u := range units {
@@ -81,14 +81,14 @@ func journalOf(units ...string) []string {
 	return args
 }
 
-// journalOfAll selects those of an instance.
+// journalOfAll is journalOf for all units of an instance.
 func journalOfAll(id string) []string {
 	return journalOf(instance.Units(id)...)
 }
 
-// lastWords is the last line that a unit's processes have logged since a time;
-// empty if there is none.
-func lastWords(ctx context.Context, unit string, since time.Time) string {
+// lastLogLine returns the last line that a unit's processes have logged since a time; empty if
+// there is none.
+func lastLogLine(ctx context.Context, unit string, since time.Time) string {
 	args := append(journalOf(unit), "--quiet", "--output=cat", "--lines=20",
 		fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000), "_SYSTEMD_USER_UNIT="+unit)
 	text, err := exec.CommandContext(ctx, "journalctl", args...).Output()

@@ -128,7 +128,7 @@ func TestNewRequest(t *testing.T) {
 }
 
 func TestAndMore(t *testing.T) {
-	for n, want := range []string{"", ", and 1 more runs", ", and 2 more run"} {
+	for n, want := range []string{"", ", and 1 more", ", and 2 more"} {
 		if got := andMore(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}

@@ -8,14 +8,13 @@ import (
 	"golang.org/x/term"
 )
 
-// This file owns what people see. The rules:
+// This file prints all messages. The rules:
 //
-//   - Standard output is for what was asked for; for run and shell it belongs
-//     to the program in the guest.
-//   - Everything else goes to standard error after "claude-vm-ctl:", begins
-//     with a small letter and has no full stop.
-//   - An error says what, the hint below it the whole command that mends it.
-//   - Progress is shown on a terminal only, in one line, and erased.
+//   - Standard output is for results. With run and shell, the program in the guest uses it.
+//   - Everything else is printed to standard error after "claude-vm-ctl:". It starts with a
+//     lower-case letter and has no period at the end.
+//   - An error describes the problem. The hint below it is the command that fixes it.
+//   - Progress is printed to a terminal only, on one line, and erased.
 
 // version is set by the linker.
 var version = "devel"
@@ -29,12 +28,12 @@ func newOutput(stdin, stdout, stderr *os.File) *output {
 	return &output{stdin: stdin, stdout: stdout, stderr: stderr}
 }
 
-// terminal says whether a person sits at both ends of the standard streams.
+// terminal reports whether standard input and standard output are terminals.
 func (o *output) terminal() bool {
 	return term.IsTerminal(int(o.stdin.Fd())) && term.IsTerminal(int(o.stdout.Fd()))
 }
 
-// error prints err and gives the exit status that belongs to it.
+// error prints err with its hint and returns its exit status.
 func (o *output) error(err error) int {
 	o.endProgress()
 	e := failure.Of(err)
@@ -45,7 +44,7 @@ func (o *output) error(err error) int {
 	return e.Status
 }
 
-// note tells something that is not an error, to people only.
+// note prints a message that is not an error, if standard error is a terminal.
 func (o *output) note(format string, args ...any) {
 	if o.shows() {
 		o.endProgress()
@@ -53,10 +52,10 @@ func (o *output) note(format string, args ...any) {
 	}
 }
 
-// shows says whether a person sees progress and notes.
+// shows reports whether progress and notes are printed.
 func (o *output) shows() bool { return term.IsTerminal(int(o.stderr.Fd())) }
 
-// progress shows one line that the next replaces.
+// progress prints a line that replaces the previous one.
 func (o *output) progress(text string) {
 	if !o.shows() {
 		return

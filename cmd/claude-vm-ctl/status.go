@@ -25,10 +25,10 @@ type statusVerb struct {
 }
 
 func (s *statusVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("status", "Show the state of a VM; exit with 120 if it does not run.")
+	cmd := app.Command("status", "Show the state of a VM. The exit status is 120 if it is not running.")
 	directoryArg(cmd, &s.dir)
-	cmd.Flag("lines", "That many of the newest lines of its journal, by default 5.").Short('n').Default("5").HintOptions(anyText).StringVar(&s.lines)
-	cmd.Flag("json", "For scripts.").BoolVar(&s.json)
+	cmd.Flag("lines", "Number of journal lines to show, by default 5.").Short('n').Default("5").HintOptions(anyText).StringVar(&s.lines)
+	cmd.Flag("json", "Print JSON, for scripts.").BoolVar(&s.json)
 	return cmd.FullCommand()
 }
 
@@ -57,7 +57,7 @@ func (s *statusVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, err
 }
 
-// report tells all of an instance whose VM's unit is u.
+// report returns a report with all fields. u is the VM's unit.
 func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 	found, err := v.manager.List(ctx, instance.PortUnits)
 	if err != nil {
@@ -89,7 +89,7 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 		return r, nil
 	}
 	r.Started = u.Started
-	// Nothing else of the request is shown: it may hold an API key.
+	// The rest of the request is not shown, because it may contain an API key.
 	if record, err := v.paths.ReadRecord(v.id); err == nil {
 		r.StartedBy = failure.OneLine(cmp.Or(record.Request.By, "systemd"))
 	}
@@ -121,7 +121,7 @@ func (r report) print(w io.Writer) error {
 	}
 	line("Share", "%s", r.Share)
 	if r.PID != 0 {
-		line("Guest", "%s", cmp.Or(r.GuestVersion, "of an unknown version"))
+		line("Guest", "%s", cmp.Or(r.GuestVersion, "unknown version"))
 		line("Memory", "%s", r.memory(" of "))
 		line("CPU", "%s", r.CPU.Round(time.Millisecond))
 		line("QEMU", "process %d", r.PID)
@@ -150,7 +150,7 @@ func (r report) print(w io.Writer) error {
 	return err
 }
 
-// lastLines shows the end of the journal as systemctl status does.
+// lastLines prints the last lines of the journal, as systemctl status does.
 func (v *target) lastLines(ctx context.Context, out *output, lines int) error {
 	path, err := findJournalctl("claude-vm-ctl status" + v.here())
 	if err != nil {
@@ -158,7 +158,7 @@ func (v *target) lastLines(ctx context.Context, out *output, lines int) error {
 	}
 	args := append(journalOfAll(v.id), "--quiet", "--no-pager", "--output=short", "--lines="+strconv.Itoa(lines))
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stderr = out.stderr // it says what is wrong
+	cmd.Stderr = out.stderr // journalctl prints its own errors
 	text, err := cmd.Output()
 	if err != nil {
 		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "journalctl: %w", err)

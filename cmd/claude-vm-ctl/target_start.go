@@ -143,7 +143,7 @@ func (v *target) explain(ctx context.Context, began time.Time, offer *instance.O
 		}
 		reason := failure.OneLine(u.StatusText)
 		if reason == "" {
-			reason = lastWords(ctx, name, began)
+			reason = lastLogLine(ctx, name, began)
 		}
 		if reason == "" {
 			reason = "result " + u.Result

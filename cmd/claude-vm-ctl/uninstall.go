@@ -18,8 +18,8 @@ import (
 type uninstallVerb struct{ stop bool }
 
 func (u *uninstallVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("uninstall", "Remove what claude-vm-ctl has put where the user manager looks for units.")
-	cmd.Flag("stop", "Shut down the VMs that run before.").BoolVar(&u.stop)
+	cmd := app.Command("uninstall", "Remove the units, links and drop-ins that claude-vm-ctl has created.")
+	cmd.Flag("stop", "Stop running VMs first.").BoolVar(&u.stop)
 	return cmd.FullCommand()
 }
 
@@ -43,7 +43,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	if len(running) > 0 {
-		return 0, failure.New(failure.Failed, "claude-vm-ctl uninstall --stop", "a VM runs on %s%s", directoryOf(running[0]), andMore(len(running)-1))
+		return 0, failure.New(failure.Failed, "claude-vm-ctl uninstall --stop", "a VM is running on %s%s", directoryOf(running[0]), andMore(len(running)-1))
 	}
 	removed, err := removeOwn(paths)
 	for _, path := range removed {
@@ -57,20 +57,17 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 			return 0, err
 		}
 	}
-	return 0, tellKept(ctx, out, m, paths)
+	return 0, printKept(ctx, out, m, paths)
 }
 
 func andMore(n int) string {
-	switch n {
-	case 0:
+	if n == 0 {
 		return ""
-	case 1:
-		return ", and 1 more runs"
 	}
-	return fmt.Sprintf(", and %d more run", n)
+	return fmt.Sprintf(", and %d more", n)
 }
 
-// stopAll shuts down all VMs at once, and waits until they are gone.
+// stopAll stops all VMs in parallel and waits until they have stopped.
 func stopAll(ctx context.Context, m *manager.Manager, paths instance.Paths) error {
 	units, err := m.Active(ctx, instance.VM.Unit("*"))
 	if err != nil {
@@ -90,9 +87,8 @@ func stopAll(ctx context.Context, m *manager.Manager, paths instance.Paths) erro
 	return errors.Join(errs...)
 }
 
-// removeOwn removes links for this login, drop-ins of runs that were killed, and
-// what generate has written. What a package or make install has put elsewhere is
-// not ours.
+// removeOwn removes the links to units, the overrides of runs that were killed, and the output
+// of generate. Files of a package or of "make install" are not removed.
 func removeOwn(paths instance.Paths) (removed []string, err error) {
 	removed, err = unlink(paths.RuntimeUnits(), "")
 	if err != nil {
@@ -106,7 +102,7 @@ func removeOwn(paths instance.Paths) (removed []string, err error) {
 		if err := os.Remove(path); err != nil {
 			return removed, failure.Plain(err)
 		}
-		os.Remove(filepath.Dir(path)) // if nothing else is in it
+		os.Remove(filepath.Dir(path)) // fails unless empty
 		removed = append(removed, path)
 	}
 	dir := paths.DataUnits()
@@ -117,15 +113,15 @@ func removeOwn(paths instance.Paths) (removed []string, err error) {
 	if err := dropin.Clear(dir); err != nil {
 		return removed, failure.Plain(err)
 	}
-	// Those that are empty now; the last is made by the first start.
+	// os.Remove fails for directories that are not empty.
 	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(paths.Runtime, "claude-vm")} {
 		os.Remove(dir)
 	}
 	return append(removed, written...), nil
 }
 
-// tellKept says what is still there, and whose matter it is.
-func tellKept(ctx context.Context, out *output, m *manager.Manager, paths instance.Paths) error {
+// printKept prints which files remain and how to remove them.
+func printKept(ctx context.Context, out *output, m *manager.Manager, paths instance.Paths) error {
 	kept := func(path, what string) {
 		if _, err := os.Stat(path); err == nil {
 			fmt.Fprintf(out.stdout, "kept %s: %s\n", failure.OneLine(path), what)
@@ -133,7 +129,7 @@ func tellKept(ctx context.Context, out *output, m *manager.Manager, paths instan
 	}
 	kept(paths.ConfigFiles(), "settings")
 	for _, kind := range []string{"project", "user"} {
-		kept(filepath.Join(paths.StateFiles(), kind), "homes of Claude")
+		kept(filepath.Join(paths.StateFiles(), kind), "home directories of Claude")
 	}
 	u, err := m.Unit(ctx, instance.VM.Unit(noInstance))
 	if err != nil {

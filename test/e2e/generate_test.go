@@ -87,8 +87,8 @@ func TestGenerate(t *testing.T) {
 	p.ctl("doctor").finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
 
 	// The user manager and the shell search different directories.
-	const differ, hint = ": HOME or one of XDG_* is not what it is there", "systemctl --user show-environment"
-	q.command("env", "CLAUDE_VM_UNIT_DIRS="+alone, "claude-vm-ctl", "generate").fails(1, "the generator of the user manager reads other files than those here"+differ, hint)
+	const differ, hint = ": HOME or an XDG_* variable differs in the user manager", "systemctl --user show-environment"
+	q.command("env", "CLAUDE_VM_UNIT_DIRS="+alone, "claude-vm-ctl", "generate").fails(1, "the user manager's generator reads different .vm files"+differ, hint)
 	t.Setenv("XDG_DATA_HOME", "/nowhere")
 	q.uninstalled(alone, "generate").fails(1, "the user manager does not look for units in /nowhere/systemd/user"+differ, hint)
 }

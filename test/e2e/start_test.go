@@ -252,7 +252,7 @@ func (p *project) withoutJournal() {
 		r.stdout = ""
 		return r
 	}
-	status("/nowhere").fails(121, "there is no journalctl in PATH=/nowhere", "PATH=$PATH:/usr/bin:/run/current-system/sw/bin claude-vm-ctl status")
+	status("/nowhere").fails(121, "journalctl not found in PATH=/nowhere", "PATH=$PATH:/usr/bin:/run/current-system/sw/bin claude-vm-ctl status")
 	journalctl := filepath.Join(p.t.TempDir(), "journalctl")
 	if err := os.WriteFile(journalctl, []byte("#!/bin/sh\necho no journal >&2\nexit 3\n"), 0o755); err != nil {
 		p.t.Fatal(err)
