@@ -44,7 +44,7 @@ func shell(t *testing.T, name string) (run func(script string, args ...string) s
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"home/.config/claude-vm/web.vm", "run/claude-vm/srv-shop/status", "run/claude-vm/.srv-shop.job", "work/file", "work/sub dir/file", "work/src/file"} {
+	for _, name := range []string{"home/.config/claude-vm/web.vm", "run/claude-vm/srv-shop/status", "run/claude-vm/.srv-shop.record", "work/file", "work/sub dir/file", "work/src/file"} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)

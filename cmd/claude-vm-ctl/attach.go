@@ -10,6 +10,7 @@ type attachVerb struct{ dir string }
 
 func (a *attachVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("attach", "Attach to Claude's terminal in a running VM. Press Ctrl-] three times within a second to leave it.")
+	describe(cmd, "", "attach ~/src/web")
 	directoryArg(cmd, &a.dir)
 	return cmd.FullCommand()
 }

@@ -17,6 +17,7 @@ type doctorVerb struct{ json bool }
 
 func (d *doctorVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("doctor", "Check the requirements on this machine and print how to fix problems.")
+	describe(cmd, "", "doctor", `doctor --json | jq -r '.[] | select(.state == "fail").fix'`)
 	cmd.Flag("json", "Print JSON, for scripts.").BoolVar(&d.json)
 	return cmd.FullCommand()
 }

@@ -26,6 +26,7 @@ type editVerb struct {
 
 func (e *editVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("edit", "Edit the .vm file of a directory; it is checked before it is saved.")
+	describe(cmd, "", "edit ~/src/web", "edit --defaults")
 	directoryArg(cmd, &e.what)
 	cmd.Flag("defaults", "Edit defaults.conf, which is for all VMs.").BoolVar(&e.defaults)
 	return cmd.FullCommand()

@@ -28,6 +28,7 @@ type forwardVerb struct {
 
 func (f *forwardVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("forward", "Lead ports of this machine, [ADDRESS:]PORT[:GUESTPORT], into a running VM until Ctrl-C.")
+	describe(cmd, "", "forward 8080", "forward --detach ~/src/web 127.0.0.2:80:8080 5432")
 	cmd.Arg("dir", "The project's directory, its id or its .vm file's name; then ports.").HintAction(instanceHints).StringsVar(&f.words)
 	cmd.Flag("detach", "Leave it to a unit that ends with the VM.").Short('d').BoolVar(&f.detach)
 	return cmd.FullCommand()

@@ -20,6 +20,7 @@ type generateVerb struct{ dryRun bool }
 
 func (g *generateVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("generate", "Apply the .vm files: make the user manager read them again.")
+	describe(cmd, "", "generate", "generate --dry-run")
 	cmd.Flag("dry-run", "Print what would be generated, and change nothing.").BoolVar(&g.dryRun)
 	return cmd.FullCommand()
 }

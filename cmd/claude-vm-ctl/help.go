@@ -28,7 +28,7 @@ DIR may also be the directory's id, or the name of its .vm file.
   start      start the VM and leave Claude running in it
   attach     show Claude's terminal; Ctrl-] three times leaves it running
   shell      open a shell in the running VM, or run what follows --    [--root]
-  stop       shut down the VM; restart also starts it again; kill does not wait
+  stop       shut down the VM; restart restarts it; kill ends it at once
   forward    forward ports of this machine to the running VM         [--detach]
   ssh-config print the configuration for ssh, scp, git and editors
   list       list the running VMs                    [--all] [--watch] [--json]
@@ -45,25 +45,10 @@ DIR may also be the directory's id, or the name of its .vm file.
   claude-vm-ctl shell . -- git diff
 `
 
-// verbExamples are the examples in the help of each verb.
-var verbExamples = map[string][]string{
-	"run":        {"run", "run --memory 8G --publish 3000 ~/src/web", `run . -- -p "fix the failing test" >answer`},
-	"start":      {"start --network none ~/src/web"},
-	"stop":       {"stop ~/src/web"},
-	"restart":    {"restart ~/src/web"},
-	"attach":     {"attach ~/src/web"},
-	"shell":      {"shell", "shell . -- git diff", "shell --root . -- dmesg"},
-	"kill":       {"kill ~/src/web", "kill --signal=STOP ~/src/web"},
-	"forward":    {"forward 8080", "forward --detach ~/src/web 127.0.0.2:80:8080 5432"},
-	"ssh-config": {"ssh-config >>~/.ssh/config"},
-	"list":       {"list --all", "list --json | jq -r '.[].directory'"},
-	"status":     {"status ~/src/web", "status --json | jq -r .state"},
-	"logs":       {"logs -f", "logs --since=-1h -o json ~/src/web"},
-	"id":         {"id ~/src/web", "id --unit"},
-	"edit":       {"edit ~/src/web", "edit --defaults"},
-	"generate":   {"generate", "generate --dry-run"},
-	"doctor":     {"doctor", `doctor --json | jq -r '.[] | select(.state == "fail").fix'`},
-	"uninstall":  {"uninstall --stop"},
+// describe adds to a verb's help what follows its arguments in the usage line, and
+// examples of its use, without "claude-vm-ctl ".
+func describe(cmd *kingpin.CmdClause, tail string, examples ...string) {
+	cmd.HelpLong(tail + "\n" + strings.Join(examples, "\n"))
 }
 
 // Columns of a verb's help.
@@ -80,11 +65,8 @@ func verbUsage(cmd *kingpin.CmdModel) string {
 	for _, arg := range cmd.Args {
 		usage += " [" + strings.ToUpper(arg.Name) + "]"
 	}
-	switch cmd.Name {
-	case "run", "start":
-		usage += " [-- ARGUMENTS...]"
-	case "shell":
-		usage += " [-- COMMAND...]"
+	if tail, _, _ := strings.Cut(cmd.HelpLong, "\n"); tail != "" {
+		usage += " " + tail
 	}
 	return usage
 }
@@ -110,7 +92,11 @@ func verbRest(cmd *kingpin.CmdModel) string {
 	if len(cmd.Flags) > 0 {
 		b.WriteString("\n")
 	}
-	for _, example := range verbExamples[cmd.FullCommand] {
+	_, examples, found := strings.Cut(cmd.HelpLong, "\n")
+	if !found { // hidden
+		return b.String()
+	}
+	for example := range strings.SplitSeq(examples, "\n") {
 		b.WriteString("  claude-vm-ctl " + example + "\n")
 	}
 	return b.String()

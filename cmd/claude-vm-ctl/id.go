@@ -15,6 +15,7 @@ type idVerb struct {
 
 func (i *idVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("id", "Print the id of a directory's VM: its escaped path.")
+	describe(cmd, "", "id ~/src/web", "id --unit")
 	directoryArg(cmd, &i.dir)
 	cmd.Flag("unit", "Print the name of the VM's unit instead, for systemctl.").BoolVar(&i.unit)
 	return cmd.FullCommand()

@@ -20,6 +20,7 @@ type killVerb struct {
 
 func (k *killVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("kill", "End a VM at once, without asking its guest, and wait until it is gone.")
+	describe(cmd, "", "kill ~/src/web", "kill --signal=STOP ~/src/web")
 	directoryArg(cmd, &k.dir)
 	cmd.Flag("signal", "Send QEMU this signal and do no more.").Short('s').PlaceHolder("SIGNAL").HintOptions("TERM", "INT", "STOP", "CONT", "KILL").IsSetByUser(&k.given).StringVar(&k.signal)
 	return cmd.FullCommand()

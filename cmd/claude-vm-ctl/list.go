@@ -22,6 +22,7 @@ type listVerb struct{ all, json, watch bool }
 
 func (l *listVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("list", "List the VMs that are running or have failed.")
+	describe(cmd, "", "list --all", "list --json | jq -r '.[].directory'")
 	cmd.Flag("all", "Also list VMs with a .vm file that are not running.").Short('a').BoolVar(&l.all)
 	cmd.Flag("watch", "Keep showing changes until Ctrl-C.").Short('w').BoolVar(&l.watch)
 	cmd.Flag("json", "Print one line of JSON; with --watch, one line for each change.").BoolVar(&l.json)

@@ -25,6 +25,7 @@ type logsVerb struct {
 
 func (l *logsVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("logs", "Show the journal of a VM's units and its guest. Options are as for journalctl.")
+	describe(cmd, "", "logs -f", "logs --since=-1h -o json ~/src/web")
 	directoryArg(cmd, &l.dir)
 	cmd.Flag("follow", "Keep printing new lines.").Short('f').BoolVar(&l.follow)
 	cmd.Flag("boot", "Show lines since the last boot of this machine only.").Short('b').BoolVar(&l.boot)

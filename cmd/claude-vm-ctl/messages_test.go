@@ -63,7 +63,7 @@ func TestListen(t *testing.T) {
 		"192.0.2.1": fmt.Sprintf("1: listen tcp 192.0.2.1:%d: bind: cannot assign requested address; hint: ip address", port), // RFC 5737
 	} {
 		listeners, err := listen([]vm.Port{{Protocol: "tcp", Address: "127.0.0.1"}, {Protocol: "tcp", Address: address, Host: port}})
-		if got := describe(err); got != want || listeners != nil {
+		if got := describeError(err); got != want || listeners != nil {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
@@ -103,14 +103,14 @@ func TestDialError(t *testing.T) {
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: ssh: no auth; hint: claude-vm-ctl logs '/srv/a b'": errors.New("talk to the guest: ssh: no auth"),
 		"123: the VM on /srv/a b cannot be reached: talk to the guest: i/o timeout; hint: claude-vm-ctl logs '/srv/a b'":  fmt.Errorf("talk to the guest: %w", os.ErrDeadlineExceeded),
 	} {
-		if got := describe(v.dialError(err)); got != want {
+		if got := describeError(v.dialError(err)); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if got, want := describe(v.dialError(dial(unix.ECONNREFUSED))), "120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'"; got != want {
+	if got, want := describeError(v.dialError(dial(unix.ECONNREFUSED))), "120: no VM runs on /srv/a b; hint: claude-vm-ctl start '/srv/a b'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got, want := describe(v.notRunning()), "120: no VM runs on /srv/a b; hint: claude-vm-ctl run '/srv/a b'"; got != want {
+	if got, want := describeError(v.notRunning()), "120: no VM runs on /srv/a b; hint: claude-vm-ctl run '/srv/a b'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -122,7 +122,7 @@ func TestNewRequest(t *testing.T) {
 	}
 	defer null.Close()
 	_, err = newRequest(newOutput(null, null, null), "run", []string{"-p", "caf\xe9"})
-	if got, want := describe(err), `2: argument 2 of Claude is not UTF-8: "caf\xe9"; hint: claude-vm-ctl run . -- -p <FILE`; got != want {
+	if got, want := describeError(err), `2: argument 2 of Claude is not UTF-8: "caf\xe9"; hint: claude-vm-ctl run . -- -p <FILE`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -15,6 +15,7 @@ type runVerb struct {
 
 func (r *runVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("run", "Start a VM on a directory, attach to Claude Code in it, return its exit status.")
+	describe(cmd, "[-- ARGUMENTS...]", "run", "run --memory 8G --publish 3000 ~/src/web", `run . -- -p "fix the failing test" >answer`)
 	directoryArg(cmd, &r.dir)
 	r.options.register(cmd)
 	return cmd.FullCommand()

@@ -23,6 +23,7 @@ type shellVerb struct {
 
 func (s *shellVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("shell", "Open a shell, or run what follows --, in a running VM.")
+	describe(cmd, "[-- COMMAND...]", "shell", "shell . -- git diff", "shell --root . -- dmesg")
 	directoryArg(cmd, &s.dir)
 	cmd.Flag("root", "As the guest's root, not as claude.").BoolVar(&s.root)
 	cmd.Flag("forward-agent", "Let it use your SSH agent.").Short('A').BoolVar(&s.forwardAgent)

@@ -64,6 +64,7 @@ type sshConfigVerb struct{ forwardAgent bool }
 
 func (s *sshConfigVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("ssh-config", "Print what ~/.ssh/config needs so that ssh, scp, git and editors reach VMs.")
+	describe(cmd, "", "ssh-config >>~/.ssh/config")
 	cmd.Flag("forward-agent", "Let the guest use your SSH agent while you are connected.").BoolVar(&s.forwardAgent)
 	return cmd.FullCommand()
 }

@@ -16,6 +16,7 @@ type startVerb struct {
 
 func (s *startVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("start", "Start a VM on a directory and leave Claude Code running in it.")
+	describe(cmd, "[-- ARGUMENTS...]", "start --network none ~/src/web")
 	directoryArg(cmd, &s.dir)
 	s.options.register(cmd)
 	s.name = cmd.FullCommand()
@@ -56,6 +57,7 @@ type stopVerb struct{ dir string }
 
 func (s *stopVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("stop", "Shut a VM down and wait until it is gone.")
+	describe(cmd, "", "stop ~/src/web")
 	directoryArg(cmd, &s.dir)
 	return cmd.FullCommand()
 }
@@ -91,6 +93,7 @@ type restartVerb struct{ dir string }
 
 func (r *restartVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("restart", "Restart a VM with the same arguments of Claude and the same options.")
+	describe(cmd, "", "restart ~/src/web")
 	directoryArg(cmd, &r.dir)
 	return cmd.FullCommand()
 }

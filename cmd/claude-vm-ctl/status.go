@@ -26,6 +26,7 @@ type statusVerb struct {
 
 func (s *statusVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("status", "Show the state of a VM. The exit status is 120 if it is not running.")
+	describe(cmd, "", "status ~/src/web", "status --json | jq -r .state")
 	directoryArg(cmd, &s.dir)
 	cmd.Flag("lines", "Number of journal lines to show, by default 5.").Short('n').Default("5").HintOptions(anyText).StringVar(&s.lines)
 	cmd.Flag("json", "Print JSON, for scripts.").BoolVar(&s.json)

@@ -205,7 +205,7 @@ func TestStart(t *testing.T) {
 				return c.job(v)
 			}
 			err := v.start(t.Context(), quiet(t), request, nil)
-			if got := describe(err); got != c.want {
+			if got := describeError(err); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 			if left, err := os.ReadDir(filepath.Join(v.paths.Runtime, "claude-vm")); err != nil || len(left) > 0 {
@@ -238,7 +238,7 @@ func TestStartIsInterrupted(t *testing.T) {
 			}
 			v := testTarget(t, m)
 			err := v.start(ctx, quiet(t), instance.Request{}, nil)
-			if got := describe(err); got != c.want {
+			if got := describeError(err); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 			if want := []string{"stop " + v.unit()}; !slices.Equal(m.calls, want) {
@@ -271,7 +271,7 @@ func TestRestart(t *testing.T) {
 		defer offered.Close()
 		return "dependency", offered.Refuse(failure.Of(failure.New(failure.HostUnable, "make room", "no room")))
 	}
-	if got, want := describe(v.restart(t.Context(), quiet(t))), "121: no room; hint: make room"; got != want {
+	if got, want := describeError(v.restart(t.Context(), quiet(t))), "121: no room; hint: make room"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -318,7 +318,7 @@ func TestJoin(t *testing.T) {
 				time.AfterFunc(10*time.Millisecond, cancel)
 			}
 			_, err := v.join(ctx, c.out(t), c.now, c.changes)
-			if got := describe(err); got != c.want {
+			if got := describeError(err); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
@@ -350,7 +350,7 @@ func TestLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := testTarget(t, &fakeManager{states: c.states})
-				if got := describe(v.lost(t.Context())); got != c.want {
+				if got := describeError(v.lost(t.Context())); got != c.want {
 					t.Errorf("%s, want %s", got, c.want)
 				}
 			})
@@ -403,7 +403,7 @@ func TestPartIsEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer offer.Withdraw()
-	if got := describe(v.explain(t.Context(), time.Now(), offer)); !strings.Contains(got, "did not start: no helper;") {
+	if got := describeError(v.explain(t.Context(), time.Now(), offer)); !strings.Contains(got, "did not start: no helper;") {
 		t.Errorf("a failed start: %s", got)
 	}
 	if err := v.finish(t.Context(), nil); err != nil || !slices.Contains(m.calls, "reset-failed "+unit) {
@@ -424,8 +424,8 @@ func TestPartIsEverywhere(t *testing.T) {
 	}
 }
 
-// describe is an error, its exit status and its hint, in one line; empty without one.
-func describe(err error) string {
+// describeError is an error, its exit status and its hint, in one line; empty without one.
+func describeError(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -19,6 +19,7 @@ type uninstallVerb struct{ stop bool }
 
 func (u *uninstallVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("uninstall", "Remove the units, links and drop-ins that claude-vm-ctl has created.")
+	describe(cmd, "", "uninstall --stop")
 	cmd.Flag("stop", "Stop running VMs first.").BoolVar(&u.stop)
 	return cmd.FullCommand()
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -337,5 +338,26 @@ func TestUnitID(t *testing.T) {
 		if got := UnitID(name); got != want {
 			t.Errorf("UnitID(%s) = %q, want %q", name, got, want)
 		}
+	}
+}
+
+// TestUnitFiles: the table has every unit of units/, or one would be installed that
+// nothing removes, explains or checks.
+func TestUnitFiles(t *testing.T) {
+	var want []string
+	for _, pattern := range []string{"../../units/*.service", "../../units/*.slice"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			want = append(want, filepath.Base(file))
+		}
+	}
+	got := UnitFiles()
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("UnitFiles() mismatch (-units/ +table):\n%s", diff)
 	}
 }

@@ -174,7 +174,7 @@ func sharesOf(paths instance.Paths, id, path string, settings vm.VM) (map[string
 			return nil, fmt.Errorf("Mount=%s: %w", m.Host, err)
 		}
 		if instance.Overlap(source, path) {
-			return nil, fmt.Errorf("Mount=%s: it overlaps the work directory, whose ReadOnly= and Hide= it would undo", source)
+			return nil, fmt.Errorf("Mount=%s: overlaps the work directory and would bypass its ReadOnly= and Hide=", source)
 		}
 		shares[m.ShareName(i)] = source
 	}
