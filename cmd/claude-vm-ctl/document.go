@@ -17,20 +17,21 @@ import (
 
 // document is a file that is being edited.
 type document struct {
-	file string // where it is saved
-	text []byte // as it is now; of another directory's, or a template, if new
-	dir  string // the work directory; empty for defaults.conf
+	file     string // path to save to
+	original []byte // text before editing; that of a system file or a template if file is new
+	dir      string // work directory; empty for defaults.conf
 }
 
-// openDocument reads file, or makes one of this name and text if there is none.
+// openDocument reads file. If it is empty, the document is a new file with this name in config
+// and the text of template. A file of the system is saved as a copy in config.
 func openDocument(config, file, name, dir, template string) (*document, error) {
-	d := &document{file: filepath.Join(config, name), text: []byte(template), dir: dir}
+	d := &document{file: filepath.Join(config, name), original: []byte(template), dir: dir}
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, failure.Plain(err)
 		}
-		d.file, d.text = file, text
+		d.file, d.original = file, text
 		if strings.HasPrefix(file, "/etc/") || strings.HasPrefix(file, "/usr/") {
 			d.file = filepath.Join(config, filepath.Base(file))
 		}
@@ -41,55 +42,48 @@ func openDocument(config, file, name, dir, template string) (*document, error) {
 	case err == nil && unix.Access(filepath.Dir(target), unix.W_OK) != nil:
 		hint := ""
 		if preflight.InStore(target) {
-			hint = "change programs.claude-vm where Home Manager has it, then: home-manager switch"
+			hint = "change programs.claude-vm in the Home Manager configuration, then run home-manager switch"
 		}
-		return nil, failure.New(failure.Failed, hint, "%s leads to %s, which cannot be written", d.file, target)
+		return nil, failure.New(failure.Failed, hint, "%s is a link to %s, which is read-only", d.file, target)
 	}
 	return d, nil
 }
 
-// draft is where the text lies until it is saved. Names with a dot are no .vm files.
-func (d *document) draft() string {
-	return filepath.Join(filepath.Dir(d.file), "."+filepath.Base(d.file)+".draft")
+// target returns the file to replace: d.file or the file that it is a link to.
+func (d *document) target() string {
+	if path, err := filepath.EvalSymlinks(d.file); err == nil {
+		return path
+	}
+	return d.file
 }
 
-// base is the file's text when the draft was begun.
-func (d *document) base() string { return strings.TrimSuffix(d.draft(), ".draft") + ".base" }
-
-// begin makes the draft, or takes up one that was kept, with what it was begun from.
-func (d *document) begin(out *output) error {
-	if _, err := os.Stat(d.draft()); err == nil {
-		out.note("taking up the draft that was kept")
-		if base, err := os.ReadFile(d.base()); err == nil {
-			d.text = base
-		}
-		return nil
+// createTemporary creates a file with the original text and returns its path. It is in the
+// directory of the target, so that it can replace the target. It is not read as a .vm file
+// because its name starts with a dot.
+func (d *document) createTemporary() (string, error) {
+	target := d.target()
+	f, err := os.CreateTemp(filepath.Dir(target), ".#"+filepath.Base(target)+"*")
+	if err != nil {
+		return "", failure.Plain(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(d.file), 0o755); err != nil {
-		return failure.Plain(err)
+	_, err = f.Write(d.original)
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(f.Name())
+		return "", failure.Plain(err)
 	}
-	for _, path := range []string{d.base(), d.draft()} {
-		if err := os.WriteFile(path, d.text, 0o600); err != nil {
-			d.end() // a part is no draft to take up
-			return failure.Plain(err)
-		}
-	}
-	return nil
+	return f.Name(), nil
 }
 
-// end removes the draft.
-func (d *document) end() error { return errors.Join(os.Remove(d.draft()), os.RemoveAll(d.base())) }
-
-// check gives the faults that saving would bring: all of this file, and those of
-// others that it makes.
+// check returns the errors that the text would cause: all errors in this file, and new errors
+// in other files.
 func (d *document) check(text []byte, paths instance.Paths) []*failure.Error {
 	dirs := vmfile.SearchPath(paths)
 	before := map[string]bool{}
-	for _, e := range faults(vmfile.Load(dirs, paths), paths) {
+	for _, e := range allErrors(vmfile.Load(dirs, paths), paths) {
 		before[e.Error()] = true
 	}
 	var found []*failure.Error
-	for _, e := range faults(vmfile.LoadWith(dirs, paths, d.file, text), paths) {
+	for _, e := range allErrors(vmfile.LoadWith(dirs, paths, d.file, text), paths) {
 		if e.File == d.file || !before[e.Error()] {
 			found = append(found, e)
 		}
@@ -97,39 +91,29 @@ func (d *document) check(text []byte, paths instance.Paths) []*failure.Error {
 	return found
 }
 
-func faults(set vmfile.Set, paths instance.Paths) []*failure.Error {
+func allErrors(set vmfile.Set, paths instance.Paths) []*failure.Error {
 	_, errs := dropin.Build(set, paths)
 	return append(set.Errors, errs...)
 }
 
-var errChanged = errors.New("it has changed since")
+var errChanged = errors.New("the file has changed")
 
-// save replaces the file, or what it is a link to, as a whole, and the draft goes.
-func (d *document) save(text []byte) error {
-	mode := os.FileMode(0o644)
-	target := d.file
-	if path, err := filepath.EvalSymlinks(target); err == nil {
-		target = path
-		now, err := os.ReadFile(target)
-		if err == nil && !bytes.Equal(now, d.text) {
-			return errChanged
-		}
-		if info, err := os.Stat(target); err == nil {
-			mode = info.Mode().Perm()
-		}
+// save replaces the target atomically by a temporary file.
+func (d *document) save(temporary string) error {
+	target, mode := d.target(), os.FileMode(0o644)
+	if info, err := os.Stat(target); err == nil {
+		mode = info.Mode().Perm()
 	}
-	f, err := os.CreateTemp(filepath.Dir(target), ".claude-vm-*")
+	now, err := os.ReadFile(target)
+	if err == nil && !bytes.Equal(now, d.original) {
+		return errChanged
+	}
+	f, err := os.Open(temporary)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // unless it has the file's name by then
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), target)
+	if err := errors.Join(f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
 	}
-	if err == nil {
-		err = d.end()
-	}
-	return err
+	return os.Rename(temporary, target)
 }

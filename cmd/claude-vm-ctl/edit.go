@@ -28,13 +28,13 @@ func (e *editVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("edit", "Edit the .vm file of a directory; it is checked before it is saved.")
 	describe(cmd, "", "edit ~/src/web", "edit --defaults")
 	directoryArg(cmd, &e.what)
-	cmd.Flag("defaults", "Edit defaults.conf, which is for all VMs.").BoolVar(&e.defaults)
+	cmd.Flag("defaults", "Edit defaults.conf, which applies to all VMs.").BoolVar(&e.defaults)
 	return cmd.FullCommand()
 }
 
 func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	if e.defaults && e.what != "." {
-		return 0, usage(errors.New("--defaults is for all VMs, and takes no directory"))
+		return 0, usage(errors.New("--defaults takes no directory"))
 	}
 	paths, err := instance.HostPaths()
 	if err != nil {
@@ -49,26 +49,47 @@ func (e *editVerb) run(ctx context.Context, out *output) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	text, err := d.edit(out, e.again())
-	if err != nil || text == nil {
+	saved, err := e.edit(ctx, out, d, paths)
+	if err != nil || !saved {
 		return 0, err
-	}
-	if faults := d.check(text, paths); len(faults) > 0 {
-		out.fileErrors(faults)
-		return 0, failure.New(failure.Failed, e.again(), "%s is not saved; the draft is kept in %s", d.file, d.draft())
-	}
-	switch err := d.save(text); {
-	case errors.Is(err, errChanged):
-		return 0, failure.New(failure.Failed, "diff "+failure.Command(d.file)+" "+failure.Command(d.draft()), "%s is not saved, since it has changed after the draft was begun; without %s edit begins anew", d.file, d.draft())
-	case err != nil:
-		return 0, failure.New(failure.Failed, e.again(), "%s is not saved; the draft is kept in %s: %w", d.file, d.draft(), failure.Plain(err))
 	}
 	out.note("saved %s", d.file)
 	return 0, d.apply(context.WithoutCancel(ctx), out, paths)
 }
 
-// again is the command that goes on with a draft.
-func (e *editVerb) again() string {
+// edit runs the editor on a temporary file until its text is valid or the user gives up, and
+// saves it. It reports whether the file was changed.
+func (e *editVerb) edit(ctx context.Context, out *output, d *document, paths instance.Paths) (bool, error) {
+	temporary, err := d.createTemporary()
+	if err != nil {
+		return false, err
+	}
+	for {
+		text, err := d.runEditor(out, temporary, e.command())
+		if err != nil || text == nil {
+			return false, err
+		}
+		errs := d.check(text, paths)
+		if len(errs) == 0 {
+			break
+		}
+		out.fileErrors(errs)
+		if !out.confirm(ctx, "edit again?") {
+			return false, failure.New(failure.Failed, e.command(), "%s is not saved; your changes are in %s", d.file, temporary)
+		}
+	}
+	switch err := d.save(temporary); {
+	case errors.Is(err, errChanged):
+		return false, failure.New(failure.Failed, "diff "+failure.Command(d.file)+" "+failure.Command(temporary),
+			"%s is not saved, because it has changed in the meantime; your changes are in %s", d.file, temporary)
+	case err != nil:
+		return false, failure.New(failure.Failed, e.command(), "%s is not saved; your changes are in %s: %w", d.file, temporary, failure.Plain(err))
+	}
+	return true, nil
+}
+
+// command returns the user's command, for hints.
+func (e *editVerb) command() string {
 	switch {
 	case e.defaults:
 		return "claude-vm-ctl edit --defaults"
@@ -78,7 +99,7 @@ func (e *editVerb) again() string {
 	return "claude-vm-ctl edit " + failure.Command(e.what)
 }
 
-// document finds out what to edit. What belongs to the system is copied.
+// document returns the document to edit.
 func (e *editVerb) document(paths instance.Paths) (*document, error) {
 	dirs := vmfile.SearchPath(paths)
 	config := paths.ConfigFiles()
@@ -100,19 +121,20 @@ func (e *editVerb) document(paths instance.Paths) (*document, error) {
 	return newDocument(config, dir, paths)
 }
 
-// newDocument is one for a directory that has none, named after it.
+// newDocument returns the document for a directory without a valid .vm file. It has the name of
+// the directory.
 func newDocument(config, dir string, paths instance.Paths) (*document, error) {
 	dirs := vmfile.SearchPath(paths)
 	base := strings.TrimLeft(failure.OneLine(filepath.Base(dir)), ".")
 	base = strings.ToValidUTF8(base[:min(len(base), 100)], "")
 	name := base
-	faulty := map[string]bool{} // of which one may be meant for this directory
+	invalid := map[string]bool{} // one of these files may be for this directory
 	for _, e := range vmfile.Load(dirs, paths).Errors {
-		faulty[e.File] = true
+		invalid[e.File] = true
 	}
 	for n := 2; ; n++ {
 		file := vmfile.Find(dirs, name+vmfile.Suffix)
-		if faulty[file] {
+		if invalid[file] {
 			return openDocument(config, file, "", dir, "")
 		}
 		if name != "" && file == "" {
@@ -124,21 +146,21 @@ func newDocument(config, dir string, paths instance.Paths) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range vmfile.LoadWith([]string{config}, paths, d.file, d.text).VMs {
+	for _, v := range vmfile.LoadWith([]string{config}, paths, d.file, d.original).VMs {
 		if v.WorkDirectory == dir {
 			return d, nil
 		}
 	}
-	return nil, failure.New(failure.Usage, mendName(dir), "no .vm file can name %s, which ends in a blank or a backslash or is no text", dir)
+	return nil, failure.New(failure.Usage, renameCommand(dir), "a .vm file cannot contain the path %s: it ends with a space or a backslash, or is not UTF-8", dir)
 }
 
-// mendName is the hint for a directory that no file can name.
-func mendName(dir string) string {
+// renameCommand returns the hint for a directory whose path a .vm file cannot contain.
+func renameCommand(dir string) string {
 	name := strings.TrimRight(strings.ToValidUTF8(filepath.Base(dir), "_"), `\ `)
 	return "mv " + failure.Command(dir) + " " + failure.Command(filepath.Join(filepath.Dir(dir), name))
 }
 
-// lockEdit keeps others from editing files of the same user.
+// lockEdit prevents concurrent edits of the files of a user.
 func lockEdit(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, failure.Plain(err)
@@ -149,39 +171,36 @@ func lockEdit(dir string) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, failure.New(failure.Failed, "pgrep -af 'claude-vm-ctl edit'", "another claude-vm-ctl edit is at work in %s", dir)
+		return nil, failure.New(failure.Failed, "pgrep -af 'claude-vm-ctl edit'", "another claude-vm-ctl edit is running in %s", dir)
 	}
 	return func() { f.Close() }, nil
 }
 
-// edit lets the person edit the draft and gives its text; nil if nothing came of it.
-// The command again goes on with a draft.
-func (d *document) edit(out *output, again string) ([]byte, error) {
-	if err := d.begin(out); err != nil {
-		return nil, err
-	}
-	editorErr := runEditor(out, d.draft(), again)
-	text, err := os.ReadFile(d.draft())
+// runEditor runs the editor on a temporary file and returns the new text, or nil if it is
+// unchanged. It removes the file unless it contains changes. command is the user's, for a hint.
+func (d *document) runEditor(out *output, temporary, command string) ([]byte, error) {
+	editorErr := startEditor(out, temporary, command)
+	text, err := os.ReadFile(temporary)
 	switch {
 	case err != nil:
 		return nil, failure.Plain(err)
-	case len(bytes.TrimSpace(text)) == 0: // an empty file would be a mask
-		d.end()
-		return nil, failure.New(failure.Failed, "", "nothing is saved, for the draft was empty")
-	case bytes.Equal(text, d.text):
-		d.end()
+	case len(bytes.TrimSpace(text)) == 0: // an empty .vm file would be a mask
+		os.Remove(temporary)
+		return nil, failure.New(failure.Failed, "", "the file is empty: nothing is saved")
+	case bytes.Equal(text, d.original):
+		os.Remove(temporary)
 		if editorErr == nil {
-			out.note("nothing has changed")
+			out.note("no changes")
 		}
 		return nil, editorErr
 	case editorErr != nil:
-		return nil, failure.New(failure.Failed, again, "%w: nothing is saved; the draft is kept in %s", editorErr, d.draft())
+		return nil, failure.New(failure.Failed, command, "%w: nothing is saved; your changes are in %s", editorErr, temporary)
 	}
 	return text, nil
 }
 
-// runEditor runs the editor that systemctl edit would.
-func runEditor(out *output, path, again string) error {
+// startEditor runs the editor that systemctl edit would run, and waits for it.
+func startEditor(out *output, path, command string) error {
 	var candidates [][]string
 	for _, name := range []string{"SYSTEMD_EDITOR", "EDITOR", "VISUAL"} {
 		if words := strings.Fields(os.Getenv(name)); len(words) > 0 {
@@ -197,7 +216,7 @@ func runEditor(out *output, path, again string) error {
 		if err != nil {
 			continue
 		}
-		// Its terminal's signals are the editor's business.
+		// Without a context: the editor handles Ctrl-C itself.
 		cmd := exec.Command(program, append(words[1:], path)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = out.stdin, out.stdout, out.stderr
 		if err := cmd.Run(); err != nil {
@@ -206,19 +225,19 @@ func runEditor(out *output, path, again string) error {
 		return nil
 	}
 	if len(candidates) > 1 {
-		return failure.New(failure.HostUnable, preflight.EditorPackage.Install(), "there is no editor, nano, vim or vi")
+		return failure.New(failure.HostUnable, preflight.EditorPackage.Install(), "no editor found: neither editor, nano, vim nor vi")
 	}
-	return failure.New(failure.HostUnable, "SYSTEMD_EDITOR=vi "+again, "there is no editor %s", candidates[0][0])
+	return failure.New(failure.HostUnable, "SYSTEMD_EDITOR=vi "+command, "the editor %s was not found", candidates[0][0])
 }
 
-// apply makes the user manager know the file that was saved.
+// apply makes the user manager read the saved file.
 func (d *document) apply(ctx context.Context, out *output, paths instance.Paths) error {
 	m, err := manager.Dial(ctx)
 	if err != nil {
-		return noManager(fmt.Errorf("saved, but not read: %w", err))
+		return noManager(fmt.Errorf("saved, but not applied: %w", err))
 	}
 	defer m.Close()
-	if _, err := install(ctx, m, paths); err != nil { // faults of other files are not this one's
+	if _, err := install(ctx, m, paths); err != nil { // check has printed all errors that matter here
 		return err
 	}
 	if d.dir == "" {
@@ -229,7 +248,7 @@ func (d *document) apply(ctx context.Context, out *output, paths instance.Paths)
 		return err
 	}
 	if u, err := m.Unit(ctx, instance.VM.Unit(id)); err == nil && u.Running() {
-		out.note("the VM that runs gets it by: claude-vm-ctl restart%s", (&target{dir: d.dir}).here())
+		out.note("to apply the changes to the running VM: claude-vm-ctl restart%s", (&target{dir: d.dir}).here())
 	}
 	return nil
 }

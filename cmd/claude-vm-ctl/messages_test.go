@@ -135,11 +135,11 @@ func TestAndMore(t *testing.T) {
 	}
 }
 
-func TestMendName(t *testing.T) {
+func TestRenameCommand(t *testing.T) {
 	for dir, want := range map[string]string{
-		"/srv/blank ": "mv '/srv/blank ' /srv/blank", `/srv/a b\`: `mv '/srv/a b\' '/srv/a b'`, "/srv/\xffweb": "mv /srv/\xffweb /srv/_web",
+		"/srv/space ": "mv '/srv/space ' /srv/space", `/srv/a b\`: `mv '/srv/a b\' '/srv/a b'`, "/srv/\xffweb": "mv /srv/\xffweb /srv/_web",
 	} {
-		if got := mendName(dir); got != want {
+		if got := renameCommand(dir); got != want {
 			t.Errorf("%q: %s, want %s", dir, got, want)
 		}
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"golang.org/x/term"
@@ -49,6 +52,29 @@ func (o *output) note(format string, args ...any) {
 	if o.shows() {
 		o.endProgress()
 		fmt.Fprintf(o.stderr, "claude-vm-ctl: %s\n", failure.OneLine(fmt.Sprintf(format, args...)))
+	}
+}
+
+// confirm asks a question and reports whether the answer is yes, which is the default. Without
+// a terminal and after an interrupt, it returns false.
+func (o *output) confirm(ctx context.Context, question string) bool {
+	if !o.shows() || !term.IsTerminal(int(o.stdin.Fd())) {
+		return false
+	}
+	fmt.Fprintf(o.stderr, "claude-vm-ctl: %s [Y/n] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, err := bufio.NewReader(o.stdin).ReadString('\n')
+		if err != nil {
+			line = "no"
+		}
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		return a == "" || a == "y" || a == "yes"
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -127,6 +127,7 @@ func TestEdit(t *testing.T) {
 	p := newProject(t, "edit me")
 	file := filepath.Join(os.Getenv("HOME"), ".config/claude-vm/edit me.vm")
 	t.Cleanup(func() { os.Remove(file) })
+	temporary := filepath.Join(filepath.Dir(file), ".#edit me.vm*")
 	edit := func(script string) result {
 		t.Helper()
 		return p.command("env", "EDITOR=sed -i "+script, "claude-vm-ctl", "edit")
@@ -137,15 +138,22 @@ func TestEdit(t *testing.T) {
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("edit has saved an invalid file: %v", err)
 	}
+	left, err := filepath.Glob(temporary)
+	if err != nil || len(left) != 1 {
+		t.Fatalf("temporary files: %v, %v, want one", left, err)
+	}
+	if err := os.Remove(left[0]); err != nil {
+		t.Fatal(err)
+	}
 	link := filepath.Join(filepath.Dir(file), "read-only.vm")
 	t.Cleanup(func() { os.Remove(link) })
 	if err := os.Symlink("/mnt/docs/examples/quarantine.vm", link); err != nil {
 		t.Fatal(err)
 	}
-	p.ctl("edit", "read-only").fails(1, link+" leads to /mnt/docs/examples/quarantine.vm, which cannot be written", "")
+	p.ctl("edit", "read-only").fails(1, link+" is a link to /mnt/docs/examples/quarantine.vm, which is read-only", "")
 	p.command("unshare", "--user", "--map-user=123456", "env", "HOME=", "claude-vm-ctl", "edit").fails(1,
 		"HOME=, and the home directory of user 123456 is unknown: getent passwd 123456: exit status 2", "")
-	if r := edit("s/Memroy/Memory/").ok(); r.stdout+r.stderr != "" {
+	if r := edit("s/^#Memory=.*/Memory=700M/").ok(); r.stdout+r.stderr != "" {
 		t.Errorf("edit printed %s%s, want nothing", r.stdout, r.stderr)
 	}
 	if got := p.property("Environment"); !strings.Contains(got, "MEMORY=700M") {
@@ -156,7 +164,7 @@ func TestEdit(t *testing.T) {
 	p.start()
 	e := p.terminal("a", 80, 24, `EDITOR="sed -i s/700/800/" claude-vm-ctl edit`)
 	e.shows("status=0")
-	e.shows("claude-vm-ctl: the VM that runs gets it by: claude-vm-ctl restart")
+	e.shows("claude-vm-ctl: to apply the changes to the running VM: claude-vm-ctl restart")
 	p.ctl("restart").ok()
 	if got := p.guest("awk '/MemTotal/ { print ($2 > 700000) }' /proc/meminfo"); got != "1\n" {
 		t.Errorf("memory: %s", got)
