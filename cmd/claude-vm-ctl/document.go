@@ -18,7 +18,7 @@ import (
 // document is a file that is being edited.
 type document struct {
 	file     string // path to save to
-	original []byte // text before editing; that of a system file or a template if file is new
+	original []byte // text before editing; a system file or a template if file is new
 	dir      string // work directory; empty for defaults.conf
 }
 

@@ -86,10 +86,10 @@ func TestKernelRefuses(t *testing.T) {
 }
 
 // finds wants doctor to exit with this status and to print this finding.
-func (r result) finds(status int, finding, mend string) {
+func (r result) finds(status int, finding, fix string) {
 	r.t.Helper()
-	if r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      fix: "+mend+"\n") {
-		r.t.Errorf("%s: status %d, want %d and %s; mend: %s\n%s", r.what, r.status, status, finding, mend, r.stdout)
+	if r.status != status || !strings.Contains("\n"+r.stdout, "\n"+finding+"\n      fix: "+fix+"\n") {
+		r.t.Errorf("%s: status %d, want %d and %s; fix: %s\n%s", r.what, r.status, status, finding, fix, r.stdout)
 	}
 }
 
@@ -128,5 +128,5 @@ func (p *project) unfitUnits() {
 	p.systemctl("daemon-reload").ok()
 	p.systemctl("start", instance.Setup.Unit("-")) // fails, and a failed unit stays loaded
 	writeFile(filepath.Join(dropin, "50-test.conf"), "[Service]\n")
-	p.ctl("doctor").finds(0, "warn  units: "+instance.Setup.Unit("")+" has changed since it was read", "systemctl --user daemon-reload")
+	p.ctl("doctor").finds(0, "warn  units: "+instance.Setup.Unit("")+" has changed since the user manager read it", "systemctl --user daemon-reload")
 }

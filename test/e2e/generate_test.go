@@ -84,7 +84,7 @@ func TestGenerate(t *testing.T) {
 	}
 
 	writeFile(filepath.Join(os.Getenv("HOME"), ".config/claude-vm/defaults.conf"), "[Claude]\nEnvironment=TEST=2\n")
-	p.ctl("doctor").finds(0, "warn  generator: the user manager has not read the .vm files as they are now", "systemctl --user daemon-reload")
+	p.ctl("doctor").finds(0, "warn  generator: the .vm files have changed since the user manager read them", "systemctl --user daemon-reload")
 
 	// The user manager and the shell search different directories.
 	const differ, hint = ": HOME or an XDG_* variable differs in the user manager", "systemctl --user show-environment"
