@@ -93,7 +93,7 @@ func (v *target) forward(ctx context.Context, out *output, ports []vm.Port) erro
 	for i, p := range ports {
 		refused := func(err error) { out.note("port %d of the VM: %v", p.Guest, err) }
 		go client.Forward(listeners[i], p.Guest, refused)
-		out.note("%s:%d leads to port %d of the VM on %s", p.Address, p.Host, p.Guest, v.dir)
+		out.note("forwarding %s:%d to port %d of the VM on %s", p.Address, p.Host, p.Guest, v.dir)
 	}
 	daemon.SdNotify(false, "READY=1") // for the unit of forwardDetached
 	gone := make(chan error, 1)
@@ -148,7 +148,7 @@ func (v *target) forwardDetached(ctx context.Context, out *output, ports []vm.Po
 		names = append(names, port(p).String())
 	}
 	unit := instance.PortUnit(v.id, ports[0].Host)
-	exists := failure.New(failure.Failed, "systemctl --user stop "+failure.Command(unit), "port %d leads into this VM already, by %s", ports[0].Host, unit)
+	exists := failure.New(failure.Failed, "systemctl --user stop "+failure.Command(unit), "port %d is already forwarded to this VM by %s", ports[0].Host, unit)
 	if u, err := v.manager.Unit(ctx, unit); err != nil || u.Running() {
 		return cmp.Or(err, exists)
 	}
@@ -174,6 +174,6 @@ func (v *target) forwardDetached(ctx context.Context, out *output, ports []vm.Po
 	case result != "done":
 		return failure.New(failure.Failed, "journalctl --user -n 20 -u "+failure.Command(unit), "%s did not start: result %s", unit, result)
 	}
-	out.note("port %s leads into the VM on %s; end it with: systemctl --user stop %s", strings.Join(names, " "), v.dir, failure.Command(unit))
+	out.note("forwarding port %s to the VM on %s; to stop: systemctl --user stop %s", strings.Join(names, " "), v.dir, failure.Command(unit))
 	return nil
 }

@@ -65,7 +65,7 @@ func (v *target) fitTerminal(ctx context.Context, r *instance.Request, n *overri
 		r.Terminal = false
 	case vm.TerminalYes:
 		if !r.Terminal {
-			return failure.New(failure.Usage, "claude-vm-ctl start"+v.here(), "Claude has a terminal here (Terminal=yes), and this is none")
+			return failure.New(failure.Usage, "claude-vm-ctl start"+v.here(), "Claude needs a terminal (Terminal=yes), and standard input or output is not one")
 		}
 	}
 	return nil

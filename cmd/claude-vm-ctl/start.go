@@ -32,7 +32,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if u.Running() && len(s.args)+len(s.options) > 0 {
-		return 0, failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
+		return 0, failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "a VM is already running on %s; its options and Claude's arguments cannot be changed", v.dir)
 	}
 	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return 0, err

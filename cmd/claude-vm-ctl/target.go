@@ -147,7 +147,7 @@ func (v *target) notRunning() error { return v.noInstance("claude-vm-ctl run" + 
 // noInstance is the error of verbs that need a running VM. The hint is not run, which
 // takes the terminal, for verbs that use the terminal themselves.
 func (v *target) noInstance(hint string) error {
-	return failure.New(failure.NoInstance, hint, "no VM runs on %s", v.dir)
+	return failure.New(failure.NoInstance, hint, "no VM is running on %s", v.dir)
 }
 
 // dial connects to the running VM.
@@ -172,7 +172,7 @@ func (v *target) dialError(err error) error {
 	if errors.As(err, &op) { // without its address, which is below /proc/self/fd
 		err = op.Err
 	}
-	return failure.New(failure.Lost, "claude-vm-ctl logs"+v.here(), "the VM on %s cannot be reached: %w", v.dir, err)
+	return failure.New(failure.Lost, "claude-vm-ctl logs"+v.here(), "cannot connect to the VM on %s: %w", v.dir, err)
 }
 
 // directoryOf returns the work directory of a VM's unit, or the unit if it has none.

@@ -16,11 +16,11 @@ import (
 func (v *target) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
 	if changes {
 		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
-			"a VM runs on %s already: its options and Claude's arguments cannot be changed any more", v.dir)
+			"a VM is already running on %s; its options and Claude's arguments cannot be changed", v.dir)
 	}
 	if !out.terminal() {
 		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
-			"a VM runs on %s already and its Claude has a terminal, which this is not", v.dir)
+			"a VM is already running on %s; attaching to it needs a terminal", v.dir)
 	}
 	if u.ActiveState == "activating" {
 		stop := v.showProgress(out)
@@ -51,12 +51,12 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 	status, err := attach(ctx, out, client, tty)
 	switch {
 	case errors.Is(err, terminal.ErrDetached):
-		out.note("detached; Claude goes on. Come back with: claude-vm-ctl attach%s", v.here())
+		out.note("detached; Claude keeps running. To attach again: claude-vm-ctl attach%s", v.here())
 		return 0, nil
 	case errors.Is(err, guest.ErrLost):
 		return 0, v.lost(ctx)
 	case errors.Is(err, guest.ErrRejected):
-		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.here(), "Claude has no terminal in the VM on %s: its streams are another's", v.dir)
+		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.here(), "Claude in the VM on %s has no terminal: another process uses its standard streams", v.dir)
 	case err != nil:
 		return 0, err
 	}

@@ -278,7 +278,7 @@ func TestRestart(t *testing.T) {
 
 func TestJoin(t *testing.T) {
 	starting, running := manager.Unit{ActiveState: "activating"}, manager.Unit{ActiveState: "active"}
-	const absent = "120: no VM runs on /srv/web; hint: claude-vm-ctl start /srv/web"
+	const absent = "120: no VM is running on /srv/web; hint: claude-vm-ctl start /srv/web"
 	for name, c := range map[string]struct {
 		out       func(*testing.T) *output
 		changes   bool
@@ -289,11 +289,11 @@ func TestJoin(t *testing.T) {
 	}{
 		"with arguments": {
 			out: onPTY, changes: true, now: running,
-			want: "1: a VM runs on /srv/web already: its options and Claude's arguments cannot be changed any more; hint: claude-vm-ctl attach /srv/web",
+			want: "1: a VM is already running on /srv/web; its options and Claude's arguments cannot be changed; hint: claude-vm-ctl attach /srv/web",
 		},
 		"without a terminal": {
 			out: quiet, now: running,
-			want: "1: a VM runs on /srv/web already and its Claude has a terminal, which this is not; hint: claude-vm-ctl attach /srv/web",
+			want: "1: a VM is already running on /srv/web; attaching to it needs a terminal; hint: claude-vm-ctl attach /srv/web",
 		},
 		// There is no VM to attach to: this is as far as it comes here.
 		"it runs": {out: onPTY, now: running, want: absent},

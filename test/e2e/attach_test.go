@@ -32,7 +32,7 @@ func TestScreen(t *testing.T) {
 	first.shows("say: nothing yet")
 	first.keys("C-]", "C-]", "C-]")
 	first.shows("status=0")
-	first.shows("Come back with")
+	first.shows("To attach again")
 	if got := p.property("ActiveState"); got != "active" {
 		t.Fatalf("after detaching, ActiveState=%s", got)
 	}
@@ -55,9 +55,9 @@ func TestScreen(t *testing.T) {
 		return strings.Count(fourth.screen(), "nothing yet but this") == 2
 	})
 
-	p.ctl("run", ".", "--", "--version").fails(1, "a VM runs on "+p.dir+" already: its options and Claude's arguments cannot be changed any more", "claude-vm-ctl attach")
+	p.ctl("run", ".", "--", "--version").fails(1, "a VM is already running on "+p.dir+"; its options and Claude's arguments cannot be changed", "claude-vm-ctl attach")
 	for _, verb := range []string{"run", "attach"} {
-		p.ctl(verb).fails(1, "a VM runs on "+p.dir+" already and its Claude has a terminal, which this is not", "claude-vm-ctl attach")
+		p.ctl(verb).fails(1, "a VM is already running on "+p.dir+"; attaching to it needs a terminal", "claude-vm-ctl attach")
 	}
 
 	// When Claude exits, the VM stops and all clients exit.

@@ -43,7 +43,7 @@ func TestBusy(t *testing.T) {
 	p.eventually("a third port answers", func() bool { return answers(c, "three") })
 	unit := instance.PortUnit(p.id, c)
 	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).fails(1,
-		fmt.Sprintf("port %d leads into this VM already, by %s", c, unit), "systemctl --user stop "+unit)
+		fmt.Sprintf("port %d is already forwarded to this VM by %s", c, unit), "systemctl --user stop "+unit)
 	p.ctl("forward", fmt.Sprintf("%d:7007", c)).fails(1,
 		fmt.Sprintf("listen tcp 127.0.0.1:%d: bind: address already in use", c), fmt.Sprintf("ss -ltnp 'sport = :%d'", c))
 	if answers(freePort(t), "nobody") {

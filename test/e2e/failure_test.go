@@ -228,8 +228,8 @@ func TestReconnects(t *testing.T) {
 			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
-	lost.wait().fails(123, "the connection into the VM on "+p.dir+" was lost, and why cannot be told: the VM still runs", "claude-vm-ctl logs")
-	silent.wait().fails(123, "the VM on "+p.dir+" cannot be reached: the guest does not answer: timed out after 20s", "claude-vm-ctl logs")
+	lost.wait().fails(123, "lost the connection to the VM on "+p.dir+", which still runs", "claude-vm-ctl logs")
+	silent.wait().fails(123, "cannot connect to the VM on "+p.dir+": the guest does not answer: timed out after 20s", "claude-vm-ctl logs")
 }
 
 // lostAndSilent starts two commands whose connections, through the first port, fail while

@@ -98,7 +98,7 @@ func TestTerminal(t *testing.T) {
 	claude := p.terminal("claude", 100, 30, "claude-vm-ctl attach .; sleep 2; claude-vm-ctl attach .")
 	claude.shows(ready)
 	claude.keys("C-]", "C-]", "C-]")
-	claude.shows("Come back with")
+	claude.shows("To attach again")
 	claude.keys("-l", "nobody reads this")
 	claude.shows(ready)
 	time.Sleep(time.Second)
@@ -185,7 +185,7 @@ func TestSuspend(t *testing.T) {
 		e.shows("still here")
 		p.command("pkill", "-"+signal, "--full", "^"+attach+"$").ok()
 		e.shows("status=0")
-		e.shows("Come back with")
+		e.shows("To attach again")
 	}
 	if got := p.property("ActiveState"); got != "active" {
 		t.Errorf("ActiveState=%s", got)

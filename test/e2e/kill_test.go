@@ -12,7 +12,7 @@ import (
 func TestKill(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "kill")
-	p.ctl("kill").fails(120, "no VM runs on "+p.dir, "claude-vm-ctl list")
+	p.ctl("kill").fails(120, "no VM is running on "+p.dir, "claude-vm-ctl list")
 	p.vmFile("[Service]\nRestart=on-failure\nRestartSec=0\n")
 	p.start()
 
@@ -32,7 +32,7 @@ func TestKill(t *testing.T) {
 	p.eventually("the unit stops", func() bool { return p.property("ActiveState") == "deactivating" })
 	p.ctl("kill").ok()
 	p.stayDead()
-	p.ctl("kill", "-s", "TERM").fails(120, "no VM runs on "+p.dir, "claude-vm-ctl list")
+	p.ctl("kill", "-s", "TERM").fails(120, "no VM is running on "+p.dir, "claude-vm-ctl list")
 }
 
 // stayDead checks, without waiting, that the instance is stopped and no job is queued.

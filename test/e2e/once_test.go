@@ -53,7 +53,7 @@ for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$
 		t.Errorf("MemoryMax=%s", got)
 	}
 	for verb, hint := range map[string]string{"start": "stop", "run": "attach"} {
-		p.ctl(verb, "--cpus=1", ".").fails(1, "a VM runs on "+p.dir+" already: its options and Claude's arguments cannot be changed any more", "claude-vm-ctl "+hint)
+		p.ctl(verb, "--cpus=1", ".").fails(1, "a VM is already running on "+p.dir+"; its options and Claude's arguments cannot be changed", "claude-vm-ctl "+hint)
 	}
 	// systemctl restart keeps the options of the run, claude-vm-ctl restart drops them.
 	p.systemctl("restart", p.unit()).ok()

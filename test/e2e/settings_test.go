@@ -91,7 +91,7 @@ func TestTerminalSetting(t *testing.T) {
 	// options.
 	p.vmFile("[Install]\nWantedBy=default.target\n")
 	p.ctl("start", "--memory", "1100M", "--set", "Terminal=no", `--set=Arguments=--dangerously-skip-permissions -p "run: until [ -e go ]; do sleep 0.1; done; claude --version"`, ".").ok()
-	p.terminal("none", 120, 30, "claude-vm-ctl attach").fails(1, "Claude has no terminal in the VM on "+p.dir+": its streams are another's", "claude-vm-ctl shell")
+	p.terminal("none", 120, 30, "claude-vm-ctl attach").fails(1, "Claude in the VM on "+p.dir+" has no terminal: another process uses its standard streams", "claude-vm-ctl shell")
 	p.write("go", "")
 	p.eventually("Claude's output is in the journal", func() bool { return strings.Contains(p.journal(), version) })
 	p.eventually("the unit drops the options of the run", func() bool {
@@ -106,7 +106,7 @@ func TestTerminalSetting(t *testing.T) {
 	}
 
 	p.vmFile("[Claude]\nTerminal=yes\n")
-	p.ctl("run", ".", "--", "--version").fails(2, "Claude has a terminal here (Terminal=yes), and this is none", "claude-vm-ctl start")
+	p.ctl("run", ".", "--", "--version").fails(2, "Claude needs a terminal (Terminal=yes), and standard input or output is not one", "claude-vm-ctl start")
 	p.wantGone()
 }
 

@@ -198,7 +198,7 @@ func TestInterrupts(t *testing.T) {
 	e := p.terminal("a", 120, 28, "claude-vm-ctl attach")
 	e.shows("Starting the VM")
 	e.keys("C-c")
-	e.fails(130, "interrupted; the VM goes on starting", "")
+	e.fails(130, "interrupted; the VM continues to start", "")
 	e = p.terminal("b", 120, 28, "claude-vm-ctl attach")
 	e.shows("Starting the VM")
 	p.killMain(p.unit())

@@ -207,7 +207,7 @@ func TestRestarts(t *testing.T) {
 		t.Errorf("status of a stopped VM: %d, %s", r.status, r.stdout)
 	}
 	p.wantGone()
-	stopped := "no VM runs on " + p.dir
+	stopped := "no VM is running on " + p.dir
 	p.ctl("attach", ".").fails(120, stopped, "claude-vm-ctl run")
 	p.ctl("stop", ".").fails(120, stopped, "claude-vm-ctl list")
 	for _, args := range [][]string{{"shell"}, {"forward", "80"}, {"forward", "--detach", "80"}} {
