@@ -97,7 +97,7 @@ func TestDialError(t *testing.T) {
 		return &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: "/proc/self/fd/7/ssh.0.sock"}, Err: os.NewSyscallError("connect", err)}
 	}
 	for want, err := range map[string]error{
-		"120: no VM is running on /srv/a b; hint: claude-vm-ctl start '/srv/a b'":                                               &os.PathError{Op: "open", Path: "/run", Err: unix.ENOENT},
+		"120: no VM is running on /srv/a b; hint: claude-vm-ctl start '/srv/a b'":                                         &os.PathError{Op: "open", Path: "/run", Err: unix.ENOENT},
 		"1: /srv/a b: all 16 connections to the VM are in use; hint: pgrep -af claude-vm-ctl":                             guest.ErrBusy,
 		"123: cannot connect to the VM on /srv/a b: connect: permission denied; hint: claude-vm-ctl logs '/srv/a b'":      dial(unix.EACCES),
 		"123: cannot connect to the VM on /srv/a b: talk to the guest: ssh: no auth; hint: claude-vm-ctl logs '/srv/a b'": errors.New("talk to the guest: ssh: no auth"),
