@@ -186,7 +186,7 @@ func TestOptionsDocumented(t *testing.T) {
 			option, key = "*--"+k.Flag+"*\n", "_"+k.Name+"=yes_"
 		}
 		if k.Flag != "" && (!strings.Contains(text, option) || !strings.Contains(text, key)) {
-			t.Errorf("the manual of claude-vm-ctl does not tell of %s and %s", option, key)
+			t.Errorf("the manual of claude-vm-ctl does not describe %s and %s", option, key)
 		}
 	}
 }

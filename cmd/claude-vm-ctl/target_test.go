@@ -92,7 +92,7 @@ func testTarget(t *testing.T, m *fakeManager) *target {
 	}
 }
 
-// quiet is an output that nobody sees.
+// quiet is an output to /dev/null.
 func quiet(t *testing.T) *output {
 	t.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)

@@ -35,9 +35,9 @@ func TestBusy(t *testing.T) {
 	guestProcesses()
 	filesBefore, before := files(), guestProcesses()
 
-	p.begin("", "claude-vm-ctl", "shell", ".", "--", "python3", "-c", serveEcho)
+	p.spawn("", "claude-vm-ctl", "shell", ".", "--", "python3", "-c", serveEcho)
 	a, b, c := freePort(t), freePort(t), freePort(t)
-	forward := p.begin("", "claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a), fmt.Sprintf("127.0.0.1:%d:7007", b))
+	forward := p.spawn("", "claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a), fmt.Sprintf("127.0.0.1:%d:7007", b))
 	p.eventually("two ports answer", func() bool { return answers(a, "one") && answers(b, "two") })
 	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).ok()
 	p.eventually("a third port answers", func() bool { return answers(c, "three") })
@@ -94,7 +94,7 @@ func TestBusy(t *testing.T) {
 
 	// A forward that was not stopped exits with the VM, and its unit does not fail.
 	p.ctl("forward", "--detach", fmt.Sprintf("%d:7007", c)).ok()
-	shell := p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
+	shell := p.spawn("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
 	p.eventually("the command runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
 	p.ctl("stop", ".").ok()
 	shell.wait().fails(123, "the VM on "+p.dir+" was stopped", "claude-vm-ctl logs")

@@ -16,7 +16,7 @@ import (
 // It is not parallel, because TestMissing removes parts.
 func TestDoctor(t *testing.T) {
 	p := newProject(t, "doctor")
-	var findings []struct{ Check, State, Fact, Reason, Mend string }
+	var findings []struct{ Check, State, Fact, Reason, Fix string }
 	if err := json.Unmarshal([]byte(p.ctl("doctor", "--json").ok().stdout), &findings); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestDoctor(t *testing.T) {
 		case !certain:
 			t.Errorf("unknown check: %+v", f)
 		case f.State == "warn" && (f.Check == ".vm files" || f.Check == "generator"): // other tests have invalid files
-		case f.State != "ok" || !strings.HasPrefix(f.Fact, want) || f.Fact == "" || f.Reason+f.Mend != "":
+		case f.State != "ok" || !strings.HasPrefix(f.Fact, want) || f.Fact == "" || f.Reason+f.Fix != "":
 			t.Errorf("%+v, want ok and %s", f, want)
 		}
 		delete(facts, f.Check)

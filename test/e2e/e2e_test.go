@@ -154,20 +154,20 @@ func (p *project) command(name string, args ...string) result {
 
 func (p *project) input(stdin, name string, args ...string) result {
 	p.t.Helper()
-	return p.begin(stdin, name, args...).wait()
+	return p.spawn(stdin, name, args...).wait()
 }
 
-// begun is a command that was started and may still be running.
-type begun struct {
+// process is a command that was started and may still be running.
+type process struct {
 	*exec.Cmd
 	t              testing.TB
 	stdout, stderr bytes.Buffer
 }
 
-// begin is like input, but does not wait for the command to exit.
-func (p *project) begin(stdin, name string, args ...string) *begun {
+// spawn is like input, but does not wait for the command to exit.
+func (p *project) spawn(stdin, name string, args ...string) *process {
 	p.t.Helper()
-	b := &begun{Cmd: exec.Command(name, args...), t: p.t}
+	b := &process{Cmd: exec.Command(name, args...), t: p.t}
 	b.Dir = p.dir
 	b.Stdin = strings.NewReader(stdin)
 	b.Stdout, b.Stderr = &b.stdout, &b.stderr
@@ -179,7 +179,7 @@ func (p *project) begin(stdin, name string, args ...string) *begun {
 }
 
 // wait waits for the command to exit and returns its result.
-func (b *begun) wait() result {
+func (b *process) wait() result {
 	late := time.AfterFunc(patience, func() { b.Process.Kill() })
 	defer late.Stop()
 	b.Wait()
@@ -187,7 +187,7 @@ func (b *begun) wait() result {
 }
 
 // interrupt sends SIGINT, as Ctrl-C does, and waits.
-func (b *begun) interrupt() result {
+func (b *process) interrupt() result {
 	b.Process.Signal(os.Interrupt)
 	return b.wait()
 }

@@ -235,13 +235,13 @@ func TestReconnects(t *testing.T) {
 // lostAndSilent starts two commands whose connections, through the first port, fail while
 // the VM keeps running. The connection of the first command is closed, the connection of
 // the second does not reach the guest. Both commands exit only after a timeout.
-func (p *project) lostAndSilent(port string) (lost, silent *begun) {
+func (p *project) lostAndSilent(port string) (lost, silent *process) {
 	p.t.Helper()
 	if err := os.Rename(port, port+".real"); err != nil {
 		p.t.Fatal(err)
 	}
 	end := p.bridge(port, port+".real", "")
-	lost = p.begin("", "claude-vm-ctl", "shell", ".", "--", "sh", "-c", "touch started; exec sleep 4321")
+	lost = p.spawn("", "claude-vm-ctl", "shell", ".", "--", "sh", "-c", "touch started; exec sleep 4321")
 	// Look for the file on the host: a command in the guest could take the first port.
 	p.eventually("it runs in the guest", func() bool { _, err := os.Stat(filepath.Join(p.dir, "started")); return err == nil })
 	end()
@@ -256,7 +256,7 @@ func (p *project) lostAndSilent(port string) (lost, silent *begun) {
 	}
 	defer l.Close()
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // then it is QEMU's socket again
-	silent = p.begin("", "claude-vm-ctl", "shell", ".")
+	silent = p.spawn("", "claude-vm-ctl", "shell", ".")
 	conn, err := l.Accept()
 	if err != nil {
 		p.t.Fatal(err)

@@ -136,7 +136,7 @@ func (p *project) wantStreams() {
 	if string(rest) != "interrupted\n" || cmd.ProcessState.ExitCode() != 5 {
 		p.t.Errorf("after a signal: %q, status %d", rest, cmd.ProcessState.ExitCode())
 	}
-	left := p.begin("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
+	left := p.spawn("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
 	p.eventually("the command runs in the guest", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 0 })
 	left.Process.Kill()
 	p.eventually("the command exits after its client", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 1 })

@@ -91,7 +91,7 @@ func TestSSH(t *testing.T) {
 
 	// Forward ports as editors do: with a shell that reads commands, and with SOCKS.
 	socks, local := freePort(t), freePort(t)
-	p.begin("", "ssh", "-T", "-F", config, "-D", fmt.Sprint(socks), "-L", fmt.Sprintf("%d:localhost:7007", local), byID, "exec python3 -c '"+serveEcho+"'")
+	p.spawn("", "ssh", "-T", "-F", config, "-D", fmt.Sprint(socks), "-L", fmt.Sprintf("%d:localhost:7007", local), byID, "exec python3 -c '"+serveEcho+"'")
 	p.eventually("-L forwards to the guest", func() bool { return answers(local, "local") })
 	if got := throughSOCKS(t, socks, 7007, "socks"); got != "socks" {
 		t.Errorf("-D: %q", got)

@@ -31,9 +31,9 @@ func (p *project) withoutQEMU(lines ...string) {
 }
 
 // starting starts a command and waits until the VM's unit is activating.
-func (p *project) starting(name string, args ...string) *begun {
+func (p *project) starting(name string, args ...string) *process {
 	p.t.Helper()
-	b := p.begin("", name, args...)
+	b := p.spawn("", name, args...)
 	p.awaitState("activating")
 	return b
 }
@@ -214,7 +214,7 @@ func TestInterrupts(t *testing.T) {
 	p.ctl("kill").ok()
 	p.withoutQEMU("ExecStartPost=", "ExecStop="+lasts, "TimeoutStopSec=infinity")
 	p.start()
-	stop := p.begin("", "claude-vm-ctl", "stop")
+	stop := p.spawn("", "claude-vm-ctl", "stop")
 	p.awaitState("deactivating")
 	stop.interrupt().fails(130, "interrupted", "")
 	bus, _ = p.bus("StopUnit")
@@ -272,7 +272,7 @@ func TestSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	// waits starts a command that waits for the other start.
-	waits := func(args ...string) (offer *instance.Offer, b *begun) {
+	waits := func(args ...string) (offer *instance.Offer, b *process) {
 		t.Helper()
 		if offer, err = env.Offer(p.id); err != nil {
 			t.Fatal(err)
@@ -285,7 +285,7 @@ func TestSomebodyElse(t *testing.T) {
 		if _, err := unix.InotifyAddWatch(looks, filepath.Join(filepath.Dir(env.RuntimeDirectory(p.id)), "."+p.id+".request"), unix.IN_OPEN); err != nil {
 			t.Fatal(err)
 		}
-		b = p.begin("", "claude-vm-ctl", args...)
+		b = p.spawn("", "claude-vm-ctl", args...)
 		p.eventually("the command reads the other start's request", func() bool {
 			n, err := unix.Read(looks, make([]byte, 4096))
 			return n > 0 && err == nil
