@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -84,10 +83,6 @@ func printFindings(w io.Writer, findings []finding) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
-
-// checkTimeout limits the time for all checks: programs may hang, and file servers may be
-// unreachable.
-const checkTimeout = 5 * time.Second
 
 // diagnose runs all checks in parallel. A check that exceeds checkTimeout has failed; its
 // goroutine is not stopped.

@@ -62,14 +62,6 @@ func TestCheckTimeout(t *testing.T) {
 	}
 }
 
-func TestFileEnvironment(t *testing.T) {
-	got := fileEnvironment("../../units/claude-vm-setup@.service")
-	want := map[string]string{"GUEST": "@guestdir@", "QEMU": "@qemu@", "VIRTIOFSD": "@virtiofsd@"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("mismatch (-want +got):\n%s", diff)
-	}
-}
-
 // TestSilentBus checks that a bus that accepts connections and never replies does not delay
 // other checks.
 func TestSilentBus(t *testing.T) {

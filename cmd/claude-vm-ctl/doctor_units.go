@@ -16,11 +16,14 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
-	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // This file checks the installed files and what the user manager has loaded.
+
+// checkTimeout limits the time for all checks: programs may hang, and file servers may be
+// unreachable.
+const checkTimeout = 5 * time.Second
 
 // host is the input of the checks.
 type host struct {
@@ -100,27 +103,10 @@ func (h *host) readSettings(ctx context.Context) {
 		env, _ = h.manager.ServiceEnvironment(ctx, instance.Setup.Unit(noInstance))
 	}
 	if env["QEMU"] == "" {
-		env = fileEnvironment(filepath.Join(unitsBeside(), instance.Setup.Unit("")))
+		env = preflight.FileEnvironment(filepath.Join(preflight.UnitsBeside(), instance.Setup.Unit("")))
 	}
 	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], preflight.QEMUProgram), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
 	h.guest = env["GUEST"]
-}
-
-// fileEnvironment returns the variables in Environment= of a unit file. It is empty if the
-// file cannot be read.
-func fileEnvironment(file string) map[string]string {
-	env := map[string]string{}
-	text, _ := os.ReadFile(file)
-	parsed, _ := unitfile.Parse(file, text)
-	for _, e := range parsed.Entries {
-		words, _ := unitfile.Split(e.Value)
-		for _, word := range words {
-			if name, value, found := strings.Cut(word, "="); found && e.Key == "Environment" {
-				env[name] = value
-			}
-		}
-	}
-	return env
 }
 
 var errNoManager = errors.New("unknown without the user manager")
@@ -161,7 +147,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		}
 		dir = filepath.Dir(u.Fragment)
 	}
-	if beside := unitsBeside(); unknown == len(files) && beside != "" {
+	if beside := preflight.UnitsBeside(); unknown == len(files) && beside != "" {
 		return "not installed; the first start links the units in " + beside + " until logout", nil
 	}
 	return fmt.Sprintf("version %s, in %s", version, dir), worst
@@ -180,14 +166,14 @@ func (h *host) checkUnit(ctx context.Context, u manager.Unit, template string) e
 		if err != nil {
 			return err
 		}
-		if missing(program) {
+		if preflight.IsMissing(program) {
 			return failure.New(failure.HostUnable, preflight.FixUnits(), "%s runs %s, which does not exist", template, program)
 		}
 	}
 	if u.Stale {
 		return preflight.Warn(reloadUnits, "%s has changed since the user manager read it", template)
 	}
-	if theirs := unitVersion(u.Fragment); theirs != version {
+	if theirs := preflight.UnitVersion(u.Fragment); theirs != version {
 		fix := preflight.FixUnits()
 		if _, err := os.Readlink(u.Fragment); err == nil {
 			fix = "claude-vm-ctl uninstall; the next start links the current units"
@@ -209,7 +195,7 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 		return "", err
 	}
 	const generate = "claude-vm-ctl generate"
-	path, found := findGenerator()
+	path, found := preflight.FindGenerator()
 	if !found {
 		switch {
 		case h.built && len(written) > 0:

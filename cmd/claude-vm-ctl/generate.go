@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
@@ -60,7 +59,7 @@ func build(paths instance.Paths) (dropin.Tree, []*failure.Error) {
 // returns the errors in the files.
 func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*failure.Error, error) {
 	dir := paths.DataUnits()
-	if _, found := findGenerator(); found {
+	if _, found := preflight.FindGenerator(); found {
 		if err := dropin.Clear(dir); err != nil { // written before the generator was installed
 			return nil, err
 		}
@@ -107,19 +106,6 @@ func isBuilt(t dropin.Tree, paths instance.Paths) bool {
 // determine where files are, differ from the manager's.
 func environmentDiffers(what string) error {
 	return failure.New(failure.Failed, "systemctl --user show-environment", "%s: HOME or an XDG_* variable differs in the user manager", what)
-}
-
-// findGenerator returns the path of the generator and whether it is enabled. If several
-// directories contain it, user managers run the first; a link to /dev/null masks it.
-func findGenerator() (string, bool) {
-	for _, prefix := range []string{"/run", "/etc", "/usr/local/lib", "/usr/lib"} {
-		path := filepath.Join(prefix, "systemd/user-generators/claude-vm-generator")
-		if _, err := os.Lstat(path); err == nil {
-			_, err = exec.LookPath(path)
-			return path, err == nil
-		}
-	}
-	return "", false
 }
 
 // fileErrors prints errors in .vm files and returns the exit status.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/terminal"
 )
 
 // TestReport checks that the state is that of a failed unit unless the VM is running.
@@ -30,26 +31,13 @@ func TestReport(t *testing.T) {
 	if diff := cmp.Diff(want, newReport(paths, id, g)); diff != "" {
 		t.Errorf("newReport() mismatch (-want +got):\n%s", diff)
 	}
-	lines := table(rows([]report{want}, paths.Home), 0)
+	lines := terminal.Table(rows([]report{want}, paths.Home), 0)
 	if got := strings.Fields(lines[1]); got[0] != "~/a" || got[1] != "b" || got[2] != "failed" {
 		t.Errorf("the row is %q", lines[1])
 	}
 	g.add(id, manager.Unit{Name: instance.VM.Unit(id), ActiveState: "activating"})
 	if got := newReport(paths, id, g); got.State != "activating" || got.FailedUnit != "" {
 		t.Errorf("while the VM starts: %+v", got)
-	}
-}
-
-// TestTable checks that widths are in columns of a terminal.
-func TestTable(t *testing.T) {
-	rows := [][]string{{"A", "B", "C"}, {"日本", "x", "long text"}, {"e\u0301", "yy", "日本日本日本"}}
-	want := []string{"A     B   C", "日本  x   long text", "e\u0301     yy  日本日本日本"}
-	if diff := cmp.Diff(want, table(rows, 0)); diff != "" {
-		t.Errorf("table() mismatch (-want +got):\n%s", diff)
-	}
-	want = []string{"A     B   C", "日本  x   long…", "e\u0301     yy  日本…"}
-	if diff := cmp.Diff(want, table(rows, 15)); diff != "" {
-		t.Errorf("table() of 15 columns mismatch (-want +got):\n%s", diff)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
-	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
 // This file makes the user manager find the units. If they are not installed, it links those
@@ -21,7 +20,7 @@ import (
 // have another version. u is the VM's unit. Links to the units of another build are replaced
 // unless a VM is running.
 func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) error {
-	dir, beside := v.paths.RuntimeUnits(), unitsBeside()
+	dir, beside := v.paths.RuntimeUnits(), preflight.UnitsBeside()
 	switch u.LoadState {
 	case "loaded":
 		if filepath.Dir(u.Fragment) != dir {
@@ -115,22 +114,6 @@ func unlink(dir, except string) (removed []string, err error) {
 	return removed, nil
 }
 
-// unitsBeside returns the directory with the units that belong to the running program, as
-// created by "make install" and "make vm"; empty if there is none.
-func unitsBeside() string {
-	self, err := os.Executable()
-	if err != nil {
-		return ""
-	}
-	for _, name := range []string{"lib", "share"} {
-		dir := filepath.Join(filepath.Dir(filepath.Dir(self)), name, "systemd/user")
-		if _, err := os.Stat(filepath.Join(dir, instance.VM.Unit(""))); err == nil {
-			return dir
-		}
-	}
-	return ""
-}
-
 // checkFit prints a warning if the units have another version than this program. It returns
 // an error if their program does not exist, because systemd's error would not name it.
 func (v *target) checkFit(ctx context.Context, out *output, u manager.Unit) error {
@@ -138,33 +121,11 @@ func (v *target) checkFit(ctx context.Context, out *output, u manager.Unit) erro
 	if err != nil {
 		return err
 	}
-	if missing(program) {
+	if preflight.IsMissing(program) {
 		return failure.New(failure.HostUnable, preflight.FixUnits(), "%s runs %s, which does not exist", instance.Setup.Unit(""), program)
 	}
-	if theirs := unitVersion(u.Fragment); theirs != version {
+	if theirs := preflight.UnitVersion(u.Fragment); theirs != version {
 		out.note("warning: the units in %s are version %s, claude-vm-ctl is version %s; see claude-vm-ctl doctor", filepath.Dir(u.Fragment), theirs, version)
 	}
 	return nil
-}
-
-// missing reports whether a unit's program does not exist. A name without a path is not
-// checked, because systemd searches for it.
-func missing(program string) bool {
-	_, err := os.Stat(program)
-	return filepath.IsAbs(program) && errors.Is(err, os.ErrNotExist)
-}
-
-// unitVersion returns X-Version= of a unit file, the version it was installed with.
-func unitVersion(file string) string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "unknown"
-	}
-	parsed, _ := unitfile.Parse(file, text)
-	for _, e := range parsed.Entries {
-		if e.Key == "X-Version" {
-			return e.Value
-		}
-	}
-	return "unknown" // old units have no X-Version=
 }

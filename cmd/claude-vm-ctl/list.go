@@ -14,6 +14,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/terminal"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/term"
 )
@@ -57,7 +58,7 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, nil
 	}
 	width, _, _ := term.GetSize(int(out.stdout.Fd()))
-	_, err = fmt.Fprintln(out.stdout, strings.Join(table(rows(reports, paths.Home), width), "\n"))
+	_, err = fmt.Fprintln(out.stdout, strings.Join(terminal.Table(rows(reports, paths.Home), width), "\n"))
 	return 0, err
 }
 
@@ -215,9 +216,9 @@ func (l *listVerb) draw(out *output, paths instance.Paths, reports []report) err
 	if err != nil {
 		return err
 	}
-	lines := []string{cut(l.nothing(), width)}
+	lines := []string{terminal.Cut(l.nothing(), width)}
 	if len(reports) > 0 {
-		lines = table(rows(reports, paths.Home), width)
+		lines = terminal.Table(rows(reports, paths.Home), width)
 	}
 	lines = lines[:min(len(lines), max(height-1, 1))]
 	_, err = io.WriteString(out.stdout, "\x1b[H"+strings.Join(lines, "\x1b[K\n")+"\x1b[K\n\x1b[J")

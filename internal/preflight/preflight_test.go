@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
@@ -222,5 +223,13 @@ func TestFindVirtiofsd(t *testing.T) {
 	}
 	if got, err := FindVirtiofsd("virtiofsd"); got != path || err != nil {
 		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestFileEnvironment(t *testing.T) {
+	got := FileEnvironment("../../units/claude-vm-setup@.service")
+	want := map[string]string{"GUEST": "@guestdir@", "QEMU": "@qemu@", "VIRTIOFSD": "@virtiofsd@"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("mismatch (-want +got):\n%s", diff)
 	}
 }

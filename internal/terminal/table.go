@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"strings"
@@ -6,9 +6,9 @@ import (
 	"github.com/clipperhouse/displaywidth"
 )
 
-// table returns lines with aligned columns. Lines are truncated to width columns of a
+// Table returns lines with aligned columns. Lines are truncated to width columns of a
 // terminal unless width is 0.
-func table(rows [][]string, width int) []string {
+func Table(rows [][]string, width int) []string {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
@@ -27,13 +27,13 @@ func table(rows [][]string, width int) []string {
 				b.WriteString(strings.Repeat(" ", widths[i]-displaywidth.String(cell)+2))
 			}
 		}
-		lines = append(lines, cut(b.String(), width))
+		lines = append(lines, Cut(b.String(), width))
 	}
 	return lines
 }
 
-// cut truncates text to width columns unless width is 0.
-func cut(text string, width int) string {
+// Cut truncates text to width columns unless width is 0.
+func Cut(text string, width int) string {
 	if width <= 0 {
 		return text
 	}

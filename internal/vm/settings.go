@@ -1,0 +1,114 @@
+package vm
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
+)
+
+// Setting is an environment variable of a unit that holds the value of a key. If a
+// drop-in does not set it, the unit's default applies.
+type Setting struct {
+	Key  string // of .vm files
+	Name string // of the variable
+	// Recorded means that the setup step parses the value with the key's parser.
+	Recorded bool
+	units    []Unit
+	value    func(v *VM) string
+}
+
+var (
+	ofSetup   = []Unit{Setup}
+	ofMachine = []Unit{Machine}
+	ofBoth    = []Unit{Setup, Machine}
+)
+
+// Settings lists all variables. Variables of claude-vm@ alone are for QEMU's command
+// line.
+var Settings = [...]Setting{
+	{"Refusal", "REFUSAL", false, ofSetup, func(v *VM) string { return v.Refusal }},
+	{"Refusal", "REFUSAL_HINT", false, ofSetup, func(v *VM) string { return v.RefusalHint }},
+	{"WorkDirectory", "WORK_DIRECTORY", false, ofSetup, longDirectory},
+	{"Memory", "MEMORY", true, ofMachine, func(v *VM) string { return strconv.FormatUint(v.Memory>>20, 10) + "M" }},
+	{"CPUs", "CPUS", true, ofMachine, func(v *VM) string { return strconv.Itoa(v.CPUs) }},
+	{"Accelerator", "ACCELERATOR", false, ofMachine, accelerator},
+	{"Guest", "GUEST", true, ofBoth, func(v *VM) string { return v.Guest }},
+	{"Arguments", "CLAUDE_ARGUMENTS", true, ofSetup, arguments},
+	{"Environment", "CLAUDE_ENVIRONMENT", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Environment) }},
+	{"Terminal", "CLAUDE_TERMINAL", true, ofSetup, func(v *VM) string { return v.Terminal }},
+	{"ForwardAgent", "FORWARD_AGENT", true, ofSetup, forwardAgent},
+	{"SettingsFile", "SETTINGS_FILE", true, ofSetup, func(v *VM) string { return v.SettingsFile }},
+	{"Home", "CLAUDE_HOME", true, ofSetup, func(v *VM) string { return v.Home }},
+	{"Mount", "MOUNTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Mounts)) }},
+	{"PublishPort", "PORTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Ports)) }},
+	// Split by systemd for QEMU's command line, without C escape sequences.
+	{"PublishPort", "NETWORK", false, ofMachine, network},
+	{"QEMUArguments", "QEMU_ARGUMENTS", false, ofMachine, qemuArguments},
+}
+
+// Value returns the value of the variable for v.
+func (s *Setting) Value(v *VM) string { return s.value(v) }
+
+func (s *Setting) line(value string) string {
+	return "Environment=" + unitfile.Environment(s.Name, value)
+}
+
+// An array, because the allocation of a slice costs 7 % of user time with 1000 files.
+type values [len(Settings)]string
+
+const lists = 6
+
+func (v *VM) values() (all values) {
+	for i := range Settings {
+		all[i] = Settings[i].value(v)
+	}
+	return all
+}
+
+func longDirectory(v *VM) string {
+	if v.Long {
+		return v.WorkDirectory
+	}
+	return ""
+}
+
+func accelerator(v *VM) string {
+	if v.Accelerator == "auto" {
+		return "kvm:tcg"
+	}
+	return v.Accelerator
+}
+
+func arguments(v *VM) string {
+	if v.SkipPermissions {
+		return unitfile.Join(append([]string{"--dangerously-skip-permissions"}, v.Arguments...))
+	}
+	return unitfile.Join(v.Arguments)
+}
+
+func forwardAgent(v *VM) string {
+	if v.ForwardAgent {
+		return "yes"
+	}
+	return ""
+}
+
+func network(v *VM) string {
+	text, _ := unitfile.JoinPlain(v.network()) // contains no text from a .vm file, so it cannot fail
+	return text
+}
+
+func qemuArguments(v *VM) string {
+	text, _ := unitfile.JoinPlain(v.QEMUArguments) // checked by writable
+	return text
+}
+
+// texts returns the values as they are written in a .vm file.
+func texts[T fmt.Stringer](values []T) []string {
+	var all []string
+	for _, value := range values {
+		all = append(all, value.String())
+	}
+	return all
+}
