@@ -115,7 +115,7 @@ func removeOwn(paths instance.Paths) (removed []string, err error) {
 		return removed, failure.Plain(err)
 	}
 	// os.Remove fails for directories that are not empty.
-	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(paths.Runtime, "claude-vm")} {
+	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(paths.Runtime, "claude-vm"), paths.StateFiles()} {
 		os.Remove(dir)
 	}
 	return append(removed, written...), nil
