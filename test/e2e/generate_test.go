@@ -100,7 +100,7 @@ func (p *project) installsBuild(built, data string) {
 	config := filepath.Join(os.Getenv("HOME"), ".config/systemd/user")
 	defer os.RemoveAll(config)
 	p.command("sh", "-c", `mkdir -p "$2" && cp -rsT "$1" "$2"`, "sh", built, config).ok()
-	left := filepath.Join(data, "claude-vm@.service.d/10-defaults.conf")
+	left := filepath.Join(data, "claude-vm-setup@.service.d/10-defaults.conf")
 	p.uninstalled("", "doctor").finds(0, "warn  generator: files that claude-vm-ctl generate wrote before Home Manager did are left over: "+left, "claude-vm-ctl generate")
 	p.uninstalled("", "generate").ok()
 	if left := p.command("find", data, "-mindepth", "1").stdout; left != "" {
