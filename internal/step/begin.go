@@ -21,7 +21,8 @@ import (
 )
 
 // begin waits for the guest to boot and turns it into the instance on args[0]. It fails as
-// soon as QEMU exits; systemd would wait for the start timeout.
+// soon as QEMU exits, because systemd would let this ExecStartPost= run until the start
+// timeout.
 func begin(ctx context.Context, args []string) (int, error) {
 	notify("STATUS=Booting the guest")
 	qemu, err := openMainPID()
@@ -30,7 +31,7 @@ func begin(ctx context.Context, args []string) (int, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
-		awaitPID(qemu)
+		awaitExit(qemu)
 		cancel(errors.New("QEMU exited; the journal has its last messages"))
 	}()
 	relayed := make(chan struct{})
@@ -39,8 +40,8 @@ func begin(ctx context.Context, args []string) (int, error) {
 		close(relayed)
 	}()
 	if err = beginInstance(ctx, args[0]); err != nil {
-		// The connection into the VM is closed shortly before QEMU exits: wait for the
-		// better error.
+		// If QEMU exits, the connection into the VM is lost shortly before. Wait for the
+		// exit, because its error shows the cause.
 		select {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
@@ -48,12 +49,12 @@ func begin(ctx context.Context, args []string) (int, error) {
 		}
 	}
 	cancel(nil)
-	<-relayed // else it could overwrite the status below
+	<-relayed // otherwise relayStatus could overwrite the status that is set below
 	switch {
 	case err == nil:
 		notify("STATUS=Claude Code is running")
 	case errors.Is(err, context.Canceled):
-		return 0, nil // systemd stops the unit
+		return 0, nil // SIGTERM: systemd stops the unit
 	}
 	return 0, err
 }
@@ -73,8 +74,8 @@ func beginInstance(ctx context.Context, dir string) error {
 		return err
 	}
 	defer client.Close()
-	// The guest runs no untrusted code before it receives Begin.
-	if err := limitFiles(); err != nil {
+	// Early enough: the guest runs no untrusted code before it receives Begin.
+	if err := limitFileSize(); err != nil {
 		return err
 	}
 	b, err := newBegin(record, dir)
@@ -183,12 +184,12 @@ func credentials() (map[string]string, error) {
 }
 
 // maxStatusFile is the maximum size in bytes of a file that the guest can make QEMU write
-// in the runtime directory. The directory is small, and logins fail when it is full.
+// in the runtime directory. It is on a small tmpfs, and logins fail when that is full.
 const maxStatusFile = 1 << 20
 
-// limitFiles sets RLIMIT_FSIZE of QEMU. LimitFSIZE= in the unit would be too early: it
+// limitFileSize sets RLIMIT_FSIZE of QEMU. LimitFSIZE= in the unit would be too early: it
 // would also apply to the guest's memory, which is a file that QEMU creates when it starts.
-func limitFiles() error {
+func limitFileSize() error {
 	pid, err := strconv.Atoi(os.Getenv("MAINPID"))
 	if err != nil {
 		return err
@@ -226,8 +227,8 @@ func openMainPID() (int, error) {
 	return fd, nil
 }
 
-// awaitPID waits until the process of a pidfd has exited.
-func awaitPID(fd int) {
+// awaitExit waits until the process of a pidfd has exited.
+func awaitExit(fd int) {
 	for {
 		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
 		if err != unix.EINTR {

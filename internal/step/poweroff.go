@@ -36,13 +36,13 @@ func powerOff(ctx context.Context, _ []string) (int, error) {
 		err = nil // QEMU has closed its socket because it is exiting
 	}
 	if err == nil {
-		awaitPID(qemu)
+		awaitExit(qemu)
 	}
 	return 0, err
 }
 
 // shareDied reports whether virtiofsd has exited before the guest started to shut down.
-// After that, virtiofsd may exit shortly before QEMU.
+// During a shutdown, it is normal that virtiofsd exits shortly before QEMU.
 func shareDied() bool {
 	if status := readStatus(); status.Exit != nil || status.Stopping {
 		return false
@@ -50,8 +50,8 @@ func shareDied() bool {
 	return !shareLives(true)
 }
 
-// shareLives reports whether virtiofsd is running, which holds a lock. It returns unknown
-// if the lock file does not exist.
+// shareLives reports whether virtiofsd is running, that is, whether it holds the lock that
+// the share step has taken. If the lock file does not exist, it returns unknown.
 func shareLives(unknown bool) bool {
 	lock, err := os.Open(contract.ShareLock)
 	if err != nil {
@@ -65,7 +65,7 @@ func shareLives(unknown bool) bool {
 const shareTimeout = 5 * time.Second
 
 // endShare stops virtiofsd and waits until it has exited. virtiofsd exits when its client
-// disconnects. If QEMU never connected, endShare is that client.
+// disconnects. The client is QEMU or, if QEMU has never connected, endShare.
 func endShare(context.Context, []string) (int, error) {
 	if conn, err := net.Dial("unix", contract.ShareSocket); err == nil {
 		conn.Close()

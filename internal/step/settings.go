@@ -20,15 +20,15 @@ type serviceEnvironment interface {
 // Settings returns the settings of the instance on dir from the environment of its units.
 // Variables that the user has set in a drop-in of the VM's unit have priority.
 func Settings(ctx context.Context, m serviceEnvironment, id, dir string) (vm.VM, error) {
-	ofVM, err := m.ServiceEnvironment(ctx, instance.VM.Unit(id))
+	vmEnvironment, err := m.ServiceEnvironment(ctx, instance.VM.Unit(id))
 	if err != nil {
 		return vm.VM{}, err
 	}
-	ofSetup, err := m.ServiceEnvironment(ctx, instance.Setup.Unit(id))
+	setupEnvironment, err := m.ServiceEnvironment(ctx, instance.Setup.Unit(id))
 	if err != nil {
 		return vm.VM{}, err
 	}
-	return vmfile.Applied(func(name string) string { return cmp.Or(ofVM[name], ofSetup[name]) }, dir)
+	return vmfile.Applied(func(name string) string { return cmp.Or(vmEnvironment[name], setupEnvironment[name]) }, dir)
 }
 
 // applySettings adds settings to b, which already contains the request.

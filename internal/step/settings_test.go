@@ -137,7 +137,7 @@ func TestMountSource(t *testing.T) {
 		}
 	}
 	_, err = workDirectory(paths, root+"/link", "")
-	if want := fmt.Sprintf("121: %s/link is a symbolic link; hint: claude-vm-ctl start %[1]s/srv", root); err == nil || describe(err) != want {
+	if want := fmt.Sprintf("121: %s/link is or contains a symbolic link; the name of the unit must contain the real path; hint: claude-vm-ctl start %[1]s/srv", root); err == nil || describe(err) != want {
 		t.Errorf("a link: %v, want %q", err, want)
 	}
 	_, err = workDirectory(paths, root+"/none", "")

@@ -32,12 +32,13 @@ func setup(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	defer m.Close()
-	job, runs, err := startJob(ctx, m, id)
+	job, running, err := startJob(ctx, m, id)
 	if err != nil {
-		return 0, fmt.Errorf("ask the user manager for the job: %w", err)
+		return 0, fmt.Errorf("get the job of the VM from the user manager: %w", err)
 	}
-	// setup also runs again during a start, and when the VM is running.
-	if runs || paths.IsSetUp(id, job) {
+	// systemd also starts the setup unit a second time for the same start, and when the VM
+	// is already running.
+	if running || paths.IsSetUp(id, job) {
 		return 0, nil
 	}
 	offered, err := paths.OpenOffer(id)
@@ -45,15 +46,16 @@ func setup(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	defer offered.Close()
-	if err := setUp(ctx, m, paths, args[0], job, offered); err != nil {
+	if err := prepare(ctx, m, paths, args[0], job, offered); err != nil {
 		return 0, errors.Join(err, offered.Refuse(failure.Of(err)))
 	}
 	return 0, nil
 }
 
-// setUp checks the host and the settings, and creates what the run needs.
-func setUp(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir, job string, offered instance.Offered) error {
-	// The generator sets REFUSAL if a setting is invalid: the VM must not start without it.
+// prepare checks the host and the settings, and creates what the run needs.
+func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir, job string, offered instance.Offered) error {
+	// The generator sets REFUSAL if a .vm file is invalid: the VM must not start without
+	// the restrictions that the file may contain.
 	if text := os.Getenv("REFUSAL"); text != "" {
 		return failure.New(failure.HostUnable, os.Getenv("REFUSAL_HINT"), "%s", text)
 	}
@@ -80,8 +82,8 @@ func setUp(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir,
 	if r.Request, err = takeRequest(paths, id, job, offered); err != nil {
 		return err
 	}
-	// The overrides belong to a start that was killed. The runtime unit removes them
-	// when this start has failed.
+	// If they differ, the overrides are left over from a start that was killed. The runtime
+	// unit removes them after this start has failed.
 	if os.Getenv("OVERRIDES") != r.Request.Overrides {
 		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "found overrides of an earlier start, which are now removed")
 	}
@@ -122,7 +124,7 @@ func authSocket(forward bool, asked string) string {
 // startJob returns the id of the user manager's job that starts the VM, if there is one,
 // and whether the VM is already running. It first waits for a VM that is stopping, because
 // setup replaces the runtime directory.
-func startJob(ctx context.Context, m *manager.Manager, id string) (job string, runs bool, err error) {
+func startJob(ctx context.Context, m *manager.Manager, id string) (job string, running bool, err error) {
 	for {
 		u, err := m.Unit(ctx, instance.VM.Unit(id))
 		if err != nil {
@@ -133,15 +135,17 @@ func startJob(ctx context.Context, m *manager.Manager, id string) (job string, r
 			return j.ID, u.MainPID != 0, err
 		}
 		select {
-		case <-time.After(20 * time.Millisecond): // no signals are available without a bus
+		// Poll: DialDirect connects without a bus, so there are no change signals.
+		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
 			return "", false, context.Cause(ctx)
 		}
 	}
 }
 
-// workDirectory returns the work directory of the instance whose unescaped id is name. If
-// name is the short link to long, workDirectory creates it first.
+// workDirectory returns the work directory of an instance. name is the path in the name of
+// its units, usually the work directory itself. If that path is too long for the name of a
+// unit, it is passed as long, and name is a short link to it, which workDirectory creates.
 func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	if long != "" && instance.IsShortLink(name, long) {
 		if err := instance.MakeShortLink(name, long); err != nil {
@@ -159,7 +163,7 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 		return "", err
 	}
 	if path != name && !instance.IsShortLink(name, path) {
-		return "", failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "%s is a symbolic link", name)
+		return "", failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "%s is or contains a symbolic link; the name of the unit must contain the real path", name)
 	}
 	return path, nil
 }
@@ -199,11 +203,11 @@ func mountSource(paths instance.Paths, path string) (string, error) {
 	}
 	found, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", reason(err)
+		return "", withoutPath(err)
 	}
 	info, err := os.Stat(found)
 	if err != nil {
-		return "", reason(err)
+		return "", withoutPath(err)
 	}
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return "", errors.New("neither a directory nor a file")
@@ -211,8 +215,8 @@ func mountSource(paths instance.Paths, path string) (string, error) {
 	return found, paths.Check(found)
 }
 
-// reason removes the path from an error, for messages that already contain it.
-func reason(err error) error {
+// withoutPath removes the path from an error, for messages that already contain it.
+func withoutPath(err error) error {
 	var p *os.PathError
 	if errors.As(err, &p) {
 		return p.Err
@@ -220,8 +224,8 @@ func reason(err error) error {
 	return err
 }
 
-// maxSettings is the maximum size of a settings file in bytes. It is copied to the runtime
-// directory, which is small.
+// maxSettings is the maximum size of a settings file in bytes. The file is copied into the
+// record, in the runtime directory, which is small.
 const maxSettings = 1 << 20
 
 // readSettings returns the content of Claude Code's settings file, or nil without a path.
@@ -229,36 +233,36 @@ func readSettings(path string) (json.RawMessage, error) {
 	if path == "" {
 		return nil, nil
 	}
-	refuse := func(err error) (json.RawMessage, error) {
-		return nil, fmt.Errorf("SettingsFile=%s: %w", path, reason(err))
+	invalid := func(err error) (json.RawMessage, error) {
+		return nil, fmt.Errorf("SettingsFile=%s: %w", path, withoutPath(err))
 	}
 	// Opening a named pipe would block.
 	if info, err := os.Stat(path); err != nil {
-		return refuse(err)
+		return invalid(err)
 	} else if !info.Mode().IsRegular() {
-		return refuse(errors.New("not a file"))
+		return invalid(errors.New("not a file"))
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return refuse(err)
+		return invalid(err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
 	if err != nil {
-		return refuse(err)
+		return invalid(err)
 	}
 	if len(text) > maxSettings {
-		return refuse(errors.New("larger than 1 MiB"))
+		return invalid(errors.New("larger than 1 MiB"))
 	}
 	var object map[string]json.RawMessage
 	var other *json.UnmarshalTypeError
 	if err := json.Unmarshal(text, &object); errors.As(err, &other) {
-		return refuse(errors.New("not a JSON object: " + other.Value))
+		return invalid(errors.New("not a JSON object: " + other.Value))
 	} else if err != nil {
-		return refuse(fmt.Errorf("not a JSON object: %w", err))
+		return invalid(fmt.Errorf("not a JSON object: %w", err))
 	}
 	if object == nil {
-		return refuse(errors.New("not a JSON object: null"))
+		return invalid(errors.New("not a JSON object: null"))
 	}
 	return text, nil
 }
@@ -269,7 +273,7 @@ func takeRequest(paths instance.Paths, id, job string, offered instance.Offered)
 	kept, err := paths.KeptRequest(id, job)
 	if err != nil {
 		// A VM without the arguments of the request is better than no VM.
-		fmt.Fprintf(os.Stderr, "read the request of the previous run: %v\n", err)
+		fmt.Fprintf(os.Stderr, "restarting without Claude's arguments of the previous run: %v\n", err)
 	}
 	if kept != nil {
 		return *kept, nil

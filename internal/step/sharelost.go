@@ -10,8 +10,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
-// endGrace is how long QEMU may still run after virtiofsd has failed because QEMU exits.
-const endGrace = time.Second
+// exitGrace is how long QEMU may still run if virtiofsd has failed only because QEMU is
+// exiting.
+const exitGrace = time.Second
 
 // shareLost runs when virtiofsd has failed. It stops the VM on args[0] if it is still
 // running.
@@ -30,7 +31,7 @@ func shareLost(ctx context.Context, args []string) (int, error) {
 	if err != nil || first.MainPID == 0 {
 		return 0, err
 	}
-	time.Sleep(endGrace)
+	time.Sleep(exitGrace)
 	vm, err := m.Unit(ctx, instance.VM.Unit(id))
 	if err != nil || vm.MainPID != first.MainPID || !vm.Running() {
 		return 0, err

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// steps are the values of STEP.
 var steps = map[string]struct {
 	args int // number of arguments; -1 for any number
 	run  func(context.Context, []string) (int, error)
@@ -38,7 +39,7 @@ var steps = map[string]struct {
 func Run(ctx context.Context, name string, args []string) (int, error) {
 	step, ok := steps[name]
 	if !ok || step.args >= 0 && len(args) != step.args {
-		return 0, failure.New(failure.Usage, "", "unknown step or wrong number of arguments, %d: %s", len(args), name)
+		return 0, failure.New(failure.Usage, "", "unknown step %s, or wrong number of arguments: %d", name, len(args))
 	}
 	status, err := step.run(ctx, args)
 	if err != nil {
@@ -57,10 +58,10 @@ func notify(line string) {
 
 // share listens on the socket args[2], notifies systemd that it is ready, and executes
 // args[3], virtiofsd, with the socket as file descriptor 3. The work directory of the
-// instance on args[0] is bound at args[1]; it must be the one that setup has checked.
+// instance on args[0] is mounted at args[1]; it must be the one that setup has checked.
 func share(_ context.Context, args []string) (int, error) {
 	if len(args) < 4 {
-		return 0, failure.New(failure.Usage, "", "share needs a directory, the path where it is bound, a socket and a command")
+		return 0, failure.New(failure.Usage, "", "share needs a directory, its mount point, a socket and a command")
 	}
 	if err := checkIdentity(args[0], args[1]); err != nil {
 		return 0, err
@@ -81,8 +82,8 @@ func share(_ context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The duplicate has no FD_CLOEXEC, so execve(2) does not close it. Descriptor 3 is
-	// the listener, so file has another number.
+	// execve(2) closes file, but not a duplicate, which has no FD_CLOEXEC. (If file had the
+	// number 3 itself, dup2 would leave FD_CLOEXEC set; but 3 is the listener.)
 	if err := unix.Dup2(int(file.Fd()), 3); err != nil {
 		return 0, err
 	}
@@ -98,9 +99,10 @@ func share(_ context.Context, args []string) (int, error) {
 	return 0, syscall.Exec(path, append([]string{"virtiofsd"}, command[1:]...), os.Environ())
 }
 
-// checkIdentity returns an error if the directory that is bound at place is not the one that
-// setup has checked. A VM on a parent directory could have replaced it in between.
-func checkIdentity(dir, place string) error {
+// checkIdentity returns an error if the directory that is mounted at mountPoint is not the
+// work directory dir that setup has checked. The guest of another VM, which shares a parent
+// directory, could have replaced it since then.
+func checkIdentity(dir, mountPoint string) error {
 	paths, err := instance.HostPaths()
 	if err != nil {
 		return err
@@ -109,15 +111,15 @@ func checkIdentity(dir, place string) error {
 	if err != nil {
 		return err
 	}
-	device, inode, err := identity(place)
+	device, inode, err := identity(mountPoint)
 	if err == nil && (device != record.Device || inode != record.Inode) {
 		err = fmt.Errorf("%s was replaced by another directory while the VM started", dir)
 	}
 	return err
 }
 
-// explainResult returns a message for $SERVICE_RESULT. It is empty if another command of the
-// unit has failed, because that command has already set the unit's status.
+// explainResult returns a message for $SERVICE_RESULT, see systemd.exec(5). It is empty if
+// another step of the unit has failed, because that step has already set the status text.
 func explainResult(result string, status contract.Status) string {
 	switch result {
 	case "signal", "core-dump":
@@ -167,8 +169,8 @@ func result(context.Context, []string) (int, error) {
 		return 0, nil
 	case shareErr == nil:
 		return 0, errors.New("virtiofsd, which shares the directory, died")
-	// A guest that was not ready was stopped by systemd. Otherwise the start has failed,
-	// and the result is not success.
+	// If the guest was not ready yet, systemd has stopped the VM during its start: after
+	// a failed start, $SERVICE_RESULT would not be success.
 	case status.Stopping, !status.Ready:
 		notify("STATUS=Shut down")
 		return 0, nil

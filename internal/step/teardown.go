@@ -21,18 +21,18 @@ func teardown(ctx context.Context, args []string) (int, error) {
 	id := instance.Escape(args[0])
 	job, err := restartJob(ctx, paths, id)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "ask the user manager for the job: %v\n", err)
+		fmt.Fprintf(os.Stderr, "assuming a stop, not a restart: %v\n", err)
 	}
 	if job != "" {
 		return 0, paths.KeepRecord(id, job)
 	}
-	return 0, errors.Join(paths.RemoveRun(id), dropOverrides(ctx, paths, id))
+	return 0, errors.Join(paths.RemoveRun(id), removeOverrides(ctx, paths, id))
 }
 
 // restartJob returns the id of the VM's job if the instance is being restarted, else an
 // empty string. Only the job of the runtime unit shows this: the VM has already stopped, so
-// its job has type start, as for a start shortly after a stop. The id, however, must be that
-// of the VM's job, because the setup unit compares it.
+// its job has type start, as for a start shortly after a stop. restartJob nevertheless returns
+// the id of the VM's job, because the setup unit compares it with the id in the record.
 func restartJob(ctx context.Context, paths instance.Paths, id string) (string, error) {
 	m, err := manager.DialDirect(ctx, paths.Runtime)
 	if err != nil {
@@ -47,9 +47,9 @@ func restartJob(ctx context.Context, paths instance.Paths, id string) (string, e
 	return vm.ID, err
 }
 
-// dropOverrides removes the overrides of a run and reloads the manager, which may keep the
-// unit loaded with them, for example because a timer refers to it.
-func dropOverrides(ctx context.Context, paths instance.Paths, id string) error {
+// removeOverrides removes the overrides of a run. It also reloads the manager, in which the
+// unit can stay loaded with them, for example because a timer refers to it.
+func removeOverrides(ctx context.Context, paths instance.Paths, id string) error {
 	removed, err := dropin.RemoveOverrides(paths.RuntimeUnits(), id)
 	if err != nil || !removed {
 		return err
