@@ -12,7 +12,7 @@ import (
 )
 
 // This file returns the values that shells complete; kingpin completes verbs and flags. The
-// scripts are in completion/. A prompt must not wait, so the user manager is not called.
+// scripts are in completion/. Completion must not block the shell, so it does not call the user manager.
 
 // completionFlag is kingpin's flag for completion. The words before the cursor follow it, then
 // an empty word or, to complete flags, a word that is no flag.

@@ -119,7 +119,7 @@ func await(ctx context.Context, name string, run func() (string, error)) func() 
 		case f := <-found: // the check finished at the same time
 			return f
 		default:
-			return newFinding(name, "", fmt.Errorf("no answer in %v", checkTimeout))
+			return newFinding(name, "", fmt.Errorf("timed out after %v", checkTimeout))
 		}
 	}
 }

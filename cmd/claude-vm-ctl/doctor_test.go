@@ -57,7 +57,7 @@ func TestCheckTimeout(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	got := await(ctx, "slow", func() (string, error) { <-late; return "", nil })()
-	if diff := cmp.Diff(finding{Check: "slow", State: "fail", Reason: "no answer in 5s"}, got); diff != "" {
+	if diff := cmp.Diff(finding{Check: "slow", State: "fail", Reason: "timed out after 5s"}, got); diff != "" {
 		t.Errorf("mismatch (-want +got):\n%s", diff)
 	}
 }

@@ -31,7 +31,7 @@ type host struct {
 	err      error            // why manager is nil
 	files    vmfile.Set
 	tree     dropin.Tree      // drop-ins that the generator creates for files
-	built    bool             // Home Manager has written tree
+	managed  bool             // Home Manager has written tree
 	fileErrs []*failure.Error // errors in files
 	filesErr error            // why files could not be read
 	paths    instance.Paths
@@ -39,9 +39,9 @@ type host struct {
 	qemu, virtiofsd, guest string
 }
 
-// noInstance is the id of "/", which must not be shared: its units can be loaded, but never
-// started.
-const noInstance = "-"
+// probeID is the id that is used to load the units and look at them. It is the id of "/",
+// which must not be shared, so no VM with this id can run.
+const probeID = "-"
 
 // examine reads the .vm files and connects to the user manager. It changes nothing.
 func examine(ctx context.Context) *host {
@@ -70,7 +70,7 @@ func examine(ctx context.Context) *host {
 	}
 	if h.err != nil {
 		h.manager = nil
-		h.err = failure.New(failure.HostUnable, "log in as yourself (ssh, machinectl shell), not by su or sudo", "%w", h.err)
+		h.err = failure.New(failure.HostUnable, "log in as yourself (ssh, machinectl shell), not with su or sudo", "%w", h.err)
 	}
 	h.readSettings(ctx)
 	return h
@@ -84,7 +84,7 @@ func readFiles() *host {
 		h.files = vmfile.Load(vmfile.SearchPath(paths), paths)
 		h.tree, h.fileErrs = dropin.Build(h.files, paths)
 		h.fileErrs = append(h.files.Errors, h.fileErrs...)
-		h.built = isBuilt(h.tree, paths)
+		h.managed = homeManagerWrote(h.tree, paths)
 	}
 	return h
 }
@@ -100,10 +100,10 @@ func (h *host) close() {
 func (h *host) readSettings(ctx context.Context) {
 	env := map[string]string{}
 	if h.manager != nil {
-		env, _ = h.manager.ServiceEnvironment(ctx, instance.Setup.Unit(noInstance))
+		env, _ = h.manager.ServiceEnvironment(ctx, instance.Setup.Unit(probeID))
 	}
 	if env["QEMU"] == "" {
-		env = preflight.FileEnvironment(filepath.Join(preflight.UnitsBeside(), instance.Setup.Unit("")))
+		env = preflight.FileEnvironment(filepath.Join(preflight.OwnUnits(), instance.Setup.Unit("")))
 	}
 	h.qemu, h.virtiofsd = cmp.Or(env["QEMU"], preflight.QEMUProgram), cmp.Or(env["VIRTIOFSD"], "virtiofsd")
 	h.guest = env["GUEST"]
@@ -130,7 +130,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 	dir, unknown := "", 0
 	var worst error
 	files := instance.UnitFiles()
-	for i, name := range append(instance.Units(noInstance), instance.Slice) {
+	for i, name := range append(instance.Units(probeID), instance.Slice) {
 		template := files[i]
 		u, err := h.manager.Unit(ctx, name)
 		if err != nil {
@@ -147,7 +147,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 		}
 		dir = filepath.Dir(u.Fragment)
 	}
-	if beside := preflight.UnitsBeside(); unknown == len(files) && beside != "" {
+	if beside := preflight.OwnUnits(); unknown == len(files) && beside != "" {
 		return "not installed; the first start links the units in " + beside + " until logout", nil
 	}
 	return fmt.Sprintf("version %s, in %s", version, dir), worst
@@ -198,9 +198,9 @@ func checkGenerator(ctx context.Context, h *host) (string, error) {
 	path, found := preflight.FindGenerator()
 	if !found {
 		switch {
-		case h.built && len(written) > 0:
+		case h.managed && len(written) > 0:
 			return "", preflight.Warn(generate, "files that claude-vm-ctl generate wrote before Home Manager did are left over: %s", written[0])
-		case h.built:
+		case h.managed:
 			return "not installed; the drop-ins written by Home Manager match the .vm files", nil
 		case len(written) != len(h.tree) || !h.tree.IsIn(dir):
 			return "", preflight.Warn(generate, "not installed, and the drop-ins in %s do not match the .vm files", dir)

@@ -248,7 +248,7 @@ func (d *document) apply(ctx context.Context, out *output, paths instance.Paths)
 		return err
 	}
 	if u, err := m.Unit(ctx, instance.VM.Unit(id)); err == nil && u.Running() {
-		out.note("to apply the changes to the running VM: claude-vm-ctl restart%s", (&target{dir: d.dir}).here())
+		out.note("to apply the changes to the running VM: claude-vm-ctl restart%s", (&target{dir: d.dir}).hintArg())
 	}
 	return nil
 }

@@ -27,14 +27,15 @@ type forwardVerb struct {
 }
 
 func (f *forwardVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("forward", "Lead ports of this machine, [ADDRESS:]PORT[:GUESTPORT], into a running VM until Ctrl-C.")
+	cmd := app.Command("forward", "Forward ports of this machine, [ADDRESS:]PORT[:GUESTPORT], to a running VM until Ctrl-C.")
 	describe(cmd, "", "forward 8080", "forward --detach ~/src/web 127.0.0.2:80:8080 5432")
 	cmd.Arg("dir", "The project's directory, its id or its .vm file's name; then ports.").HintAction(instanceHints).StringsVar(&f.words)
-	cmd.Flag("detach", "Leave it to a unit that ends with the VM.").Short('d').BoolVar(&f.detach)
+	cmd.Flag("detach", "Forward in the background, in a unit, until the VM stops.").Short('d').BoolVar(&f.detach)
 	return cmd.FullCommand()
 }
 
-// isPort matches a word that is a port. A directory with such a name needs a slash: ./80.
+// isPort matches an argument that is a port. To pass a directory with such a name, add a
+// slash: ./80.
 var isPort = regexp.MustCompile(`^(\[[0-9a-f:]*\])?[0-9.:]*[0-9][0-9.:]*(/[a-z]*)?$`)
 
 // split separates the instance, which may come first, from the ports.
@@ -49,7 +50,7 @@ func (f *forwardVerb) split() (dir string, ports []vm.Port, err error) {
 	for _, word := range words {
 		p, err := vmfile.ParsePort(word)
 		if err == nil && p.Protocol != "tcp" {
-			return "", nil, failure.New(failure.Usage, "claude-vm-ctl start --publish "+word+" "+failure.Command(dir), "%s: only TCP can be led into a running VM", word)
+			return "", nil, failure.New(failure.Usage, "claude-vm-ctl start --publish "+word+" "+failure.Command(dir), "%s: only TCP ports can be forwarded to a running VM", word)
 		}
 		if err != nil {
 			return "", nil, usage(err)
@@ -70,7 +71,7 @@ func (f *forwardVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if !u.Running() {
-		return 0, v.noInstance("claude-vm-ctl start" + v.here())
+		return 0, v.noInstance("claude-vm-ctl start" + v.hintArg())
 	}
 	if f.detach {
 		return 0, v.forwardDetached(ctx, out, ports)

@@ -79,7 +79,7 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 	if !slices.Contains(path, dir) {
 		return nil, environmentDiffers("the user manager does not look for units in " + dir)
 	}
-	if tree, errs := build(paths); isBuilt(tree, paths) {
+	if tree, errs := build(paths); homeManagerWrote(tree, paths) {
 		if err := dropin.Clear(dir); err != nil {
 			return nil, err
 		}
@@ -96,9 +96,9 @@ func install(ctx context.Context, m *manager.Manager, paths instance.Paths) ([]*
 	return errs, m.Reload(ctx)
 }
 
-// isBuilt reports whether Home Manager has already written the tree, to the directory of the
+// homeManagerWrote reports whether Home Manager has already written the tree, to the directory of the
 // user's own units.
-func isBuilt(t dropin.Tree, paths instance.Paths) bool {
+func homeManagerWrote(t dropin.Tree, paths instance.Paths) bool {
 	return len(t) > 0 && t.IsIn(filepath.Join(paths.Config, "systemd/user"))
 }
 

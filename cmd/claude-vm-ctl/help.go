@@ -28,7 +28,7 @@ DIR may also be the directory's id, or the name of its .vm file.
   start      start the VM and leave Claude running in it
   attach     show Claude's terminal; Ctrl-] three times leaves it running
   shell      open a shell in the running VM, or run what follows --    [--root]
-  stop       shut down the VM; restart restarts it; kill ends it at once
+  stop       shut down the VM; restart restarts it; kill kills it at once
   forward    forward ports of this machine to the running VM         [--detach]
   ssh-config print the configuration for ssh, scp, git and editors
   list       list the running VMs                    [--all] [--watch] [--json]
@@ -45,8 +45,8 @@ DIR may also be the directory's id, or the name of its .vm file.
   claude-vm-ctl shell . -- git diff
 `
 
-// describe adds to a verb's help what follows its arguments in the usage line, and
-// examples of its use, without "claude-vm-ctl ".
+// describe adds examples, without "claude-vm-ctl ", to a verb's help. tail follows the
+// verb's arguments in the usage line.
 func describe(cmd *kingpin.CmdClause, tail string, examples ...string) {
 	cmd.HelpLong(tail + "\n" + strings.Join(examples, "\n"))
 }

@@ -19,10 +19,10 @@ type killVerb struct {
 }
 
 func (k *killVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("kill", "End a VM at once, without asking its guest, and wait until it is gone.")
+	cmd := app.Command("kill", "Kill a VM without shutting down its guest, and wait until it has stopped.")
 	describe(cmd, "", "kill ~/src/web", "kill --signal=STOP ~/src/web")
 	directoryArg(cmd, &k.dir)
-	cmd.Flag("signal", "Send QEMU this signal and do no more.").Short('s').PlaceHolder("SIGNAL").HintOptions("TERM", "INT", "STOP", "CONT", "KILL").IsSetByUser(&k.given).StringVar(&k.signal)
+	cmd.Flag("signal", "Only send this signal to QEMU.").Short('s').PlaceHolder("SIGNAL").HintOptions("TERM", "INT", "STOP", "CONT", "KILL").IsSetByUser(&k.given).StringVar(&k.signal)
 	return cmd.FullCommand()
 }
 
@@ -42,7 +42,7 @@ func (k *killVerb) run(ctx context.Context, out *output) (int, error) {
 	if u.Gone() {
 		return 0, v.noInstance("claude-vm-ctl list")
 	}
-	if !k.given && u.ActiveState == "activating" { // otherwise the start fails because QEMU exits
+	if !k.given && u.ActiveState == "activating" { // cancel the start; otherwise it fails because QEMU exits
 		if err := v.manager.Cancel(ctx, v.unit()); err != nil {
 			return 0, err
 		}
@@ -76,7 +76,8 @@ func (v *target) finish(ctx context.Context, killed error) error {
 	if killed != nil && !errors.Is(killed, manager.ErrNoProcess) {
 		return killed
 	}
-	// This cancels a start, and a restart by Restart=. No guest is left to be shut down.
+	// Stop cancels a start, and an automatic restart by Restart=. It does not shut down a
+	// guest, because QEMU does not run any more.
 	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
 		return err
 	}

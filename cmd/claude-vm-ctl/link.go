@@ -20,15 +20,15 @@ import (
 // have another version. u is the VM's unit. Links to the units of another build are replaced
 // unless a VM is running.
 func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) error {
-	dir, beside := v.paths.RuntimeUnits(), preflight.UnitsBeside()
+	dir, beside := v.paths.RuntimeUnits(), preflight.OwnUnits()
 	switch u.LoadState {
 	case "loaded":
 		if filepath.Dir(u.Fragment) != dir {
-			return v.checkFit(ctx, out, u)
+			return v.checkVersion(ctx, out, u)
 		}
 		if beside != "" && !isLinked(beside, dir) {
 			if running, err := v.manager.Active(ctx, instance.VM.Unit("*")); err != nil || len(running) > 0 {
-				return errors.Join(err, v.checkFit(ctx, out, u))
+				return errors.Join(err, v.checkVersion(ctx, out, u))
 			}
 			break
 		}
@@ -37,10 +37,10 @@ func (v *target) ensureUnits(ctx context.Context, out *output, u manager.Unit) e
 				return err
 			}
 		}
-		return v.checkFit(ctx, out, u)
+		return v.checkVersion(ctx, out, u)
 	case "not-found":
 		if beside == "" {
-			return failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager cannot find %s, and it is not beside claude-vm-ctl either", instance.VM.Unit(""))
+			return failure.New(failure.HostUnable, preflight.FixUnits(), "the user manager cannot find %s, and claude-vm-ctl was not built or installed together with it", instance.VM.Unit(""))
 		}
 	case "masked":
 		return failure.New(failure.HostUnable, "systemctl --user unmask "+failure.Command(u.Name), "%s is masked", u.Name)
@@ -114,9 +114,9 @@ func unlink(dir, except string) (removed []string, err error) {
 	return removed, nil
 }
 
-// checkFit prints a warning if the units have another version than this program. It returns
+// checkVersion prints a warning if the units have another version than this program. It returns
 // an error if their program does not exist, because systemd's error would not name it.
-func (v *target) checkFit(ctx context.Context, out *output, u manager.Unit) error {
+func (v *target) checkVersion(ctx context.Context, out *output, u manager.Unit) error {
 	program, err := v.manager.Program(ctx, instance.Setup.Unit(v.id))
 	if err != nil {
 		return err

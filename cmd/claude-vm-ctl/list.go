@@ -54,7 +54,7 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, json.NewEncoder(out.stdout).Encode(reports)
 	}
 	if len(reports) == 0 {
-		out.note("%s", l.nothing())
+		out.note("%s", l.emptyMessage())
 		return 0, nil
 	}
 	width, _, _ := term.GetSize(int(out.stdout.Fd()))
@@ -62,7 +62,7 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 	return 0, err
 }
 
-func (l *listVerb) nothing() string {
+func (l *listVerb) emptyMessage() string {
 	if l.all {
 		return "no VM is running, and there are no .vm files"
 	}
@@ -216,7 +216,7 @@ func (l *listVerb) draw(out *output, paths instance.Paths, reports []report) err
 	if err != nil {
 		return err
 	}
-	lines := []string{terminal.Cut(l.nothing(), width)}
+	lines := []string{terminal.Cut(l.emptyMessage(), width)}
 	if len(reports) > 0 {
 		lines = terminal.Table(rows(reports, paths.Home), width)
 	}

@@ -32,13 +32,13 @@ func run(ctx context.Context, args []string, out *output) int {
 	// The arguments after -- are for Claude or a command; kingpin would parse them.
 	args, rest, cut := cutArguments(args)
 	if len(args) == 0 {
-		return out.error(withHelp(usage(errors.New("no verb")), ""))
+		return out.error(withHelp(usage(errors.New("no verb is given")), ""))
 	}
 	app, verbs := application(out)
-	if args[0] == "help" { // kingpin's exits with another status for an unknown verb
+	if args[0] == "help" { // kingpin's help verb exits with another status for an unknown verb
 		args = slices.Concat(args[1:], []string{"--help"})
 	}
-	if cut && args[0] == completionFlag { // left to the shell's default completion
+	if cut && args[0] == completionFlag { // after --, the shell completes as by default
 		return 0
 	}
 	name, err := app.Parse(args) // exits itself after --help and --version
@@ -52,11 +52,11 @@ func run(ctx context.Context, args []string, out *output) int {
 	if r, ok := v.(interface{ arguments([]string) }); ok {
 		r.arguments(rest)
 	} else if len(rest) > 0 {
-		return out.error(withHelp(usage(errors.New(name+" takes nothing after --")), name))
+		return out.error(withHelp(usage(errors.New(name+" takes no arguments after --")), name))
 	}
 	status, err := v.run(ctx, out)
 	if err != nil {
-		return out.error(explained(withHelp(err, name)))
+		return out.error(withStatus(withHelp(err, name)))
 	}
 	return status
 }
@@ -92,8 +92,9 @@ func cutArguments(args []string) (before, after []string, found bool) {
 	return args, nil, false
 }
 
-// explained returns err with the exit status of an interrupt or a lost user manager.
-func explained(err error) error {
+// withStatus adds the exit status to an error that is an interrupt or a lost connection to
+// the user manager.
+func withStatus(err error) error {
 	var e *failure.Error
 	switch {
 	case errors.As(err, &e):

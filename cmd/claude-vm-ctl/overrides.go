@@ -37,7 +37,7 @@ func (o *options) register(cmd *kingpin.CmdClause) {
 			flag.SetValue(v)
 		}
 	}
-	cmd.Flag("set", "Any key of claude-vm.vm(5), as there, or Service.KEY=VALUE of the unit.").PlaceHolder("KEY=VALUE").HintOptions(anyText).
+	cmd.Flag("set", "Set any key of claude-vm.vm(5), or a unit's key as Service.KEY=VALUE.").PlaceHolder("KEY=VALUE").HintOptions(anyText).
 		SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--set"}})
 }
 
@@ -86,15 +86,15 @@ func (v *target) overridesOf(ctx context.Context, o options) (*overrides, error)
 	case err != nil:
 		return nil, err
 	case !current:
-		return nil, failure.New(failure.Failed, "claude-vm-ctl generate", "the .vm files are not what the user manager has read")
+		return nil, failure.New(failure.Failed, "claude-vm-ctl generate", "the .vm files have changed since the user manager read them")
 	case base.Refusal != "":
 		return nil, failure.New(failure.HostUnable, base.RefusalHint, "%s", base.Refusal)
 	case len(o) == 0:
 		return nil, nil
 	}
-	settings, fault := vmfile.Apply(base, o, v.paths)
-	if fault != nil {
-		return nil, &failure.Error{Status: failure.Usage, Err: fault, Hint: fault.Hint}
+	settings, invalid := vmfile.Apply(base, o, v.paths)
+	if invalid != nil {
+		return nil, &failure.Error{Status: failure.Usage, Err: invalid, Hint: invalid.Hint}
 	}
 	if settings.ForwardAgent && !base.ForwardAgent {
 		if _, err := preflight.AgentSocket(); err != nil {
@@ -103,7 +103,7 @@ func (v *target) overridesOf(ctx context.Context, o options) (*overrides, error)
 	}
 	n := &overrides{settings: settings, token: rand.Text()}
 	if n.tree, err = dropin.Overrides(v.id, settings, base, n.token); err != nil {
-		return nil, failure.New(failure.Usage, "claude-vm-ctl edit"+v.here(), "%w", err)
+		return nil, failure.New(failure.Usage, "claude-vm-ctl edit"+v.hintArg(), "%w", err)
 	}
 	return n, nil
 }
@@ -120,7 +120,7 @@ func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err er
 			mine.VMs = append(mine.VMs, configured)
 		}
 	}
-	tree, _ := dropin.Build(mine, v.paths) // with the reason if they are invalid
+	tree, _ := dropin.Build(mine, v.paths) // for an invalid file, the tree contains the error
 	units, err := v.manager.Brief(ctx, instance.Configured(v.id)...)
 	if err != nil {
 		return base, false, err
@@ -133,14 +133,15 @@ func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err er
 	return base, true, nil
 }
 
-// setOverrides replaces the drop-ins of a start that was killed by those of this one, or
-// by none, and makes the manager read them.
+// setOverrides removes the overrides that a killed start may have left, writes those of this
+// start unless n is nil, and makes the manager read the change.
 func (v *target) setOverrides(ctx context.Context, n *overrides) error {
 	if _, err := dropin.RemoveOverrides(v.paths.RuntimeUnits(), v.id); err != nil {
 		return err
 	}
 	if n != nil {
-		// A unit that is unloaded and loaded again has them without a reload.
+		// Without a reference, the manager may unload the unit. When it loads the unit
+		// again, it reads the drop-ins, and no reload is needed.
 		if err := v.manager.Unref(ctx, v.unit()); err != nil {
 			return err
 		}

@@ -51,7 +51,8 @@ func startedBy(out *output, verb string) string {
 	return by
 }
 
-// fitTerminal adapts the request of a caller who will attach to Terminal=.
+// fitTerminal applies Terminal= to the request of a caller that will attach. It returns an
+// error if Claude needs a terminal and the caller has none.
 func (v *target) fitTerminal(ctx context.Context, r *instance.Request, n *overrides) error {
 	settings, err := step.Settings(ctx, v.manager, v.id, v.dir)
 	if n != nil {
@@ -65,7 +66,7 @@ func (v *target) fitTerminal(ctx context.Context, r *instance.Request, n *overri
 		r.Terminal = false
 	case vm.TerminalYes:
 		if !r.Terminal {
-			return failure.New(failure.Usage, "claude-vm-ctl start"+v.here(), "Claude needs a terminal (Terminal=yes), and standard input or output is not one")
+			return failure.New(failure.Usage, "claude-vm-ctl start"+v.hintArg(), "Claude needs a terminal (Terminal=yes), and standard input or output is not one")
 		}
 	}
 	return nil

@@ -25,8 +25,8 @@ func (s *shellVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("shell", "Open a shell, or run what follows --, in a running VM.")
 	describe(cmd, "[-- COMMAND...]", "shell", "shell . -- git diff", "shell --root . -- dmesg")
 	directoryArg(cmd, &s.dir)
-	cmd.Flag("root", "As the guest's root, not as claude.").BoolVar(&s.root)
-	cmd.Flag("forward-agent", "Let it use your SSH agent.").Short('A').BoolVar(&s.forwardAgent)
+	cmd.Flag("root", "Run as the guest's root, not as claude.").BoolVar(&s.root)
+	cmd.Flag("forward-agent", "Let the command use your SSH agent.").Short('A').BoolVar(&s.forwardAgent)
 	return cmd.FullCommand()
 }
 
@@ -62,7 +62,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 	start := func(session *guest.Session) error {
 		if s.forwardAgent {
 			if err := session.ForwardAgent(client, socket); err != nil {
-				return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "forward the SSH agent: %w", err)
+				return failure.New(failure.Failed, "claude-vm-ctl logs"+v.hintArg(), "forward the SSH agent: %w", err)
 			}
 		}
 		for _, name := range []string{"COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"} {
@@ -72,7 +72,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 		}
 		err := session.Run(line)
 		if errors.Is(err, guest.ErrRejected) {
-			err = failure.New(failure.NoInstance, "claude-vm-ctl start"+v.here(), "the VM on %s is still starting", v.dir)
+			err = failure.New(failure.NoInstance, "claude-vm-ctl start"+v.hintArg(), "the VM on %s is still starting", v.dir)
 		}
 		return err
 	}

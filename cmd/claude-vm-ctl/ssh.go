@@ -40,8 +40,8 @@ func sshHost(id, file string) string {
 // hostName matches names that every program accepts as a host name.
 var hostName = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._-]*$`)
 
-// sshInstance returns what a host name stands for: a directory, if it contains a slash,
-// an id, or the name of a .vm file.
+// sshInstance returns the instance that a host name refers to: a directory if the host name
+// contains a slash, otherwise an id or the name of a .vm file.
 func sshInstance(host string) (string, error) {
 	name, found := strings.CutPrefix(host, sshPrefix)
 	if !found {
@@ -63,14 +63,14 @@ func sshInstance(host string) (string, error) {
 type sshConfigVerb struct{ forwardAgent bool }
 
 func (s *sshConfigVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("ssh-config", "Print what ~/.ssh/config needs so that ssh, scp, git and editors reach VMs.")
+	cmd := app.Command("ssh-config", "Print the lines for ~/.ssh/config with which ssh, scp, git and editors connect to VMs.")
 	describe(cmd, "", "ssh-config >>~/.ssh/config")
 	cmd.Flag("forward-agent", "Let the guest use your SSH agent while you are connected.").BoolVar(&s.forwardAgent)
 	return cmd.FullCommand()
 }
 
 func (s *sshConfigVerb) run(_ context.Context, out *output) (int, error) {
-	// The path in $PATH, which stays valid when the file that it links to is replaced.
+	// Prefer the path in $PATH: if it is a link, it stays valid when its target is replaced.
 	self, err := exec.LookPath(os.Args[0])
 	if err == nil && !strings.HasPrefix(self, "/") {
 		err = errors.New("a relative path")
@@ -89,7 +89,7 @@ func (s *sshConfigVerb) run(_ context.Context, out *output) (int, error) {
 Host %s* *%s
 	ProxyCommand %s ssh-proxy '%%n'
 	User claude
-%s	# The way is a socket of your own, and the guest's key new at each start.
+%s	# Only you can access the socket, and the guest has a new key at each start.
 	StrictHostKeyChecking no
 	UserKnownHostsFile /dev/null
 	LogLevel ERROR
@@ -115,7 +115,7 @@ func (s *sshProxyVerb) run(ctx context.Context, out *output) (int, error) {
 	if v.paths, err = hostPaths(); err != nil {
 		return 0, noManager(err)
 	}
-	search := findNamed // not a directory relative to where ssh was called
+	search := findNamed // ignores directories, which would be relative to where ssh was called
 	if filepath.IsAbs(name) {
 		search = find
 	}

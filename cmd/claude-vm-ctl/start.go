@@ -32,7 +32,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	defer v.manager.Close()
 	if u.Running() && len(s.args)+len(s.options) > 0 {
-		return 0, failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "a VM is already running on %s; its options and Claude's arguments cannot be changed", v.dir)
+		return 0, failure.New(failure.Failed, "claude-vm-ctl stop"+v.hintArg(), "a VM is already running on %s; its options and Claude's arguments cannot be changed", v.dir)
 	}
 	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return 0, err
@@ -56,7 +56,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 type stopVerb struct{ dir string }
 
 func (s *stopVerb) register(app *kingpin.Application) string {
-	cmd := app.Command("stop", "Shut a VM down and wait until it is gone.")
+	cmd := app.Command("stop", "Shut down a VM and wait until it has stopped.")
 	describe(cmd, "", "stop ~/src/web")
 	directoryArg(cmd, &s.dir)
 	return cmd.FullCommand()
@@ -74,17 +74,17 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
 		return 0, err
 	}
-	return 0, v.stopped(ctx)
+	return 0, v.checkShutdown(ctx)
 }
 
-// stopped fails if the VM had to be killed.
-func (v *target) stopped(ctx context.Context) error {
+// checkShutdown returns an error if systemd had to kill the VM.
+func (v *target) checkShutdown(ctx context.Context) error {
 	u, err := v.state(ctx)
 	if err != nil {
 		return err
 	}
 	if u.Result == "timeout" {
-		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "the guest did not shut down in time and was killed")
+		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.hintArg(), "the guest did not shut down in time and was killed")
 	}
 	return nil
 }

@@ -153,7 +153,7 @@ func (r report) print(w io.Writer) error {
 
 // lastLines prints the last lines of the journal, as systemctl status does.
 func (v *target) lastLines(ctx context.Context, out *output, lines int) error {
-	path, err := findJournalctl("claude-vm-ctl status" + v.here())
+	path, err := findJournalctl("claude-vm-ctl status" + v.hintArg())
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (v *target) lastLines(ctx context.Context, out *output, lines int) error {
 	cmd.Stderr = out.stderr // journalctl prints its own errors
 	text, err := cmd.Output()
 	if err != nil {
-		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.here(), "journalctl: %w", err)
+		return failure.New(failure.Failed, "claude-vm-ctl logs"+v.hintArg(), "journalctl: %w", err)
 	}
 	if len(text) > 0 {
 		_, err = fmt.Fprintf(out.stdout, "\n%s", text)

@@ -43,8 +43,9 @@ func open(ctx context.Context, what string) (*target, manager.Unit, error) {
 		return nil, u, noManager(err)
 	}
 	v.manager = m
-	// Otherwise the manager would unload the unit, with its result, after each question.
-	// It fails for an unknown unit, which the state shows.
+	// The reference keeps the unit loaded. Otherwise the manager could unload it after each
+	// method call, and its result would be lost. Ref fails if the unit file is missing; this
+	// is not an error here, because the state below shows it.
 	if err := v.manager.Ref(ctx, v.unit()); err != nil && ctx.Err() != nil {
 		v.manager.Close()
 		return nil, u, err
@@ -93,7 +94,7 @@ func findNamed(paths instance.Paths, what string) (id, dir string, err error) {
 		}
 		return id, v.WorkDirectory, err
 	}
-	return "", "", failure.New(failure.Usage, "claude-vm-ctl edit "+failure.Command(what), "%s does not say which directory it is for", file)
+	return "", "", failure.New(failure.Usage, "claude-vm-ctl edit "+failure.Command(what), "%s has no valid WorkDirectory=", file)
 }
 
 // findFile returns the .vm file of a name, which may end in .vm; empty if there is none.
@@ -124,7 +125,7 @@ func hostPaths() (instance.Paths, error) {
 }
 
 func noManager(err error) error {
-	return failure.New(failure.HostUnable, "log in as yourself (ssh, machinectl shell), not by su or sudo; then 'systemctl --user status' answers", "%w", err)
+	return failure.New(failure.HostUnable, "log in as yourself (ssh, machinectl shell), not with su or sudo; then 'systemctl --user status' must work", "%w", err)
 }
 
 func (v *target) unit() string { return instance.VM.Unit(v.id) }
@@ -133,8 +134,9 @@ func (v *target) state(ctx context.Context) (manager.Unit, error) {
 	return v.manager.Unit(ctx, v.unit())
 }
 
-// here is the argument, after a space, that names the VM in a hint; empty in its directory.
-func (v *target) here() string {
+// hintArg returns the argument, after a space, that names the VM in a hint. It is empty if
+// the work directory is the current directory.
+func (v *target) hintArg() string {
 	if wd, err := os.Getwd(); err == nil && wd == v.dir {
 		return ""
 	}
@@ -142,10 +144,10 @@ func (v *target) here() string {
 }
 
 // notRunning is noInstance for verbs that show Claude's terminal.
-func (v *target) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.here()) }
+func (v *target) notRunning() error { return v.noInstance("claude-vm-ctl run" + v.hintArg()) }
 
-// noInstance is the error of verbs that need a running VM. The hint is not run, which
-// takes the terminal, for verbs that use the terminal themselves.
+// noInstance is the error of verbs that need a running VM. For verbs that use the terminal
+// themselves, the hint should not be "run", which would also use it.
 func (v *target) noInstance(hint string) error {
 	return failure.New(failure.NoInstance, hint, "no VM is running on %s", v.dir)
 }
@@ -164,15 +166,15 @@ func (v *target) dial(ctx context.Context, user string) (*guest.Client, error) {
 func (v *target) dialError(err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED): // QEMU has just exited
-		return v.noInstance("claude-vm-ctl start" + v.here())
+		return v.noInstance("claude-vm-ctl start" + v.hintArg())
 	case errors.Is(err, guest.ErrBusy):
 		return failure.New(failure.Failed, "pgrep -af claude-vm-ctl", "%s: %w", v.dir, err)
 	}
 	var op *net.OpError
-	if errors.As(err, &op) { // without its address, which is below /proc/self/fd
+	if errors.As(err, &op) { // omit its address, a path in /proc/self/fd that means nothing to users
 		err = op.Err
 	}
-	return failure.New(failure.Lost, "claude-vm-ctl logs"+v.here(), "cannot connect to the VM on %s: %w", v.dir, err)
+	return failure.New(failure.Lost, "claude-vm-ctl logs"+v.hintArg(), "cannot connect to the VM on %s: %w", v.dir, err)
 }
 
 // directoryOf returns the work directory of a VM's unit, or the unit if it has none.

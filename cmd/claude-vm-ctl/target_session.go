@@ -15,11 +15,11 @@ import (
 // join attaches to a VM that already runs or is starting.
 func (v *target) join(ctx context.Context, out *output, u manager.Unit, changes bool) (int, error) {
 	if changes {
-		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
+		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.hintArg(),
 			"a VM is already running on %s; its options and Claude's arguments cannot be changed", v.dir)
 	}
 	if !out.terminal() {
-		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(),
+		return 0, failure.New(failure.Failed, "claude-vm-ctl attach"+v.hintArg(),
 			"a VM is already running on %s; attaching to it needs a terminal", v.dir)
 	}
 	if u.ActiveState == "activating" {
@@ -51,12 +51,12 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 	status, err := attach(ctx, out, client, tty)
 	switch {
 	case errors.Is(err, terminal.ErrDetached):
-		out.note("detached; Claude keeps running. To attach again: claude-vm-ctl attach%s", v.here())
+		out.note("detached; Claude keeps running. To attach again: claude-vm-ctl attach%s", v.hintArg())
 		return 0, nil
 	case errors.Is(err, guest.ErrLost):
 		return 0, v.lost(ctx)
 	case errors.Is(err, guest.ErrRejected):
-		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.here(), "Claude in the VM on %s has no terminal: another process uses its standard streams", v.dir)
+		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.hintArg(), "Claude in the VM on %s has no terminal: another process uses its standard streams", v.dir)
 	case err != nil:
 		return 0, err
 	}
@@ -69,7 +69,7 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 const powerOffTimeout = time.Minute
 
 // awaitEnd waits until the VM has powered off, and stops it if that takes too long. It
-// ignores ctx: the signal that ended Claude may have been sent to this process, too.
+// ignores ctx: the signal that terminated Claude may have been sent to this process, too.
 func (v *target) awaitEnd(ctx context.Context, out *output) error {
 	ctx = context.WithoutCancel(ctx)
 	waiting, cancel := context.WithTimeout(ctx, powerOffTimeout)
@@ -85,20 +85,20 @@ func (v *target) awaitEnd(ctx context.Context, out *output) error {
 	return err
 }
 
-var errRuns = errors.New("the VM still runs")
+var errStillRuns = errors.New("the VM still runs")
 
 // lost returns the reason why the connection was lost before Claude exited.
 func (v *target) lost(ctx context.Context) error {
 	const timeout = time.Minute
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errRuns)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errStillRuns)
 	defer cancel()
 	var last manager.Unit
 	err := v.manager.Watch(ctx, v.unit(), func(u manager.Unit) bool {
 		last = u
 		return u.Gone()
 	})
-	hint := "claude-vm-ctl logs" + v.here()
-	if errors.Is(err, errRuns) {
+	hint := "claude-vm-ctl logs" + v.hintArg()
+	if errors.Is(err, errStillRuns) {
 		return failure.New(failure.Lost, hint, "lost the connection to the VM on %s, which still runs", v.dir)
 	}
 	if err != nil {
@@ -111,5 +111,5 @@ func (v *target) lost(ctx context.Context) error {
 	if reason == "" {
 		reason = "result " + last.Result
 	}
-	return failure.New(failure.Lost, hint, "the VM on %s ended: %s", v.dir, reason)
+	return failure.New(failure.Lost, hint, "the VM on %s failed: %s", v.dir, reason)
 }

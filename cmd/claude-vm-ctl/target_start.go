@@ -44,7 +44,7 @@ func (v *target) start(ctx context.Context, out *output, r instance.Request, n *
 		return err
 	}
 	if !offer.Taken() && (len(r.Arguments) > 0 || !r.Terminal || n != nil) {
-		return failure.New(failure.Failed, "claude-vm-ctl attach"+v.here(), "another process has just started the VM on %s, with other arguments or options", v.dir)
+		return failure.New(failure.Failed, "claude-vm-ctl attach"+v.hintArg(), "another process has just started the VM on %s, with other arguments or options", v.dir)
 	}
 	return nil
 }
@@ -52,7 +52,7 @@ func (v *target) start(ctx context.Context, out *output, r instance.Request, n *
 // restart restarts the VM's unit and waits until Claude runs, with the arguments and
 // options of the run before.
 func (v *target) restart(ctx context.Context, out *output) error {
-	offer, err := v.offer(ctx) // by which setup returns the reason of a failure
+	offer, err := v.offer(ctx) // not for a request: setup writes the reason of a failure to it
 	if err != nil {
 		return err
 	}
@@ -76,20 +76,20 @@ func (v *target) runJob(ctx context.Context, out *output, offer *instance.Offer,
 	case "done":
 		return nil
 	case "canceled":
-		return failure.New(failure.StartFailed, "claude-vm-ctl logs"+v.here(), "the VM on %s was stopped while it started", v.dir)
+		return failure.New(failure.StartFailed, "claude-vm-ctl logs"+v.hintArg(), "the VM on %s was stopped while it started", v.dir)
 	}
 	return v.explain(ctx, began, offer)
 }
 
-// stopTimeout bounds the stop of a VM whose start was interrupted.
+// stopTimeout limits the stop of a VM whose start was interrupted.
 const stopTimeout = time.Minute
 
 // interrupted stops a VM whose start was interrupted.
 func (v *target) interrupted(ctx context.Context) error {
-	stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopTimeout, fmt.Errorf("it does not stop within %v", stopTimeout))
+	stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopTimeout, fmt.Errorf("timed out after %v", stopTimeout))
 	defer cancel()
 	if _, err := v.manager.Stop(stopping, v.unit()); err != nil {
-		return failure.New(failure.Failed, "claude-vm-ctl stop"+v.here(), "interrupted, but %s is not stopped: %w", v.unit(), err)
+		return failure.New(failure.Failed, "claude-vm-ctl stop"+v.hintArg(), "interrupted, but %s was not stopped: %w", v.unit(), err)
 	}
 	return context.Cause(ctx)
 }
@@ -109,9 +109,9 @@ func (v *target) offer(ctx context.Context) (*instance.Offer, error) {
 	}
 }
 
-// awaitGone waits while the instance is being stopped, until its runtime unit, which
-// stops last, has removed the overrides. It reports whether the instance runs, which
-// another process may have started.
+// awaitGone waits until the instance has stopped: its runtime unit stops last, and removes
+// the overrides. If the instance runs, for example because another process has started it,
+// awaitGone returns true immediately.
 func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 	for {
 		now, err := v.manager.Brief(ctx, v.unit(), instance.Runtime.Unit(v.id))
@@ -131,7 +131,7 @@ func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 
 // explain returns which unit failed to start and why.
 func (v *target) explain(ctx context.Context, began time.Time, offer *instance.Offer) error {
-	hint := "claude-vm-ctl logs" + v.here()
+	hint := "claude-vm-ctl logs" + v.hintArg()
 	for _, p := range instance.Parts {
 		if p.When != instance.Always {
 			continue

@@ -223,7 +223,7 @@ func TestStartIsInterrupted(t *testing.T) {
 			want  string
 		}{
 			{true, "1: context canceled; hint: "},
-			{false, "1: interrupted, but claude-vm@srv-web.service is not stopped: it does not stop within 1m0s; hint: claude-vm-ctl stop /srv/web"},
+			{false, "1: interrupted, but claude-vm@srv-web.service was not stopped: timed out after 1m0s; hint: claude-vm-ctl stop /srv/web"},
 		} {
 			ctx, cancel := context.WithCancel(t.Context())
 			m := &fakeManager{}
@@ -303,7 +303,7 @@ func TestJoin(t *testing.T) {
 		"it starts, and fails": {
 			out: onPTY, now: starting,
 			states: []manager.Unit{starting, {ActiveState: "failed", Result: "exit-code", StatusText: "no\nroom"}},
-			want:   "123: the VM on /srv/web ended: no room; hint: claude-vm-ctl logs /srv/web",
+			want:   "123: the VM on /srv/web failed: no room; hint: claude-vm-ctl logs /srv/web",
 		},
 		"interrupted": {
 			out: onPTY, now: starting, interrupt: true,
@@ -336,11 +336,11 @@ func TestLost(t *testing.T) {
 		},
 		"failed": {
 			states: []manager.Unit{{ActiveState: "failed", Result: "signal", StatusText: "QEMU was killed by SIGKILL"}},
-			want:   "123: the VM on /srv/web ended: QEMU was killed by SIGKILL; hint: claude-vm-ctl logs /srv/web",
+			want:   "123: the VM on /srv/web failed: QEMU was killed by SIGKILL; hint: claude-vm-ctl logs /srv/web",
 		},
 		"failed without a reason": {
 			states: []manager.Unit{{ActiveState: "failed", Result: "oom-kill"}},
-			want:   "123: the VM on /srv/web ended: result oom-kill; hint: claude-vm-ctl logs /srv/web",
+			want:   "123: the VM on /srv/web failed: result oom-kill; hint: claude-vm-ctl logs /srv/web",
 		},
 		"it runs on": {
 			states: []manager.Unit{{ActiveState: "active"}},

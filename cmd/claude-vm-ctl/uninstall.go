@@ -46,7 +46,7 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 	if len(running) > 0 {
 		return 0, failure.New(failure.Failed, "claude-vm-ctl uninstall --stop", "a VM is running on %s%s", directoryOf(running[0]), andMore(len(running)-1))
 	}
-	removed, err := removeOwn(paths)
+	removed, err := removeCreated(paths)
 	for _, path := range removed {
 		fmt.Fprintln(out.stdout, "removed", failure.OneLine(path))
 	}
@@ -88,9 +88,9 @@ func stopAll(ctx context.Context, m *manager.Manager, paths instance.Paths) erro
 	return errors.Join(errs...)
 }
 
-// removeOwn removes the links to units, the overrides of runs that were killed, and the output
+// removeCreated removes the links to units, the overrides of runs that were killed, and the output
 // of generate. Files of a package or of "make install" are not removed.
-func removeOwn(paths instance.Paths) (removed []string, err error) {
+func removeCreated(paths instance.Paths) (removed []string, err error) {
 	removed, err = unlink(paths.RuntimeUnits(), "")
 	if err != nil {
 		return removed, err
@@ -132,7 +132,7 @@ func printKept(ctx context.Context, out *output, m *manager.Manager, paths insta
 	for _, kind := range []string{"project", "user"} {
 		kept(filepath.Join(paths.StateFiles(), kind), "home directories of Claude")
 	}
-	u, err := m.Unit(ctx, instance.VM.Unit(noInstance))
+	u, err := m.Unit(ctx, instance.VM.Unit(probeID))
 	if err != nil {
 		return err
 	}

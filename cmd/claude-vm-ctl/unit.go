@@ -7,7 +7,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/step"
 )
 
-// unitVerb is what the units call, hidden from people.
+// unitVerb runs a step for the unit files. It is hidden, because users do not need it.
 type unitVerb struct {
 	step string
 	args []string

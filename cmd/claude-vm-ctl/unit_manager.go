@@ -19,7 +19,7 @@ type unitManager interface {
 	Program(ctx context.Context, name string) (string, error)
 	Watch(ctx context.Context, name string, see func(manager.Unit) bool) error
 
-	// Jobs, which these wait for, and what ends them.
+	// Jobs and processes. Methods with a result wait until the job has finished.
 	Start(ctx context.Context, name string) (result string, err error)
 	Restart(ctx context.Context, name string) (result string, err error)
 	Stop(ctx context.Context, name string) (result string, err error)

@@ -11,9 +11,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
-// UnitsBeside returns the directory with the units that belong to the running program, as
+// OwnUnits returns the directory with the units that belong to the running program, as
 // created by "make install" and "make vm"; empty if there is none.
-func UnitsBeside() string {
+func OwnUnits() string {
 	self, err := os.Executable()
 	if err != nil {
 		return ""

@@ -42,7 +42,7 @@ func TestKills(t *testing.T) {
 	t.Log("virtiofsd is killed: the VM stops, with the reason in its status")
 	p.killMain(instance.Virtiofsd.Unit(p.id))
 	const logs = "claude-vm-ctl logs"
-	e.fails(123, "the VM on "+p.dir+" ended: virtiofsd, which shares the directory, died", logs)
+	e.fails(123, "the VM on "+p.dir+" failed: virtiofsd, which shares the directory, died", logs)
 	if got := p.property("StatusText"); got != "virtiofsd, which shares the directory, died" {
 		t.Errorf("StatusText=%s", got)
 	}
@@ -55,7 +55,7 @@ func TestKills(t *testing.T) {
 	e = p.terminal("c", 120, 28, "stty -g >../before; claude-vm-ctl run .; s=$?; stty -g >../after; (exit $s)")
 	e.shows(ready)
 	p.killMain(p.unit())
-	e.fails(123, "the VM on "+p.dir+" ended: QEMU was killed by SIGKILL", logs)
+	e.fails(123, "the VM on "+p.dir+" failed: QEMU was killed by SIGKILL", logs)
 	p.eventually("the terminal's modes are reset", func() bool {
 		return e.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on} #{mouse_any_flag} #{keypad_cursor_flag}") == "1 0 0 0\n"
 	})
@@ -69,7 +69,7 @@ func TestKills(t *testing.T) {
 
 	t.Log("the guest's kernel crashes: the unit fails")
 	p.start()
-	p.root("echo c > /proc/sysrq-trigger").fails(123, "the VM on "+p.dir+" ended: the guest stopped unexpectedly: its kernel crashed, or QEMU was asked to quit", logs)
+	p.root("echo c > /proc/sysrq-trigger").fails(123, "the VM on "+p.dir+" failed: the guest stopped unexpectedly: its kernel crashed, or QEMU was asked to quit", logs)
 	p.eventually("the unit fails", func() bool { return p.property("ActiveState") == "failed" })
 	p.wantGone2()
 

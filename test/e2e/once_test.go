@@ -153,7 +153,7 @@ func (p *project) onceOfARefusal() {
 	path := filepath.Join(os.Getenv("HOME"), ".config/claude-vm", p.id+".vm")
 	writeFile(path, "[VM]\nWorkDirectory="+p.dir+"\nMemory=800M\n")
 	for _, args := range [][]string{{"start", "."}, {"start", "--cpus=1", "."}} {
-		p.ctl(args...).fails(1, "the .vm files are not what the user manager has read", "claude-vm-ctl generate")
+		p.ctl(args...).fails(1, "the .vm files have changed since the user manager read them", "claude-vm-ctl generate")
 	}
 	p.ctl("generate").ok()
 	if got := p.property("Environment"); !strings.Contains(got, "MEMORY=800M") {

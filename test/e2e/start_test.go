@@ -192,7 +192,7 @@ func TestInterrupts(t *testing.T) {
 	t.Log("start is interrupted, but the unit cannot be stopped")
 	bus, _ := p.bus("StopUnit")
 	start = p.starting("env", bus, "claude-vm-ctl", "start")
-	start.interrupt().fails(1, "interrupted, but "+p.unit()+" is not stopped: "+lost, "claude-vm-ctl stop")
+	start.interrupt().fails(1, "interrupted, but "+p.unit()+" was not stopped: "+lost, "claude-vm-ctl stop")
 
 	t.Log("attach is interrupted while the VM starts")
 	e := p.terminal("a", 120, 28, "claude-vm-ctl attach")
@@ -202,7 +202,7 @@ func TestInterrupts(t *testing.T) {
 	e = p.terminal("b", 120, 28, "claude-vm-ctl attach")
 	e.shows("Starting the VM")
 	p.killMain(p.unit())
-	e.fails(123, "the VM on "+p.dir+" ended: result signal", "claude-vm-ctl logs")
+	e.fails(123, "the VM on "+p.dir+" failed: result signal", "claude-vm-ctl logs")
 
 	t.Log("start loses the connection to the user manager")
 	bus, end := p.bus("")
@@ -232,7 +232,7 @@ func TestInterrupts(t *testing.T) {
 	}
 	bus, _ = p.bus("SystemState")
 	p.command("env", bus, "claude-vm-ctl", "list").fails(121, "cannot connect to the systemd user manager: "+lost,
-		"log in as yourself (ssh, machinectl shell), not by su or sudo; then 'systemctl --user status' answers")
+		"log in as yourself (ssh, machinectl shell), not with su or sudo; then 'systemctl --user status' must work")
 	p.wantGone()
 }
 
