@@ -42,7 +42,7 @@ func (a *agent) begin(b contract.Begin) error {
 		return errors.New("this guest is already in use")
 	}
 	if b.Version != contract.Version {
-		return fmt.Errorf("the host speaks version %d of the contract, this guest version %d: rebuild the guest", b.Version, contract.Version)
+		return fmt.Errorf("the guest bundle has version %d of the contract, the host has version %d: rebuild the guest", contract.Version, b.Version)
 	}
 	if err := addEntropy(b.Entropy); err != nil {
 		return err
@@ -104,12 +104,14 @@ func (a *agent) finish(s *session) {
 	powerOff()
 }
 
+// current returns the session, or nil before begin.
 func (a *agent) current() *session {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.session
 }
 
+// setClock sets the guest's real-time clock.
 func setClock(to time.Time) error {
 	t, err := unix.TimeToTimespec(to)
 	if err != nil {
@@ -118,6 +120,8 @@ func setClock(to time.Time) error {
 	return os.NewSyscallError("clock_settime", unix.ClockSettime(unix.CLOCK_REALTIME, &t))
 }
 
+// setIdentity sets the machine ID and the host name. The host name is resolved to a
+// loopback address.
 func setIdentity(machineID, hostname string) error {
 	if err := os.WriteFile("/etc/machine-id", []byte(machineID+"\n"), 0o444); err != nil {
 		return err

@@ -16,8 +16,8 @@ const (
 	clockTolerance = 2 * time.Second
 )
 
-// keepClock steps the guest's clock when it differs from the host's, because the host
-// was suspended or QEMU was stopped for some time. QEMU's real-time clock follows the
+// keepClock steps the guest's clock when it differs from the host's. This happens after the
+// host was suspended or QEMU was stopped for some time. QEMU's real-time clock follows the
 // host's clock, with and without KVM.
 func keepClock() {
 	rtc, err := os.Open("/dev/rtc0")

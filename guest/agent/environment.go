@@ -14,7 +14,8 @@ import (
 const environmentFile = "/etc/environment"
 
 // environment returns the environment of a process of u. The agent's own variables
-// override those of the file, and the host's override both.
+// override the variables in the file, and the host's variables override both. A PATH in the
+// file does not replace the agent's PATH, but is put before it.
 func environment(u *user.User, file []string, host map[string]string) []string {
 	path := os.Getenv("PATH")
 	env := []string{"LANG=C.UTF-8"}
@@ -27,7 +28,8 @@ func environment(u *user.User, file []string, host map[string]string) []string {
 	env = append(env,
 		"HOME="+u.HomeDir, "USER="+u.Username, "LOGNAME="+u.Username, "SHELL=/bin/bash",
 		"PATH="+path, "TERM=xterm-256color",
-		// In the work directory, paths that the host protects are separate mounts.
+		// By default, git does not search for a repository across mount points. Paths in
+		// the work directory that the host protects are mount points.
 		"GIT_DISCOVERY_ACROSS_FILESYSTEM=1",
 	)
 	for k, v := range host {

@@ -101,8 +101,8 @@ func (a *agent) report(line string) {
 	}
 }
 
-// openPort opens the port with a name that the host has set. It does not use the links in
-// /dev/virtio-ports, because the Debian guest has no udev.
+// openPort opens the virtio-serial port with this name, which the host's unit defines. It
+// does not use the links in /dev/virtio-ports, because the Debian guest has no udev.
 func openPort(name string, flag int) (*os.File, error) {
 	names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
 	if err != nil {
@@ -114,14 +114,14 @@ func openPort(name string, flag int) (*os.File, error) {
 			continue
 		}
 		dev := filepath.Join("/dev", filepath.Base(filepath.Dir(file)))
-		// Go's runtime polls only non-blocking files; without, there are no deadlines.
+		// os.NewFile supports deadlines only if the descriptor is in non-blocking mode.
 		fd, err := unix.Open(dev, flag|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: dev, Err: err}
 		}
 		return os.NewFile(uintptr(fd), name), nil
 	}
-	return nil, fmt.Errorf("no virtio-serial port named %s: the host's units are from a different version", name)
+	return nil, fmt.Errorf("no virtio-serial port named %s: install units and guest of the same version of claude-vm", name)
 }
 
 func serverConfig() (*ssh.ServerConfig, error) {
@@ -140,7 +140,7 @@ func serverConfig() (*ssh.ServerConfig, error) {
 
 // powerOff asks the guest's systemd to shut down.
 func powerOff() {
-	// "systemctl poweroff" falls back to this without logind.
+	// "systemctl poweroff" does the same if systemd-logind does not run.
 	cmd := exec.Command("systemctl", "--no-block", "--job-mode=replace-irreversibly", "start", "poweroff.target")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		log.Printf("power off: %v: %s", err, out)
@@ -151,7 +151,8 @@ func powerOff() {
 	}
 }
 
-// exitStatus returns the exit status as a shell reports it: 128+n for signal n.
+// exitStatus returns the exit status for an error of cmd.Wait, as a shell reports it:
+// 128+n for signal n. It returns 127 if the error is not about the status.
 func exitStatus(err error) int {
 	var exit *exec.ExitError
 	switch {

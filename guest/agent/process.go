@@ -21,9 +21,9 @@ import (
 // commands.
 const workDir = "/work"
 
-// command prepares argv to run as a user of the guest, in the work directory, in a new
-// session.
-func command(userName string, argv []string, extra map[string]string) (*exec.Cmd, error) {
+// newCommand returns a command that runs argv as a user of the guest, in the work directory
+// and in a new session, see setsid(2). host contains the variables from the host.
+func newCommand(userName string, argv []string, host map[string]string) (*exec.Cmd, error) {
 	u, err := user.Lookup(userName)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func command(userName string, argv []string, extra map[string]string) (*exec.Cmd
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = workDir
-	cmd.Env = environment(u, readVariables(environmentFile), extra)
+	cmd.Env = environment(u, readVariables(environmentFile), host)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:     true,
 		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
@@ -123,26 +123,26 @@ func (p *process) startPipes() error {
 	return err
 }
 
-// After a command exits, keep reading until it is silent for lastOutput, or
-// maxLastOutput bytes (more than a pipe holds) or maxLastWait have passed. Anything later
-// comes from background processes.
+// Limits of drain after the command has exited. Output that arrives later comes from
+// background processes of the command and is discarded.
 const (
-	lastOutput    = 300 * time.Millisecond
-	maxLastOutput = 1 << 20
-	maxLastWait   = 2 * time.Second
+	drainSilence = 300 * time.Millisecond // without output
+	drainBytes   = 1 << 20                // in total; more than a pipe holds
+	drainWait    = 2 * time.Second        // in total
 )
 
-// drain passes everything that the command writes to f to sink. It returns at the end of
-// the stream, or when the command has exited and its last output has been read.
+// drain reads the output of the command from f and passes it to sink. It returns at the end
+// of the stream or, after the command has exited, at the first of the limits above.
+// Background processes can keep the stream open for as long as they run.
 func (p *process) drain(f *os.File, sink func([]byte)) {
 	buf := make([]byte, 64<<10)
-	left, waited := maxLastOutput, time.Duration(0)
-	for left > 0 && waited < maxLastWait {
+	left, waited := drainBytes, time.Duration(0)
+	for left > 0 && waited < drainWait {
 		exited := false
 		select {
 		case <-p.exited:
 			exited = true
-			f.SetReadDeadline(time.Now().Add(lastOutput))
+			f.SetReadDeadline(time.Now().Add(drainSilence))
 		default:
 		}
 		readStart := time.Now()

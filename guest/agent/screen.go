@@ -20,7 +20,7 @@ type screen struct {
 	title    string
 	answers  chan []byte
 
-	modifyOtherKeys int // xterm's
+	modifyOtherKeys int // the level of xterm's resource modifyOtherKeys
 }
 
 // redrawModes are the DEC private modes that a redraw sets, so that the client's terminal
@@ -120,6 +120,7 @@ func (s *screen) redraw(w io.Writer) error {
 	return err
 }
 
+// compose writes what redraw sends. It is called by guard.
 func (s *screen) compose(b *strings.Builder) {
 	b.WriteString("\x1b[0m\x1b[r")
 	if s.emulator.IsAltScreen() {

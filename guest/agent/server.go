@@ -27,7 +27,7 @@ func (a *agent) serve(raw net.Conn) {
 		switch offered.ChannelType() {
 		case "session":
 			if ch, reqs, err := offered.Accept(); err == nil {
-				go a.serveSession(conn, ch, reqs)
+				go a.serveClient(conn, ch, reqs)
 			}
 		case "direct-tcpip":
 			if a.current() == nil { // the network may not be up
@@ -46,7 +46,8 @@ func (a *agent) serve(raw net.Conn) {
 	}
 }
 
-// client is one SSH session channel and the settings requested on it so far.
+// client is one SSH channel of the type session, and what was requested on it so far. Only
+// a client with the subsystem contract.SessionSubsystem attaches to Claude's session.
 type client struct {
 	ssh.Channel
 	conn       ssh.Conn
@@ -60,9 +61,9 @@ type client struct {
 	gone    chan struct{} // closed when the host has closed the channel
 }
 
-// serveSession handles the requests on a session channel (RFC 4254 section 6): settings,
-// then one command.
-func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh.Request) {
+// serveClient handles the requests on a session channel (RFC 4254 section 6): a terminal,
+// variables and an agent first, then one shell, command or subsystem.
+func (a *agent) serveClient(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh.Request) {
 	c := &client{
 		Channel: ch, conn: conn, user: conn.User(), env: map[string]string{},
 		resize:  make(chan pty.Winsize, 1),
@@ -78,7 +79,7 @@ func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh
 	var started atomic.Bool
 	for r := range requests {
 		ok := true
-		var command func()
+		var run func()
 		switch r.Type {
 		case "pty-req":
 			var p struct {
@@ -109,9 +110,10 @@ func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh
 			if r.Type != "shell" {
 				ok = ssh.Unmarshal(r.Payload, &p) == nil
 			}
-			// Reject in the reply: the client may not read an error from the stream.
+			// Decide before the reply is sent, so that it reports a rejection: a client
+			// need not read error messages from the channel.
 			if ok = ok && started.CompareAndSwap(false, true); ok {
-				command, ok = a.command(c, r.Type, p.Text)
+				run, ok = a.handler(c, r.Type, p.Text)
 			}
 		default:
 			ok = false
@@ -119,12 +121,13 @@ func (a *agent) serveSession(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh
 		if r.WantReply {
 			r.Reply(ok, nil)
 		}
-		if ok && command != nil {
-			go command()
+		if ok && run != nil {
+			go run()
 		}
 	}
 }
 
+// handleResize queues a new terminal size. It returns false if the request is invalid.
 func (c *client) handleResize(payload []byte) bool {
 	var p struct{ Columns, Rows, Width, Height uint32 }
 	if ssh.Unmarshal(payload, &p) != nil {
@@ -140,6 +143,7 @@ func (c *client) handleResize(payload []byte) bool {
 	}
 }
 
+// handleSignal queues a signal. It returns false if the request is invalid.
 func (c *client) handleSignal(payload []byte) bool {
 	var p struct{ Name string }
 	if ssh.Unmarshal(payload, &p) != nil {
@@ -151,7 +155,7 @@ func (c *client) handleSignal(payload []byte) bool {
 	}
 	select {
 	case c.signals <- sig:
-	default:
+	default: // the queue is full: drop the signal
 	}
 	return true
 }
@@ -171,8 +175,9 @@ func (c *client) fail(reason string) {
 // subsystems maps the names of SSH subsystems to programs.
 var subsystems = map[string]string{"sftp": "/usr/lib/openssh/sftp-server"}
 
-// command returns the function that serves a request; ok is false if it is rejected.
-func (a *agent) command(c *client, kind, text string) (run func(), ok bool) {
+// handler returns the function that serves a shell, exec or subsystem request; ok is false
+// if the request is rejected. text is the command or the name of the subsystem.
+func (a *agent) handler(c *client, kind, text string) (run func(), ok bool) {
 	s := a.current()
 	switch {
 	case s == nil:
@@ -204,7 +209,7 @@ func (a *agent) runCommand(c *client, s *session, argv []string) {
 	if c.size != nil {
 		env["TERM"] = knownTerminal(env["TERM"])
 	}
-	cmd, err := command(c.user, argv, env)
+	cmd, err := newCommand(c.user, argv, env)
 	if err != nil {
 		c.fail(err.Error())
 		return

@@ -11,8 +11,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 )
 
-// attachTimeout is how long a session with Request.Attached waits for the client that
-// started it to attach. That client may have been killed.
+// attachTimeout is how long a session with contract.Session.Attached waits for the client
+// that started the VM to attach. The wait is limited, because the client may have been
+// killed.
 const attachTimeout = 30 * time.Second
 
 // session is Claude: on a terminal that clients attach to and detach from, or on three
@@ -22,10 +23,12 @@ type session struct {
 	process *process
 	term    *terminal // nil without a terminal
 
-	started *os.File // reaches end of file when the session script executes Claude
+	// started is a pipe whose other end is descriptor 3 of the session script. The script
+	// closes it when it executes Claude, so that a read of started returns end of file.
+	started *os.File
 
 	once    sync.Once
-	claimed chan struct{} // closed when the first client attaches
+	claimed chan struct{} // closed by the first call of claim
 	flushed chan struct{} // closed when all output of the pipes is delivered
 }
 
@@ -36,7 +39,7 @@ func startSession(r contract.Session) (*session, error) {
 		return nil, err
 	}
 	argv := append([]string{filepath.Join(filepath.Dir(self), "session")}, r.Arguments...)
-	cmd, err := command(contract.UserClaude, argv, r.Environment)
+	cmd, err := newCommand(contract.UserClaude, argv, r.Environment)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +106,8 @@ func (s *session) toJournal() {
 	}()
 }
 
-// claim reports whether a client may attach: any client to a terminal, only the first
-// one to pipes.
+// claim must be called before a client attaches. It reports whether the client may attach:
+// all clients may attach to a terminal, but only the first one to pipes.
 func (s *session) claim() bool {
 	first := false
 	s.once.Do(func() {
@@ -132,7 +135,8 @@ func (s *session) wait() int {
 	return s.process.status
 }
 
-// flush waits until the final output is delivered to all clients.
+// flush waits until the final output is delivered to all attached clients, and before that
+// for the client that started the VM, which may attach only after Claude has exited.
 func (s *session) flush() {
 	if s.request.Attached {
 		select {

@@ -22,7 +22,8 @@ const (
 	settingsFile = runtimeDir + "/settings.json"
 )
 
-// mountShare mounts the trees of the host's share.
+// mountShare mounts the directories and files of the host's virtiofs share at their paths
+// in the guest: the work directory, the home directory if it is kept, and b.Mounts.
 func mountShare(b contract.Begin) error {
 	owner, err := lookupOwner(contract.UserClaude)
 	if err != nil {
@@ -48,15 +49,16 @@ func mountShare(b contract.Begin) error {
 	return nil
 }
 
-// tree is a directory or file of the share that is not attached anywhere yet.
+// tree is a detached mount of a directory or file of the share, see open_tree(2).
 type tree struct {
 	fd  int
 	dir bool // false for a file
 }
 
-// openTrees mounts the share in a private mount namespace, on a separate thread, and
-// clones the trees out of it. With bind mounts from a visible mount point, unmounting
-// that mount point would also unmount what is mounted inside the trees.
+// openTrees returns a detached mount for each element of mounts, in this order. It mounts
+// the share in a private mount namespace, on a separate thread, and clones the trees from
+// there. Bind mounts from a visible mount point would not do: when that mount point is
+// unmounted, what is mounted inside the trees is unmounted, too.
 func openTrees(mounts []contract.Mount, home string) (trees []tree, err error) {
 	done := make(chan struct{})
 	go func() {
@@ -68,6 +70,7 @@ func openTrees(mounts []contract.Mount, home string) (trees []tree, err error) {
 	return trees, err
 }
 
+// openTreesHere does the work of openTrees. It changes the mount namespace of its thread.
 func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
 	const dir = runtimeDir
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -79,7 +82,8 @@ func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
 	if err := unix.Mount(contract.ShareTag, dir, "virtiofs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 		return nil, fmt.Errorf("mount the host's share: %w", err)
 	}
-	// If this is the main thread, the runtime keeps it, and with it the namespace.
+	// The namespace, with its mount, disappears with the thread. But Go never terminates
+	// the main thread, and this may be it.
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	var trees []tree
 	for _, m := range mounts {
@@ -143,7 +147,7 @@ func (o owner) chown(path string) error {
 	return os.Lchown(path, o.uid, o.gid)
 }
 
-// makeDirectories creates a directory and its parents.
+// makeDirectories creates a directory and its parents, unless they exist.
 func (o owner) makeDirectories(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -170,15 +174,15 @@ func (o owner) makeFile(path string) error {
 	return o.chown(path)
 }
 
-// fillHome copies the image's home, or /etc/skel, into an empty persistent home. Files
-// that root creates there belong to the user.
-func fillHome(kept, home string) error {
-	if empty, err := isEmpty(kept); !empty || err != nil {
+// fillHome copies the image's home, or /etc/skel, into an empty persistent home. It need
+// not change owners: files that root creates on the share belong to the user.
+func fillHome(persistent, home string) error {
+	if empty, err := isEmpty(persistent); !empty || err != nil {
 		return err
 	}
 	for _, from := range []string{home, "/etc/skel"} {
 		if empty, err := isEmpty(from); !empty && err == nil {
-			return os.CopyFS(kept, os.DirFS(from))
+			return os.CopyFS(persistent, os.DirFS(from))
 		}
 	}
 	return nil

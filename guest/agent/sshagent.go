@@ -16,9 +16,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// This file forwards the SSH agent of the host's user into the guest: connections to a
-// socket in the guest become SSH channels of the type auth-agent@openssh.com. The socket
-// exists only on request.
+// This file forwards SSH agents of the host into the guest: connections to a socket in the
+// guest become SSH channels of the type auth-agent@openssh.com. A socket exists only on
+// request: hostAgent for ForwardAgent=yes, and client.forwardAgent for "ssh -A". In this
+// file, "agent" means an SSH agent, not this program.
 
 // agentChannel and agentRequest are names of the OpenSSH protocol, see PROTOCOL.agent.
 const (
@@ -69,7 +70,7 @@ func relayAgent(l net.Listener, open func() (ssh.Channel, <-chan *ssh.Request, e
 // forwardAgent creates a socket for one command whose client forwards its agent.
 func (c *client) forwardAgent() error {
 	if c.closeAgent != nil {
-		return errors.New("requested twice")
+		return errors.New("requested twice on one channel")
 	}
 	dir, err := os.MkdirTemp(runtimeDir, "ssh-")
 	if err != nil {
@@ -121,6 +122,8 @@ func newHostAgent() (*hostAgent, error) {
 	return h, nil
 }
 
+// open opens a channel to the host's SSH agent. It waits up to agentTimeout for a client
+// that provides it.
 func (h *hostAgent) open() (ssh.Channel, <-chan *ssh.Request, error) {
 	deadline := time.Now().Add(agentTimeout)
 	defer time.AfterFunc(agentTimeout, h.changed.Broadcast).Stop()
@@ -131,7 +134,7 @@ func (h *hostAgent) open() (ssh.Channel, <-chan *ssh.Request, error) {
 	conn := h.conn
 	h.mu.Unlock()
 	if conn == nil {
-		return nil, nil, errors.New("no client on the host provides it")
+		return nil, nil, errors.New("claude-vm-ssh-agent@.service on the host is not connected")
 	}
 	return conn.OpenChannel(agentChannel, nil)
 }

@@ -29,7 +29,7 @@ type terminal struct {
 	screen  *screen
 	size    pty.Winsize
 	viewers map[*viewer]bool
-	early   []byte // output since the start; nil after the first viewer or maxEarly
+	early   []byte // output since the start; nil once a viewer has it or it exceeds maxEarly
 	ended   bool   // there will be no more output
 }
 
@@ -60,8 +60,8 @@ func newTerminal(p *process, size *pty.Winsize, keep bool) *terminal {
 	return t
 }
 
-// answer replies to the program's queries about its terminal, but only while no viewer's
-// terminal does.
+// answer replies to the program's queries about its terminal, but only while no viewer is
+// attached or expected: a viewer's terminal receives the queries and replies itself.
 func (t *terminal) answer(reply []byte) {
 	t.mu.Lock()
 	unattended := len(t.viewers) == 0 && t.early == nil
@@ -96,6 +96,7 @@ func (t *terminal) show(out []byte) {
 	}
 }
 
+// allLag reports whether there are viewers and none of them keeps up with the output.
 func (t *terminal) allLag() bool {
 	for v := range t.viewers {
 		if len(v.queue) <= maxQueue && !v.behind {
@@ -213,7 +214,8 @@ func (t *terminal) fit() {
 	pty.Setsize(t.process.term, &size)
 }
 
-// flush waits up to flushTimeout until the viewers have received the final output.
+// flush waits until the viewers have received the final output. After flushTimeout it
+// detaches those that have not.
 func (t *terminal) flush() {
 	timeout := time.AfterFunc(flushTimeout, func() {
 		t.mu.Lock()
