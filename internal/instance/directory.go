@@ -27,15 +27,16 @@ func (p Paths) ID(dir string) (string, error) {
 	return id, err
 }
 
-// PathID returns the id of a path like ID, without access to the file system. link is
-// the path of the short link that the caller must create, or empty.
+// PathID returns the id of a work directory, as ID does, but does not access the file
+// system. If link is not empty, it is the path of a short link that the id refers to, and
+// the caller must create it with MakeShortLink.
 func (p Paths) PathID(path string) (id, link string, err error) {
 	if id = Escape(path); len(id) <= maxID() {
 		return id, "", nil
 	}
 	link = filepath.Join(p.StateFiles(), shortName(path))
 	if id = Escape(link); len(id) > maxID() {
-		return "", "", fmt.Errorf("%s: too long for a unit name, also with a short link in %s", path, p.StateFiles())
+		return "", "", fmt.Errorf("%s: too long for a unit name, and so is a link in %s: shorten one of the paths", path, p.StateFiles())
 	}
 	return id, link, nil
 }
@@ -60,7 +61,8 @@ func shortName(path string) string { return fmt.Sprintf("%x", sha256.Sum256([]by
 // shell's.
 func IsShortLink(link, path string) bool { return filepath.Base(link) == shortName(path) }
 
-// Directory returns the work directory of an id, for messages. It resolves a short link.
+// Directory returns the work directory of an id, for messages. If the id is the path of a
+// short link, it returns the directory that the link points to.
 func Directory(id string) (string, error) {
 	path, err := Unescape(id)
 	if err != nil {
@@ -97,7 +99,8 @@ func Resolve(dir string) (string, error) {
 // without symbolic links.
 func (p Paths) Check(path string) error { return p.Checker()(path) }
 
-// Checker returns a function like Check that resolves p.Runtime once, for many paths.
+// Checker returns a function that does the same as Check. It resolves the symbolic links in
+// p.Runtime only once, and is faster for many paths.
 func (p Paths) Checker() func(path string) error {
 	if runtime, err := filepath.EvalSymlinks(p.Runtime); err == nil {
 		p.Runtime = runtime
@@ -105,8 +108,8 @@ func (p Paths) Checker() func(path string) error {
 	return p.CheckName
 }
 
-// CheckName is Check without access to the file system: the paths in p must not contain
-// symbolic links either.
+// CheckName is like Check, but compares names only and does not access the file system. So
+// path and the paths in p must not contain symbolic links.
 func (p Paths) CheckName(path string) error {
 	refuse := func(why string) error { return fmt.Errorf("refusing to share %s with a VM: %s", path, why) }
 	switch {

@@ -7,7 +7,8 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// Part is one unit of an instance: an instance of a template in units/.
+// Part is one of the units of an instance. Its unit file is a template in units/, which
+// systemd instantiates with the id of the instance.
 type Part struct {
 	Name string // name of the template, without "@.service"
 	What string // what the unit is for

@@ -30,7 +30,7 @@ type Paths struct {
 }
 
 // HostPaths returns the paths of the user of this process, from its environment. Relative
-// paths are ignored, as the XDG Base Directory Specification requires.
+// paths in XDG_ variables are ignored, as the XDG Base Directory Specification requires.
 func HostPaths() (Paths, error) {
 	home, name, uid := os.Getenv("HOME"), os.Getenv("USER"), strconv.Itoa(os.Getuid())
 	// systemd runs generators of a systemd-homed user with HOME=/.
@@ -72,6 +72,8 @@ func newPaths(name, uid, home, runtime string) Paths {
 	}
 }
 
+// environmentPath returns the path in a variable, or standard if the variable is not set or
+// its value is not an absolute path.
 func environmentPath(variable, standard string) string {
 	if dir := os.Getenv(variable); path.IsAbs(dir) {
 		return path.Clean(dir)
@@ -79,8 +81,9 @@ func environmentPath(variable, standard string) string {
 	return standard
 }
 
-// lookup returns the name and home directory of a user. A statically linked program has
-// no NSS and reads /etc/passwd only, so lookup also runs getent(1).
+// lookup returns the name and home directory of a user. os/user reads only /etc/passwd in a
+// statically linked program, without the services of nsswitch.conf(5). So lookup also runs
+// getent(1).
 func lookup(uid string) (name, home string, err error) {
 	if u, err := user.LookupId(uid); err == nil && u.HomeDir != "/" {
 		return u.Username, u.HomeDir, nil
@@ -117,11 +120,11 @@ func Physical(path string) string {
 	return path
 }
 
-// CheckRuntime returns an error if the runtime directory, and so the user manager, is
-// missing.
+// CheckRuntime returns an error if the runtime directory does not exist or cannot be
+// accessed. Then this user has no user manager.
 func (p Paths) CheckRuntime() error {
 	if _, err := os.Stat(p.Runtime); err != nil {
-		return errors.New("XDG_RUNTIME_DIR is not set: this is not a login with a systemd user manager")
+		return errors.New("XDG_RUNTIME_DIR is not set or does not exist: this is not a login with a systemd user manager")
 	}
 	return nil
 }
@@ -137,8 +140,9 @@ func (p Paths) RuntimeDirectory(id string) string { return filepath.Join(p.insta
 // instance shares.
 func (p Paths) ShareDirectory(id string) string { return p.private(id, "share") }
 
-// private returns the path of a file or directory of an instance that QEMU has no access
-// to. It cannot be a runtime directory, because no id starts with a dot.
+// private returns the path of a file or directory of an instance that QEMU cannot access.
+// Its name starts with a dot, and no id does. So it cannot be equal to, or in, the runtime
+// directory of any instance.
 func (p Paths) private(id, what string) string {
 	return filepath.Join(p.instances(), "."+id+"."+what)
 }
@@ -147,7 +151,8 @@ func (p Paths) private(id, what string) string {
 func (p Paths) RuntimeUnits() string { return filepath.Join(p.Runtime, "systemd/user") }
 
 // DataUnits returns the directory in the home directory for units installed by programs.
-// The user's own units in ~/.config have priority over it, as over generated units.
+// The user's own units in ~/.config take precedence over them, as they do over generated
+// units.
 func (p Paths) DataUnits() string { return filepath.Join(p.Data, "systemd/user") }
 
 // ConfigFiles returns the directory of the user's own .vm files.

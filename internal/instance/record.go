@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Record describes one run of an instance. Setup writes it to a private file that neither
-// the guest nor QEMU can write, and all other programs on the host read it. It may contain
-// an API key. This gives nothing away: the processes that can read it can also read the
-// memory of the VM.
+// Record describes one run of an instance. It is in a file that neither the guest nor QEMU
+// can write. Setup writes it, teardown changes it for a restart, and the other programs on
+// the host read it. It may contain an API key. This discloses nothing: a process that can
+// read the file can also read the memory of the VM.
 type Record struct {
 	Request Request `json:"request"`
 	// Job is the id of the user manager's job that started the VM.
@@ -45,7 +45,7 @@ func (p Paths) recordPath(id string) string { return p.private(id, recordSuffix[
 // arguments, an environment and settings can be.
 const maxRecord = 16 << 20
 
-// ReadRecord returns the record of an instance. The error is os.ErrNotExist if there is
+// ReadRecord returns the record of an instance. The error wraps os.ErrNotExist if there is
 // none.
 func (p Paths) ReadRecord(id string) (Record, error) {
 	var r Record
@@ -131,8 +131,8 @@ func (p Paths) removeDirectories(id string) error {
 	return errors.Join(os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)))
 }
 
-// KeepRecord removes the files that MakeRun creates except the record, so that the restart
-// job can use the request again.
+// KeepRecord removes the files that MakeRun creates, except the record. It writes the id of
+// the restart job to the record, so that setup can use the request again; see KeptRequest.
 func (p Paths) KeepRecord(id, job string) error {
 	r, err := p.ReadRecord(id)
 	if errors.Is(err, os.ErrNotExist) {
@@ -162,7 +162,7 @@ func (p Paths) KeptRequest(id, job string) (*Request, error) {
 	return &r.Request, nil
 }
 
-// restartedBy returns Request.By for a restart by systemd.
+// restartedBy returns the new value of Request.By after a restart.
 func restartedBy(by string) string {
 	const systemd = ", restarted by systemd"
 	if by == "" || strings.HasSuffix(by, systemd) {

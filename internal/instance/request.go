@@ -35,8 +35,8 @@ type Offer struct{ file *os.File }
 
 func (p Paths) offerPath(id string) string { return p.private(id, "request") }
 
-// Offer creates an offer. Until it is withdrawn, other calls for this instance return
-// ErrStarting.
+// Offer creates the file of an offer, still without a request, and locks it. Until the offer
+// is withdrawn, other calls for this instance return ErrStarting.
 func (p Paths) Offer(id string) (*Offer, error) {
 	path := p.offerPath(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -64,7 +64,8 @@ func (p Paths) Offer(id string) (*Offer, error) {
 	return &Offer{file: f}, nil
 }
 
-// Fill writes the request. A start before that has the plain request; see Offered.Take.
+// Fill writes the request. If setup reads the offer before that, it uses the request of
+// "systemctl start"; see Offered.Take.
 func (o *Offer) Fill(r Request) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -92,7 +93,7 @@ func (o *Offer) Withdraw() {
 	o.file.Close()
 }
 
-// Refusal returns the reason why the setup unit has refused the start, or nil.
+// Refusal returns the reason why the setup unit has refused the start; nil if it has not.
 func (o *Offer) Refusal() *failure.Error {
 	var a answer
 	if err := json.NewDecoder(io.NewSectionReader(o.file, 0, maxRecord)).Decode(&a); err != nil {
@@ -126,19 +127,20 @@ func (p Paths) OpenOffer(id string) (Offered, error) {
 	return Offered{f}, nil
 }
 
-// Take returns the request of the offer. Without a request it returns the plain one, for
-// "systemctl start": Claude has a terminal, to which a client may attach later.
+// Take returns the request of the offer, and removes the offer's file. If there is no offer
+// or it has no request yet, Take returns the request of "systemctl start": Claude has a
+// terminal, to which a client may attach later.
 func (o Offered) Take() (Request, error) {
-	plain := Request{Session: contract.Session{Terminal: true}}
+	standard := Request{Session: contract.Session{Terminal: true}}
 	if o.file == nil {
-		return plain, nil
+		return standard, nil
 	}
 	var r Request
 	switch err := json.NewDecoder(o.file).Decode(&r); {
 	case errors.Is(err, io.EOF):
-		return plain, nil // not filled yet
+		return standard, nil // not filled yet
 	case err != nil:
-		return plain, err
+		return standard, err
 	}
 	return r, os.Remove(o.file.Name())
 }

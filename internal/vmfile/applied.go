@@ -8,9 +8,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// Applied returns the settings in the environment variables of an instance's units. dir
-// is its work directory. A variable that is not set means the units' default. Settings
-// that only QEMU's command line has are not included.
+// Applied returns the settings of an instance with the work directory dir, as they are in
+// the environment variables of its units: those in vm.Settings that are Recorded, and whether
+// there is a network. A setting whose variable is empty has its default.
 func Applied(getenv func(name string) string, dir string) (vm.VM, error) {
 	edit := failure.Command("claude-vm-ctl", "edit", dir)
 	v := vm.Default()

@@ -46,7 +46,7 @@ func (l *loader) scan(dirs []string) []string {
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(l.root.path(dir))
 		if errors.Is(err, fs.ErrNotExist) {
-			if _, linkErr := os.Lstat(l.root.path(dir)); linkErr != nil { // not a dangling link
+			if _, linkErr := os.Lstat(l.root.path(dir)); linkErr != nil { // but a dangling link is an error
 				err = nil
 			}
 		}
@@ -87,7 +87,7 @@ func (l *loader) scan(dirs []string) []string {
 	return names
 }
 
-// checkName fails for a path that cannot be written to a unit file.
+// checkName returns an error if a path cannot be written to a unit file.
 func checkName(full string) *failure.Error {
 	if utf8.ValidString(full) && strings.IndexFunc(full, unicode.IsControl) < 0 {
 		return nil
@@ -95,10 +95,11 @@ func checkName(full string) *failure.Error {
 	return &failure.Error{File: strconv.Quote(full), Err: errors.New("file name contains a control character or is not valid UTF-8")}
 }
 
-// dropins returns the drop-ins of a file, sorted by name. Of several with the same name,
-// a drop-in of this file takes precedence over one of common, and then the directory
-// that comes first. An unreadable drop-in or directory is an error of the VM, because it
-// might restrict the VM.
+// dropins returns the paths of a file's drop-ins, sorted by file name: those in NAME.d and,
+// unless common is empty, in the directory common of all .vm files. If several have the same
+// name, only one is returned: NAME.d takes precedence over common, and then the first
+// directory in the search path. An unreadable directory is an error of the VM, because a
+// drop-in in it might restrict the VM.
 func (l *loader) dropins(name, common string) ([]string, []*failure.Error) {
 	var errs []*failure.Error
 	byName := map[string]string{}
@@ -160,6 +161,8 @@ func readFile(name string) ([]byte, error) {
 	return text, nil
 }
 
+// unreadable returns the error for a file or directory that cannot be read. The path is in
+// File, so it is removed from err.
 func unreadable(name string, err error) *failure.Error {
 	var p *fs.PathError
 	if errors.As(err, &p) {

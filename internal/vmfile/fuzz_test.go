@@ -34,7 +34,7 @@ func FuzzValues(f *testing.F) {
 		}
 		v := vm.Default()
 		v.Name = "web"
-		r := reading{vm: &v, specifiers: HostSpecifiers(me), where: map[string]failure.Error{}}
+		r := applier{vm: &v, specifiers: HostSpecifiers(me), where: map[string]failure.Error{}}
 		if errs := r.apply(file); len(errs) > 0 {
 			return
 		}

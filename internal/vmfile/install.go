@@ -10,11 +10,13 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// links maps the keys of [Install] to the suffixes of the directories of their links.
-var links = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
+// installKeys maps the keys of [Install] to vm.Link.Kind: the suffix of the directory in
+// which systemd looks for such links, for example default.target.wants.
+var installKeys = map[string]string{"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
 
-func (r *reading) install(e unitfile.Entry) *failure.Error {
-	kind, ok := links[e.Key]
+// install applies an assignment in [Install].
+func (r *applier) install(e unitfile.Entry) *failure.Error {
+	kind, ok := installKeys[e.Key]
 	switch {
 	case r.defaults:
 		return &failure.Error{Err: errors.New("[Install] is not allowed in defaults.conf, which applies to all VMs")}
@@ -59,6 +61,7 @@ func isUnitName(name string) bool {
 	}) < 0
 }
 
+// cutLast is like strings.Cut, but cuts at the last sep.
 func cutLast(text, sep string) (before, after string, found bool) {
 	i := strings.LastIndex(text, sep)
 	if i < 0 {

@@ -27,8 +27,9 @@ type Key struct {
 	words bool
 	// set applies a value or one word of it.
 	set func(v *vm.VM, value string) error
-	// reset applies an empty value. base has the units' defaults.
-	reset func(v *vm.VM, base vm.VM)
+	// reset applies an empty value. defaults is vm.Default(), so an empty value also undoes
+	// what defaults.conf sets.
+	reset func(v *vm.VM, defaults vm.VM)
 }
 
 // Boolean is the Value of boolean keys.
@@ -101,19 +102,20 @@ var resourceKeys = []string{
 	"MemoryMax", "MemoryHigh", "MemoryMin", "MemoryLow", "MemorySwapMax", "CPUWeight", "CPUQuota", "IOWeight", "TasksMax",
 }
 
-// reading is the state of applying files to one VM.
-type reading struct {
+// applier applies the assignments of files, or of options, to one VM.
+type applier struct {
 	vm         *vm.VM
 	defaults   bool // reading defaults.conf, where WorkDirectory= and [Install] are not allowed
 	root       Root
 	specifiers Specifiers
 	check      func(dir string) error
-	// where is the last assignment of each key, for the errors of finish.
+	// where has file and line of the last assignment of each key, for the errors of finish.
+	// In place of the file, it has the option for an override.
 	where map[string]failure.Error
 }
 
 // apply applies one file and returns its errors.
-func (r *reading) apply(f *unitfile.File) []*failure.Error {
+func (r *applier) apply(f *unitfile.File) []*failure.Error {
 	var errs []*failure.Error
 	for _, s := range f.Sections {
 		if err := r.checkSection(s); err != nil {
@@ -133,7 +135,7 @@ func (r *reading) apply(f *unitfile.File) []*failure.Error {
 	return errs
 }
 
-func (r *reading) checkSection(s unitfile.Section) *failure.Error {
+func (r *applier) checkSection(s unitfile.Section) *failure.Error {
 	if strings.HasPrefix(s.Name, "X-") {
 		return nil
 	}
@@ -145,7 +147,7 @@ func (r *reading) checkSection(s unitfile.Section) *failure.Error {
 }
 
 // assign applies one assignment.
-func (r *reading) assign(e unitfile.Entry) *failure.Error {
+func (r *applier) assign(e unitfile.Entry) *failure.Error {
 	switch {
 	case strings.HasPrefix(e.Section, "X-"), strings.HasPrefix(e.Key, "X-"):
 		return nil
@@ -193,11 +195,11 @@ func isMisplaced(key string) bool {
 
 // hintFor returns a hint with the section in which the key belongs, or with the key in
 // names that was probably meant.
-func (r *reading) hintFor(e unitfile.Entry, names []string) string {
+func (r *applier) hintFor(e unitfile.Entry, names []string) string {
 	if k := findKey("", e.Key); k != nil {
 		return fmt.Sprintf("%s= belongs in [%s]", k.Name, k.Section)
 	}
-	if _, ok := links[e.Key]; ok {
+	if _, ok := installKeys[e.Key]; ok {
 		return fmt.Sprintf("%s= belongs in [%s]", e.Key, sectionInstall)
 	}
 	if slices.Contains(resourceKeys, e.Key) {
@@ -206,8 +208,9 @@ func (r *reading) hintFor(e unitfile.Entry, names []string) string {
 	return didYouMean("%s=", e.Key, names)
 }
 
-// set applies a value as it is written in a file.
-func (r *reading) set(k *Key, value string) *failure.Error {
+// set applies a value as it is written in a file: with specifiers and, if the value is a
+// list, quotes.
+func (r *applier) set(k *Key, value string) *failure.Error {
 	if k.Name == "WorkDirectory" && r.defaults {
 		return &failure.Error{Err: errors.New("WorkDirectory= is not allowed in defaults.conf, which applies to all VMs")}
 	}

@@ -21,18 +21,19 @@ const (
 	commonDir    = "vm.d" // drop-ins of all .vm files
 )
 
-// Set is the result of reading all files. A VM with an error in its files has a Refusal.
-// It is left out if its work directory is unknown, too.
+// Set is the result of reading all files. If there is an error in the files of a VM, the VM
+// has a Refusal; it is missing from VMs if the files do not define its work directory.
 type Set struct {
 	Defaults vm.VM
 	VMs      []vm.VM
 	Errors   []*failure.Error
 }
 
-// Load reads all files in dirs. p are the paths of the user.
+// Load reads all files in dirs. p has the directories of the user who owns the VMs.
 func Load(dirs []string, p instance.Paths) Set { return LoadWith(dirs, p, "", nil) }
 
-// LoadWith is Load, but uses text as the content of file, which need not exist.
+// LoadWith does the same as Load, but uses text as the content of file, which need not
+// exist. So an edited file can be checked before it is saved.
 func LoadWith(dirs []string, p instance.Paths, file string, text []byte) Set {
 	l := loader{specifiers: HostSpecifiers(p), check: p.Checker(), file: file, text: text}
 	return l.load(dirs)
@@ -46,7 +47,7 @@ func (l *loader) load(dirs []string) Set {
 	if file, ok := l.first[DefaultsFile]; ok {
 		d := l.read(set.Defaults, file, "", true)
 		l.add(&d)
-		if set.Defaults = d.vm; d.vm.Refusal != "" {
+		if set.Defaults = d.vm; d.vm.Refusal != "" { // VMs must not inherit half of the file
 			set.Defaults = vm.Default()
 			set.Defaults.Source, set.Defaults.Refusal, set.Defaults.RefusalHint = d.vm.Source, d.vm.Refusal, d.vm.RefusalHint
 		}
@@ -78,7 +79,7 @@ func (l *loader) load(dirs []string) Set {
 type loader struct {
 	root       Root
 	specifiers Specifiers
-	check      func(dir string) error // fails for a directory that must not be shared
+	check      func(dir string) error // returns an error if dir must not be shared
 	first      map[string]string      // by name, the path of the file that takes precedence
 	dirs       map[string][]string    // by name (web.vm.d), the directories of drop-ins
 	file       string                 // a file whose content is replaced by text
@@ -104,7 +105,7 @@ func (l *loader) fail(e *failure.Error) {
 	l.errs = append(l.errs, e)
 }
 
-// description is the result of reading a file and its drop-ins.
+// description is what a file and its drop-ins describe: a VM, and the errors in them.
 type description struct {
 	vm    vm.VM
 	place failure.Error // file and line of WorkDirectory=
@@ -125,14 +126,14 @@ func (l *loader) add(d *description) {
 // read applies a file and its drop-ins to v. It does not change l, because several files
 // are read in parallel.
 func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
-	r := &reading{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root, where: map[string]failure.Error{}}
+	r := &applier{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root, where: map[string]failure.Error{}}
 	dropins, errs := l.dropins(path.Base(file), common)
 	for i, name := range append([]string{file}, dropins...) {
 		text, err := l.text, error(nil)
 		if name != l.file {
 			text, err = readFile(l.root.path(name))
 		}
-		if err == nil && len(text) == 0 { // masked, as in systemd
+		if err == nil && len(text) == 0 { // an empty file is masked, as in systemd
 			if i == 0 {
 				return description{}
 			}
@@ -156,7 +157,7 @@ func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
 }
 
 // finish checks the VM after all files are applied.
-func (r *reading) finish(file string) []*failure.Error {
+func (r *applier) finish(file string) []*failure.Error {
 	if r.vm.WorkDirectory == "" && !r.defaults {
 		return []*failure.Error{{
 			File: file, Err: errors.New("WorkDirectory= is missing"),
@@ -168,8 +169,8 @@ func (r *reading) finish(file string) []*failure.Error {
 		key, err = "WorkDirectory", r.check(r.vm.WorkDirectory)
 	}
 	if err == nil && !r.defaults {
-		// The id of an instance is made from the path without symbolic links. An instance
-		// started in this directory would not get the settings of this file.
+		// The id of an instance is made from the path without symbolic links. With another
+		// path, this file would apply to an id that no instance has.
 		if real := r.root.physical(r.vm.WorkDirectory); real != r.vm.WorkDirectory {
 			err = invalid("write "+real, "WorkDirectory=%s: path contains a symbolic link", r.vm.WorkDirectory)
 			r.vm.WorkDirectory = real
@@ -191,8 +192,9 @@ func refuse(v *vm.VM, why *failure.Error) {
 	v.Refusal, v.RefusalHint = why.Error(), FixCommand(why.File)
 }
 
-// FixCommand returns the command with which the user can fix an error in file: a .vm
-// file, defaults.conf, a drop-in, or else a file to look at.
+// FixCommand returns the command with which the user can fix an error in file: an editor
+// for a .vm file, defaults.conf or a drop-in, and ls for anything else, such as a directory
+// without read permission.
 func FixCommand(file string) string {
 	switch name := path.Base(file); {
 	case name == DefaultsFile:

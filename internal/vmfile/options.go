@@ -25,10 +25,10 @@ type Option struct {
 	Literal bool
 }
 
-// Apply returns a copy of v with the options applied.
+// Apply returns a copy of v with the options applied. In the error, File is the option.
 func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) {
 	v = v.Clone()
-	r := &reading{vm: &v, specifiers: HostSpecifiers(p), where: map[string]failure.Error{}}
+	r := &applier{vm: &v, specifiers: HostSpecifiers(p), where: map[string]failure.Error{}}
 	for _, o := range options {
 		if err := r.option(o); err != nil {
 			err.File = o.Flag
@@ -45,7 +45,8 @@ func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) 
 	return v, nil
 }
 
-func (r *reading) option(o Option) *failure.Error {
+// option applies one option.
+func (r *applier) option(o Option) *failure.Error {
 	section, name, found := strings.Cut(o.Key, ".")
 	if !found {
 		section, name = "", o.Key
@@ -56,6 +57,7 @@ func (r *reading) option(o Option) *failure.Error {
 	case name == "WorkDirectory", section == sectionInstall:
 		return &failure.Error{Err: fmt.Errorf("%s= cannot be changed for one run", name)}
 	case section == sectionUnit, section == sectionService:
+		// The value must not start another line or section, so parse what would be written.
 		want := unitfile.Entry{Section: section, Key: name, Value: strings.TrimSpace(o.Value), Line: 2}
 		file, errs := unitfile.Parse("", []byte("["+section+"]\n"+name+"="+o.Value+"\n"))
 		if len(errs) > 0 || len(file.Entries) != 1 || file.Entries[0] != want {
@@ -77,9 +79,9 @@ func (r *reading) option(o Option) *failure.Error {
 	return r.setLiteral(k, o.Value)
 }
 
-// setLiteral applies a literal value. The host's path of Mount= may be relative to the
-// current directory.
-func (r *reading) setLiteral(k *Key, value string) *failure.Error {
+// setLiteral applies a value with Option.Literal. In such a value of Mount=, the host's path
+// may be relative to the current directory.
+func (r *applier) setLiteral(k *Key, value string) *failure.Error {
 	if host, rest, found := strings.Cut(value, ":"); k.Name == "Mount" && found && host != "" {
 		if absolute, err := filepath.Abs(host); err == nil {
 			value = absolute + ":" + rest
@@ -88,6 +90,7 @@ func (r *reading) setLiteral(k *Key, value string) *failure.Error {
 	return keyError(k, value, k.set(r.vm, value))
 }
 
+// optionHint returns the hint for an unknown key; "" if there is none.
 func optionHint(name, value string) string {
 	if slices.Contains(resourceKeys, name) {
 		return fmt.Sprintf("--set %s.%s=%s", sectionService, name, abridged(value))

@@ -9,11 +9,12 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// Root is the directory with the root file system of another machine, or of one that
-// does not exist yet. Paths in files and in messages are relative to it. Users and
-// symbolic links of this machine are not considered, except that links below the root
-// are followed on this machine: with Nix, they point to a store that both have. An empty
-// Root means this machine.
+// Root is a directory with the root file system of another machine, such as an image that
+// is being built. Paths in .vm files and in messages are paths on that machine. The user
+// database of this machine is not used, and a work directory may contain symbolic links, as
+// they cannot be resolved here. But if a .vm file itself is a link, it is followed on this
+// machine: with Nix, it points to the store, which both machines have. An empty Root means
+// this machine.
 type Root string
 
 // Paths returns the directories of the user whose files are read. With a root, only the
@@ -37,7 +38,7 @@ func (r Root) Paths() (instance.Paths, error) {
 	return p, nil
 }
 
-// Load reads all files in dirs, which are directories of the machine.
+// Load does the same as the function Load. dirs are paths on the machine of the root.
 func (r Root) Load(dirs []string, p instance.Paths) Set {
 	if r == "" {
 		return Load(dirs, p)
@@ -46,7 +47,7 @@ func (r Root) Load(dirs []string, p instance.Paths) Set {
 	return l.load(dirs)
 }
 
-// path returns the path on this machine of a file of the machine.
+// path converts a path on the machine of the root to a path on this machine.
 func (r Root) path(name string) string {
 	if r == "" {
 		return name
@@ -54,6 +55,7 @@ func (r Root) path(name string) string {
 	return string(r) + "/" + name
 }
 
+// physical returns path without symbolic links; with a root, it returns path unchanged.
 func (r Root) physical(path string) string {
 	if r == "" {
 		return instance.Physical(path)

@@ -19,6 +19,7 @@ func invalid(hint, format string, args ...any) error {
 	return failure.New(failure.Usage, hint, format, args...)
 }
 
+// choose sets target to value, which must be one of choices.
 func choose(target *string, value string, choices ...string) error {
 	if !slices.Contains(choices, value) {
 		return fmt.Errorf("not one of %s", strings.Join(choices, ", "))
@@ -57,7 +58,7 @@ func setCPUs(v *vm.VM, value string) error {
 	return nil
 }
 
-// absolute checks and cleans an absolute path of host or guest. It rejects "..", which
+// absolute checks an absolute path of host or guest and returns it without "//" and "/./". It rejects "..", which
 // means another directory if a parent is a symbolic link, and control characters.
 func absolute(value string) (string, error) {
 	switch {
@@ -93,6 +94,7 @@ func setGuest(v *vm.VM, value string) error {
 	return err
 }
 
+// appendText adds a word that may contain any text without control characters.
 func appendText(list *[]string, word string) error {
 	if strings.IndexFunc(word, unicode.IsControl) >= 0 {
 		return errors.New("contains a control character")
@@ -165,9 +167,9 @@ func addPath(list *[]string, word string) error {
 	return nil
 }
 
-// tooLong reports whether systemd would ignore the path, because a component is longer
-// than NAME_MAX or because the path, after its directory is put before it, may be longer
-// than PATH_MAX.
+// tooLong reports whether systemd would ignore the path: if a component is longer than
+// NAME_MAX, or if the absolute path may be longer than PATH_MAX (4096), of which 1 KiB is
+// left for the directory before it.
 func tooLong(word string) bool {
 	return len(word) > 3072 || slices.ContainsFunc(strings.Split(word, "/"), func(part string) bool { return len(part) > 255 })
 }
