@@ -11,8 +11,9 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/templates"
 )
 
-// Overrides returns the drop-ins that turn an instance of base into one of v for a
-// single run. The setup step rejects a request that has a different token.
+// Overrides returns the drop-ins with which an instance gets the settings of v instead of
+// base for a single run. token is Request.Overrides of the request for this run: setup
+// rejects a request with another token, which is for other overrides.
 func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
 	lines, err := base.Base().Lines(v)
 	if err != nil {

@@ -43,25 +43,25 @@ func Build(set vmfile.Set, paths instance.Paths) (Tree, []*failure.Error) {
 	// The drop-in of a VM must not reset a refusal in the drop-in for all VMs.
 	all.Refusal, all.RefusalHint = "", ""
 	base := all.Base()
-	parts := make([]part, 1+len(set.VMs))
-	parts[0] = newPart(template, "", defaultsName, set.Defaults, vm.Default().Base())
+	results := make([]result, 1+len(set.VMs))
+	results[0] = newResult(template, "", defaultsName, set.Defaults, vm.Default().Base())
 	parallel.Do(len(set.VMs), func(i int) {
 		v := set.VMs[i]
 		id, link, err := paths.PathID(v.WorkDirectory)
 		if err != nil {
-			parts[1+i].errs = []*failure.Error{{File: v.Source[0], Err: err}}
+			results[1+i].errs = []*failure.Error{{File: v.Source[0], Err: err}}
 			return
 		}
 		v.Long = link != ""
-		parts[1+i] = newPart(template, id, vmName, v, base)
+		results[1+i] = newResult(template, id, vmName, v, base)
 	})
 	// Estimated capacities: growing the slices costs 3 % of user time with 1000 files.
-	t, links := make(Tree, 0, 2*len(parts)), make(Tree, 0, len(parts))
+	t, links := make(Tree, 0, 2*len(results)), make(Tree, 0, len(results))
 	var errs []*failure.Error
-	done := make(map[string]bool, 2*len(parts))
-	for _, p := range parts {
-		errs = append(errs, p.errs...)
-		for _, n := range p.nodes {
+	done := make(map[string]bool, 2*len(results))
+	for _, r := range results {
+		errs = append(errs, r.errs...)
+		for _, n := range r.nodes {
 			switch {
 			case done[n.Path]: // two refused VMs with the same work directory
 			case n.Target != "":
@@ -75,17 +75,19 @@ func Build(set vmfile.Set, paths instance.Paths) (Tree, []*failure.Error) {
 	return append(t, links...), errs
 }
 
-// part is what one VM adds to the tree.
-type part struct {
+// result is what newResult returns: the drop-ins and links of one VM, and the errors in its
+// settings.
+type result struct {
 	nodes Tree
 	errs  []*failure.Error
 }
 
-// newPart returns the drop-ins and links that turn an instance of base into one of v.
-// An empty id means all instances.
-func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base) part {
+// newResult returns the drop-ins and links with which an instance gets the settings of v
+// instead of base. An empty id means all instances: the drop-ins are for the template units.
+// If the settings cannot be written, the drop-ins refuse all starts, and errs has the reason.
+func newResult(template *template.Template, id, name string, v vm.VM, base vm.Base) result {
 	if len(v.Source) == 0 {
-		return part{}
+		return result{}
 	}
 	if v.Refusal != "" {
 		v = base.Refused(v)
@@ -93,38 +95,38 @@ func newPart(template *template.Template, id, name string, v vm.VM, base vm.Base
 	lines, err := base.Lines(v)
 	if err != nil {
 		fileError := &failure.Error{File: v.Source[0], Err: err}
-		var p part
+		var r result
 		if v.Refusal == "" {
 			v.Refusal, v.RefusalHint = fileError.Error(), vmfile.FixCommand(fileError.File)
-			p = newPart(template, id, name, v, base)
+			r = newResult(template, id, name, v, base)
 		}
-		p.errs = append(p.errs, fileError)
-		return p
+		r.errs = append(r.errs, fileError)
+		return r
 	}
-	var p part
-	for _, unit := range instance.Parts {
-		if unit.Settings == 0 {
+	var r result
+	for _, part := range instance.Parts {
+		if part.Settings == 0 {
 			continue
 		}
 		var passedUnit, passedService []unitfile.Entry
-		own := lines[unit.Settings]
+		own := lines[part.Settings]
 		needed := len(own) > 0
-		if unit.Settings == vm.Machine {
+		if part.Settings == vm.Machine {
 			passedUnit, passedService = v.Unit, v.Service
 			// The VM's unit always has a drop-in, which shows where the instance comes from.
 			needed = needed || len(v.Unit)+len(v.Service) > 0 || v.Refusal == "" && id != ""
 		}
 		if needed {
-			p.nodes = append(p.nodes, dropin{v.Source, own, passedUnit, passedService}.node(template, unit.Unit(id)+".d/"+name))
+			r.nodes = append(r.nodes, dropin{v.Source, own, passedUnit, passedService}.node(template, part.Unit(id)+".d/"+name))
 		}
 	}
 	// Links like those of systemctl enable. The target need not exist: the directory of
 	// the template is unknown here, and systemd only uses the name of the link.
 	for _, l := range v.Links {
 		path := l.Target + "." + l.Kind + "/" + instance.VM.Unit(id)
-		p.nodes = append(p.nodes, Node{Path: path, Target: "../" + instance.VM.Unit("")})
+		r.nodes = append(r.nodes, Node{Path: path, Target: "../" + instance.VM.Unit("")})
 	}
-	return p
+	return r
 }
 
 // dropin is the data of the template.
@@ -134,7 +136,7 @@ type dropin struct {
 	Unit, Service []unitfile.Entry // lines that are copied from the .vm file
 }
 
-// SourcePath returns the .vm file, without its drop-ins.
+// SourcePath returns the value of SourcePath=: the .vm file, without its drop-ins.
 func (d dropin) SourcePath() string { return unitfile.EscapeSpecifiers(d.Sources[0]) }
 
 func (d dropin) node(template *template.Template, path string) Node {

@@ -43,7 +43,8 @@ func Replace(dir string, build func() (Tree, error)) error {
 		return fmt.Errorf("lock %s: %w", dir, err)
 	}
 	path := filepath.Join(dir, guard.Path)
-	// Created under another name and renamed, so that the guard is never incomplete.
+	// Create the guard under another name and rename it: a guard that is only partly
+	// written would not prevent starts.
 	next := guard
 	next.Path += ".new"
 	os.Remove(path + ".new")
@@ -84,7 +85,7 @@ func Written(dir string) ([]string, error) {
 	dropins, links, err := find(dir)
 	written := append(dropins, links...)
 	path := filepath.Join(dir, guard.Path)
-	if _, lost := os.Lstat(path); err == nil && lost == nil {
+	if _, guardErr := os.Lstat(path); err == nil && guardErr == nil {
 		written = append(written, path)
 	}
 	return written, err
@@ -167,9 +168,9 @@ func (n Node) file(root int) error {
 	return err
 }
 
-// IsIn reports whether dir has all files and links of the tree. A link may have another
-// target with the same base name, as Home Manager creates: systemd only uses the name of
-// a link.
+// IsIn reports whether dir has all files and links of the tree. A link in dir may also point
+// to a file with the name of the link, in any directory, as the links of Home Manager do:
+// systemd only uses the name of a link.
 func (t Tree) IsIn(dir string) bool {
 	for _, n := range t {
 		path := filepath.Join(dir, n.Path)
@@ -187,9 +188,10 @@ func (t Tree) IsIn(dir string) bool {
 	return true
 }
 
-// Current reports whether the generated drop-ins among inForce are the drop-ins of unit
-// in the tree. inForce are the paths of the drop-ins that systemd has loaded for unit.
-func (t Tree) Current(unit string, inForce []string) bool {
+// Current reports whether systemd has loaded the drop-ins of unit that are in the tree, and
+// no other generated ones. loaded has the paths in the unit's DropInPaths= property. The
+// contents of the files are compared, too.
+func (t Tree) Current(unit string, loaded []string) bool {
 	want := map[string]string{}
 	template, _, _ := strings.Cut(unit, "@")
 	for _, n := range t {
@@ -197,7 +199,7 @@ func (t Tree) Current(unit string, inForce []string) bool {
 			want[filepath.Base(n.Path)] = n.Text
 		}
 	}
-	for _, path := range inForce {
+	for _, path := range loaded {
 		name := filepath.Base(path)
 		text, err := os.ReadFile(path)
 		if name != vmName && name != defaultsName || err != nil || !strings.HasPrefix(string(text), header) {
@@ -255,10 +257,10 @@ func find(dir string) (dropins, links []string, err error) {
 	return dropins, links, nil
 }
 
-// glob returns the files that match the pattern name in the directories below dir that
-// match the pattern below. dir is not a pattern.
-func glob(dir, below, name string) ([]string, error) {
-	found, err := fs.Glob(os.DirFS(dir), below+"/"+name)
+// glob returns the files in dir/SUBDIR/NAME whose SUBDIR and NAME match the two patterns. dir
+// is not a pattern.
+func glob(dir, subdir, name string) ([]string, error) {
+	found, err := fs.Glob(os.DirFS(dir), subdir+"/"+name)
 	for i, path := range found {
 		found[i] = filepath.Join(dir, path)
 	}

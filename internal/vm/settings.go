@@ -54,10 +54,12 @@ func (s *Setting) line(value string) string {
 	return "Environment=" + unitfile.Environment(s.Name, value)
 }
 
-// An array, because the allocation of a slice costs 7 % of user time with 1000 files.
+// values has the value of each variable in Settings, in that order. It is an array, because
+// the allocation of a slice costs 7 % of user time with 1000 files.
 type values [len(Settings)]string
 
-const lists = 6
+// listCount is the number of elements that VM.lists returns. They are an array, too.
+const listCount = 6
 
 func (v *VM) values() (all values) {
 	for i := range Settings {
@@ -66,6 +68,8 @@ func (v *VM) values() (all values) {
 	return all
 }
 
+// longDirectory returns the work directory if the id is the path of a short link. Otherwise
+// it returns "": the units get the work directory from their names.
 func longDirectory(v *VM) string {
 	if v.Long {
 		return v.WorkDirectory
@@ -100,7 +104,7 @@ func network(v *VM) string {
 }
 
 func qemuArguments(v *VM) string {
-	text, _ := unitfile.JoinPlain(v.QEMUArguments) // checked by writable
+	text, _ := unitfile.JoinPlain(v.QEMUArguments) // checked by checkWords
 	return text
 }
 

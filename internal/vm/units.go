@@ -19,37 +19,38 @@ const (
 	Setup Unit = 1 + iota
 	Share
 	Machine
-	units // length of an array with an element per unit
+	unitCount // length of an array that is indexed by Unit; element 0 is unused
 )
 
-// Base is a VM to which other VMs are compared: the defaults of the units, or the
-// settings of defaults.conf.
+// Base is the VM that applies without the drop-ins to be written: the defaults of the
+// units, the settings of defaults.conf or, for overrides, those of the .vm file.
 type Base struct {
 	vm     VM
 	values values
-	lists  [lists]list
-	err    error
+	lists  [listCount]list
+	err    error // of checkWords
 }
 
 // Base returns v as a Base. Call it once for all VMs: one call per VM costs 11 % more
 // user time with 1000 files.
 func (v VM) Base() Base {
-	return Base{vm: v, values: v.values(), lists: v.lists(), err: v.writable()}
+	return Base{vm: v, values: v.values(), lists: v.lists(), err: v.checkWords()}
 }
 
-// writable fails if a word cannot be written to a unit file.
-func (v VM) writable() error {
+// checkWords returns an error if a word of QEMUArguments= cannot be written to a unit file.
+func (v VM) checkWords() error {
 	if _, err := unitfile.JoinPlain(v.QEMUArguments); err != nil {
 		return fmt.Errorf("QEMUArguments=: %w", err)
 	}
 	return nil
 }
 
-// Lines returns, per unit, the [Service] lines that turn b into v. It fails for settings
-// that cannot be reset or cannot be written to a unit file.
-func (b Base) Lines(v VM) ([units][]string, error) {
-	var out [units][]string
-	if err := cmp.Or(b.err, v.writable()); err != nil {
+// Lines returns the [Service] lines of the drop-ins with which an instance gets the settings
+// of v instead of b. The index is the Unit. It returns an error for settings that cannot be
+// reset or cannot be written to a unit file.
+func (b Base) Lines(v VM) ([unitCount][]string, error) {
+	var out [unitCount][]string
+	if err := cmp.Or(b.err, v.checkWords()); err != nil {
 		return out, err
 	}
 	if b.vm.Guest != "" && v.Guest == "" {
@@ -81,20 +82,21 @@ func (b Base) Refused(v VM) VM {
 	return r
 }
 
-// list is a list-valued setting of a unit. Its lines are appended to the lines of the
-// unit and of defaults.conf.
+// list is a list-valued setting of a unit. systemd appends the lines of a drop-in to the
+// list of the unit and of defaults.conf, so a value can be removed only by a reset.
 type list struct {
 	unit   Unit
 	key    string
 	values []string
 	// lines converts key and values to lines.
 	lines func(key string, values []string) []string
-	// reset is the line that empties the list.
+	// reset is the line that empties the list; empty if lines of base may
+	// remain, as with guestLines and mountLines.
 	reset string
 }
 
-func (v VM) lists() [lists]list {
-	return [lists]list{
+func (v VM) lists() [listCount]list {
+	return [listCount]list{
 		{Machine, "", v.guestLines(), unchanged, ""},
 		{Machine, "", v.credentialLines(), unchanged, "LoadCredential="},
 		{Share, "InaccessiblePaths", v.Hide, pathLines, "InaccessiblePaths="},
@@ -106,7 +108,8 @@ func (v VM) lists() [lists]list {
 
 func unchanged(_ string, lines []string) []string { return lines }
 
-// from returns the lines that turn base into l.
+// from returns the lines that must follow the lines of base for the result l: only the
+// added ones if l starts with base, otherwise a reset and all lines of l.
 func (l list) from(base list) []string {
 	if slices.Equal(l.values, base.values) {
 		return nil
@@ -182,12 +185,13 @@ func pathLines(key string, paths []string) []string {
 
 // parentMounts returns the parent directories of the paths in ReadOnly= and Hide=. They
 // must be mount points too, or the guest could rename one of them and create an
-// unprotected directory in its place.
+// unprotected directory in its place. They are for ReadWritePaths=, which makes a mount
+// point of a path without restricting it.
 func (v VM) parentMounts() []string {
 	var parents []string
 	for _, p := range slices.Concat(v.ReadOnly, v.Hide) {
 		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
-			inside := func(other string) bool { return below(dir, other) }
+			inside := func(other string) bool { return underRelative(dir, other) }
 			if !slices.Contains(parents, dir) && !slices.ContainsFunc(v.ReadOnly, inside) && !slices.ContainsFunc(v.Hide, inside) {
 				parents = append(parents, dir)
 			}

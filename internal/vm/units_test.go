@@ -15,7 +15,7 @@ import (
 
 // unitFiles are the files in units/. scripts/install replaces @guestdir@ and other
 // placeholders with paths.
-var unitFiles = [units]string{Setup: "claude-vm-setup@.service", Share: "claude-vm-virtiofsd@.service", Machine: "claude-vm@.service"}
+var unitFiles = [unitCount]string{Setup: "claude-vm-setup@.service", Share: "claude-vm-virtiofsd@.service", Machine: "claude-vm@.service"}
 
 // static is the section [Service] of a unit file.
 type static []unitfile.Entry
@@ -239,7 +239,7 @@ func TestFrom(t *testing.T) {
 func TestLines(t *testing.T) {
 	for name, test := range map[string]struct {
 		base, change func(*VM)
-		want         [units][]string
+		want         [unitCount][]string
 	}{
 		"nothing differs": {},
 		"nothing differs from defaults": {
@@ -247,55 +247,55 @@ func TestLines(t *testing.T) {
 		},
 		"variables": {
 			change: func(v *VM) { v.Memory, v.CPUs, v.Accelerator = 512<<20, 1, "tcg" },
-			want: [units][]string{Machine: {
+			want: [unitCount][]string{Machine: {
 				`Environment="MEMORY=512M"`, `Environment="CPUS=1"`, `Environment="ACCELERATOR=tcg"`,
 			}},
 		},
 		"a variable of two units": {
 			change: func(v *VM) { v.Home = "user" },
-			want: [units][]string{
+			want: [unitCount][]string{
 				Setup: {`Environment="CLAUDE_HOME=user"`},
 			},
 		},
 		"back to the units' defaults": {
 			base:   func(v *VM) { v.Memory, v.Terminal = 1<<30, "no" },
 			change: func(v *VM) { v.Memory, v.Terminal = 4<<30, "auto" },
-			want:   [units][]string{Setup: {`Environment="CLAUDE_TERMINAL=auto"`}, Machine: {`Environment="MEMORY=4096M"`}},
+			want:   [unitCount][]string{Setup: {`Environment="CLAUDE_TERMINAL=auto"`}, Machine: {`Environment="MEMORY=4096M"`}},
 		},
 		"a refusal": {
 			change: func(v *VM) { v.Refusal = `a.vm:1: 100% "wrong"` },
-			want:   [units][]string{Setup: {`Environment="REFUSAL=a.vm:1: 100%% \"wrong\""`}},
+			want:   [unitCount][]string{Setup: {`Environment="REFUSAL=a.vm:1: 100%% \"wrong\""`}},
 		},
 		"a long directory": {
 			change: func(v *VM) { v.WorkDirectory, v.Long = "/srv/long", true },
-			want:   [units][]string{Setup: {`Environment="WORK_DIRECTORY=/srv/long"`}},
+			want:   [unitCount][]string{Setup: {`Environment="WORK_DIRECTORY=/srv/long"`}},
 		},
 		"a directory that is not long": {
 			change: func(v *VM) { v.WorkDirectory = "/srv/short" },
 		},
 		"a list grows": {
 			change: func(v *VM) { v.ReadOnly = append(v.ReadOnly, "Makefile") },
-			want:   [units][]string{Share: {"ReadOnlyPaths=-%h/share/work/Makefile"}},
+			want:   [unitCount][]string{Share: {"ReadOnlyPaths=-%h/share/work/Makefile"}},
 		},
 		"a list shrinks": {
 			change: func(v *VM) { v.ReadOnly = v.ReadOnly[:1] },
-			want: [units][]string{Share: {
+			want: [unitCount][]string{Share: {
 				"ReadOnlyPaths=", "ReadOnlyPaths=-%h/share/work/.git/hooks",
 				"ReadWritePaths=", "ReadWritePaths=-%h/share/work/.git",
 			}},
 		},
 		"a list is emptied": {
 			change: func(v *VM) { v.Credentials = nil },
-			want:   [units][]string{Machine: {"LoadCredential="}},
+			want:   [unitCount][]string{Machine: {"LoadCredential="}},
 		},
 		"a list that defaults.conf has emptied": {
 			base:   func(v *VM) { v.Credentials = nil },
 			change: func(v *VM) { v.Credentials = []Credential{{Name: "A", Path: "/srv/a"}} },
-			want:   [units][]string{Machine: {"LoadCredential=A:/srv/a"}},
+			want:   [unitCount][]string{Machine: {"LoadCredential=A:/srv/a"}},
 		},
 		"parent mounts": {
 			change: func(v *VM) { v.ReadOnly, v.Hide = []string{"a/b/c"}, []string{"a/d", ".git/x"} },
-			want: [units][]string{Share: {
+			want: [unitCount][]string{Share: {
 				"InaccessiblePaths=-%h/share/work/a/d", "InaccessiblePaths=-%h/share/work/.git/x",
 				"ReadOnlyPaths=", "ReadOnlyPaths=-%h/share/work/a/b/c",
 				"ReadWritePaths=", "ReadWritePaths=-%h/share/work/a/b", "ReadWritePaths=-%h/share/work/a", "ReadWritePaths=-%h/share/work/.git",
@@ -304,7 +304,7 @@ func TestLines(t *testing.T) {
 		"another guest": {
 			base:   func(v *VM) { v.Guest = "/srv/a" },
 			change: func(v *VM) { v.Guest = "/srv/b" },
-			want: [units][]string{
+			want: [unitCount][]string{
 				Setup: {`Environment="GUEST=/srv/b"`},
 				Machine: {
 					`Environment="GUEST=/srv/b"`, "EnvironmentFile=", "EnvironmentFile=/srv/b/guest.env", `BindReadOnlyPaths="-/srv/b"`,

@@ -22,7 +22,7 @@ type VM struct {
 	Refusal, RefusalHint string
 
 	WorkDirectory string // absolute and clean
-	Long          bool   // too long for a unit name: the id is the path of a short link
+	Long          bool   // WorkDirectory is too long for a unit name; see instance.Paths.PathID
 	Memory        uint64 // in bytes
 	CPUs          int
 	Accelerator   string // auto, kvm or tcg
@@ -123,7 +123,8 @@ func (p Port) String() string {
 }
 
 // Validate checks what the parser of a single key cannot: settings that contradict each
-// other. key is the key whose last assignment the error is about.
+// other, and total lengths. key is the name of the key with the error; the caller reports
+// the line of its last assignment.
 func (v VM) Validate() (key string, err error) {
 	if v.Network == "none" && len(v.Ports) > 0 {
 		return "PublishPort", fmt.Errorf("PublishPort=%s: cannot publish a port with Mode=none", v.Ports[0])
@@ -172,7 +173,8 @@ func (v VM) validateLengths() (key string, err error) {
 	return "", nil
 }
 
-// size estimates the size of the lists in bytes.
+// size estimates the size of the lists in bytes, so that Validate can skip the slower
+// validateLengths.
 func (v VM) size() int {
 	n := len(v.Refusal) + len(v.WorkDirectory)
 	for _, words := range [][]string{v.QEMUArguments, v.Arguments, v.Environment, v.ReadOnly, v.Hide} {
@@ -202,7 +204,7 @@ const maxVariable = 128<<10 - 2
 // under reports whether path is dir or in it. Both are absolute and clean.
 func under(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
-// below reports whether path is dir or in it. Both are relative and clean.
-func below(path, dir string) bool {
+// underRelative does the same as under for relative and clean paths.
+func underRelative(path, dir string) bool {
 	return dir == "." || path == dir || strings.HasPrefix(path, dir+"/")
 }
