@@ -27,26 +27,28 @@ func (m *Manager) List(ctx context.Context, patterns ...string) ([]Unit, error) 
 	return units, nil
 }
 
-// property is a D-Bus property of a unit; of is the interface.
-type property struct{ of, name string }
+// property is a D-Bus property of a unit. iface is the last part of its interface's name.
+type property struct{ iface, name string }
 
-var filled = []property{
+var fillProperties = []property{
 	{"Unit", "StateChangeTimestamp"}, {"Unit", "SourcePath"},
 	{"Service", "Result"}, {"Service", "StatusText"}, {"Service", "MainPID"},
 	{"Service", "MemoryCurrent"}, {"Service", "MemoryMax"}, {"Service", "CPUUsageNSec"},
 }
 
-// Fill reads the fields of services that List has left out, except Fragment, DropIns,
-// Stale and Started. Units that are no longer loaded remain unchanged.
+// Fill reads the fields of services that List has left out, except Fragment, DropIns, Stale
+// and Started, which it resets. For a unit that is no longer loaded, all of these fields
+// are zero afterwards; this is not an error.
 func (m *Manager) Fill(ctx context.Context, units []*Unit) error {
-	return m.read(ctx, units, filled)
+	return m.read(ctx, units, fillProperties)
 }
 
-var brief = []property{
+var briefProperties = []property{
 	{"Unit", "LoadState"}, {"Unit", "ActiveState"}, {"Unit", "FragmentPath"}, {"Unit", "DropInPaths"}, {"Unit", "NeedDaemonReload"},
 }
 
-// Brief returns the states and the files of the named units, in that order.
+// Brief returns the named units, in that order. Of the fields, it reads LoadState,
+// ActiveState, Fragment, DropIns and Stale.
 func (m *Manager) Brief(ctx context.Context, names ...string) ([]Unit, error) {
 	units := make([]Unit, len(names))
 	var all []*Unit
@@ -54,18 +56,20 @@ func (m *Manager) Brief(ctx context.Context, names ...string) ([]Unit, error) {
 		units[i] = Unit{Name: name, path: dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + systemd.PathBusEscape(name))}
 		all = append(all, &units[i])
 	}
-	err := m.read(ctx, all, brief)
+	err := m.read(ctx, all, briefProperties)
 	return units, err
 }
 
-// read sends all its calls before it waits for replies. It reads single properties,
+// read gets the properties of all units and sets the fields of the units. A property that
+// the manager refuses to return, for example of a unit that is not loaded, counts as
+// missing. read sends all its calls before it waits for replies. It gets single properties,
 // because GetAll for a service takes the manager some milliseconds.
 func (m *Manager) read(ctx context.Context, units []*Unit, properties []property) error {
 	var calls []*dbus.Call
 	for _, u := range units {
 		o := m.calls.Object("org.freedesktop.systemd1", u.path)
 		for _, p := range properties {
-			calls = append(calls, o.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, nil, "org.freedesktop.systemd1."+p.of, p.name))
+			calls = append(calls, o.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, nil, "org.freedesktop.systemd1."+p.iface, p.name))
 		}
 	}
 	for i, u := range units {
@@ -84,7 +88,8 @@ func (m *Manager) read(ctx context.Context, units []*Unit, properties []property
 	return nil
 }
 
-// set sets the fields from D-Bus properties. A missing property resets its field to zero.
+// set sets all fields except Name from D-Bus properties. A missing property resets its field
+// to zero; only Description keeps its value.
 func (u *Unit) set(p map[string]any) {
 	text := func(key string) string { s, _ := p[key].(string); return s }
 	number := func(key string) uint64 {
@@ -114,7 +119,8 @@ func (u *Unit) set(p map[string]any) {
 }
 
 // Changes returns a channel that receives a value after a change of a unit whose name
-// matches, until ctx is done. Changes that come before the value is read are merged.
+// matches, until ctx is done. Changes that come before the value is read are merged. A
+// Manager has one subscriber: do not use Changes and Watch at the same time.
 func (m *Manager) Changes(ctx context.Context, match func(name string) bool) (<-chan struct{}, error) {
 	if err := m.subscribe(); err != nil {
 		return nil, m.orLost(err)
@@ -144,7 +150,7 @@ var ErrNoProcess = errors.New("no main process")
 // Kill sends a signal to a service's main process.
 func (m *Manager) Kill(ctx context.Context, name string, signal unix.Signal) error {
 	err := m.units.KillUnitWithTarget(ctx, name, systemd.Main, int32(signal))
-	if is(err, "org.freedesktop.systemd1.NoSuchProcess") || is(err, "System.Error.ESRCH") {
+	if isDBusError(err, "org.freedesktop.systemd1.NoSuchProcess") || isDBusError(err, "System.Error.ESRCH") {
 		return ErrNoProcess
 	}
 	return err
@@ -154,14 +160,14 @@ func (m *Manager) Kill(ctx context.Context, name string, signal unix.Signal) err
 // not loaded.
 func (m *Manager) ResetFailed(ctx context.Context, name string) error {
 	err := m.units.ResetFailedUnitContext(ctx, name)
-	if is(err, "org.freedesktop.systemd1.NoSuchUnit") {
+	if isDBusError(err, "org.freedesktop.systemd1.NoSuchUnit") {
 		return nil
 	}
 	return err
 }
 
-// is reports whether err is a D-Bus error with this name.
-func is(err error, name string) bool {
+// isDBusError reports whether err is a D-Bus error with this name.
+func isDBusError(err error, name string) bool {
 	var answer dbus.Error
 	return errors.As(err, &answer) && answer.Name == name
 }

@@ -27,7 +27,8 @@ type Manager struct {
 	// calls is the connection that go-systemd uses for method calls. go-systemd has
 	// no RefUnit, whose effect lasts as long as the connection that called it.
 	calls *dbus.Conn
-	conns []*dbus.Conn // the two connections of units
+	// conns are the two connections of units: for method calls, and for signals.
+	conns []*dbus.Conn
 	// subscribe runs once: the manager rejects a second subscription.
 	subscribe func() error
 }
@@ -157,6 +158,7 @@ func (m *Manager) Cancel(ctx context.Context, name string) error {
 	return m.orLost(err)
 }
 
+// job queues a job with call, waits until it is done, and returns its result.
 func (m *Manager) job(ctx context.Context, call func(chan<- string) (int, error)) (string, error) {
 	done := make(chan string, 1)
 	if _, err := call(done); err != nil {
@@ -219,8 +221,8 @@ func (m *Manager) Job(ctx context.Context, name string) (Job, error) {
 		return Job{}, err
 	}
 	text, _ := value.Value().(string)
-	// Each manager counts its jobs from 1, and a manager that was killed leaves records
-	// of its jobs behind.
+	// Each manager counts its jobs from 1. Callers store ids in files, and these remain when
+	// a manager is killed. So the id also has the manager's start time.
 	started, err := m.units.GetManagerProperty("UserspaceTimestampMonotonic")
 	if err != nil {
 		return Job{}, err
@@ -255,7 +257,7 @@ func (m *Manager) ServiceEnvironment(ctx context.Context, name string) (map[stri
 }
 
 // Watch calls see with the unit's current state and again after each change, until see
-// returns true or ctx is done.
+// returns true. It returns an error if ctx is done or the connection is lost before.
 func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) error {
 	if err := m.subscribe(); err != nil {
 		return m.orLost(err)
@@ -278,7 +280,8 @@ func (m *Manager) Watch(ctx context.Context, name string, see func(Unit) bool) e
 	}
 }
 
-// next waits for a change of a unit whose name matches.
+// next waits for a change of a unit whose name matches. It may also return without a change
+// if there are too many changes to receive.
 func (m *Manager) next(ctx context.Context, match func(name string) bool, changes <-chan *systemd.PropertiesUpdate, failed <-chan error) error {
 	for {
 		select {

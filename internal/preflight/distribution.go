@@ -8,26 +8,28 @@ import (
 	"strings"
 )
 
-// Package contains the names of a package in each distribution. what is used elsewhere.
-type Package struct{ what, apt, dnf, pacman, nix string }
+// Package contains the names of a program's package in each distribution. project is the
+// name of the program itself, for messages.
+type Package struct{ project, apt, dnf, pacman, nix string }
 
 var (
-	EditorPackage    = Package{what: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
-	virtiofsdPackage = Package{what: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
+	EditorPackage    = Package{project: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
+	virtiofsdPackage = Package{project: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
 )
 
+// QEMUProgram is the name of QEMU's program for guests of this machine's architecture.
 var QEMUProgram, qemuPackage = qemuOn(runtime.GOARCH)
 
 // qemuOn returns QEMU's program and package for guests of an architecture, a GOARCH value.
 func qemuOn(arch string) (program string, p Package) {
 	if arch == "arm64" {
-		return "qemu-system-aarch64", Package{what: "QEMU", apt: "qemu-system-arm", dnf: "qemu-system-aarch64", pacman: "qemu-system-aarch64", nix: "qemu_kvm"}
+		return "qemu-system-aarch64", Package{project: "QEMU", apt: "qemu-system-arm", dnf: "qemu-system-aarch64", pacman: "qemu-system-aarch64", nix: "qemu_kvm"}
 	}
-	return "qemu-system-x86_64", Package{what: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
+	return "qemu-system-x86_64", Package{project: "QEMU", apt: "qemu-system-x86", dnf: "qemu-system-x86", pacman: "qemu-base", nix: "qemu_kvm"}
 }
 
-// Install returns the command that installs the package on this machine, or the option for
-// NixOS.
+// Install returns the hint for a missing package: the command that installs it on this
+// distribution, the option for NixOS, or text that names the package.
 func (p Package) Install() string { return p.installOn(family(osRelease())) }
 
 func (p Package) installOn(family string) string {
@@ -41,7 +43,7 @@ func (p Package) installOn(family string) string {
 	case "nixos":
 		return fmt.Sprintf("environment.systemPackages = [ pkgs.%s ];", p.nix)
 	}
-	return fmt.Sprintf("install %s; other distributions name the package %s, %s or %s", p.what, p.apt, p.dnf, p.pacman)
+	return fmt.Sprintf("install %s; other distributions name the package %s, %s or %s", p.project, p.apt, p.dnf, p.pacman)
 }
 
 // OnNixOS returns option on NixOS and command on other distributions.
@@ -52,7 +54,8 @@ func OnNixOS(option, command string) string {
 	return command
 }
 
-// FixUnits returns the hint for missing units and units of another version.
+// FixUnits returns the hint for units that are missing or have another version: how to
+// install the units of this program.
 func FixUnits() string {
 	self, err := os.Executable()
 	if err != nil {
@@ -61,7 +64,7 @@ func FixUnits() string {
 	return fixUnitsOf(self)
 }
 
-// fixUnitsOf returns that hint for the claude-vm-ctl at a path. A program in the Nix store
+// fixUnitsOf is FixUnits for the claude-vm-ctl with the path program. A program in the Nix store
 // is not installed by the Makefile.
 func fixUnitsOf(program string) string {
 	if InStore(program) {

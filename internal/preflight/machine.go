@@ -54,21 +54,21 @@ func ProgramVersion(ctx context.Context, path string) (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-var number = regexp.MustCompile(`\d+(\.\d+)+`)
+var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
 
-// checkVersion returns the version of a program and its path, or an error if the version is
-// older than oldest.
+// checkVersion returns the text "VERSION, PATH" for a program, or an error if the version is
+// older than oldest. p is the package to install.
 func checkVersion(ctx context.Context, path, oldest string, p Package) (string, error) {
 	text, err := ProgramVersion(ctx, path)
 	if err != nil {
 		return "", failure.New(failure.HostUnable, p.Install(), "%w", err)
 	}
-	found := number.FindString(text)
+	found := versionNumber.FindString(text)
 	if found == "" {
 		return "", Warn(p.Install(), "%s --version prints no version number: %q", path, text)
 	}
 	if older(found, oldest) {
-		return "", failure.New(failure.HostUnable, "upgrade the distribution, or build "+p.what+" from source", "%s is version %s, older than %s", path, found, oldest)
+		return "", failure.New(failure.HostUnable, "upgrade the distribution, or build "+p.project+" from source", "%s is version %s, older than %s", path, found, oldest)
 	}
 	return found + ", " + path, nil
 }
@@ -110,11 +110,12 @@ func Virtiofsd(ctx context.Context, program string) (string, error) {
 	return checkVersion(ctx, path, oldestVirtiofsd, virtiofsdPackage)
 }
 
-// maxAge is the age at which a warning is printed: the Claude Code in a bundle does not
-// update itself.
+// maxAge is the age of a bundle from which on BundleAge warns: the Claude Code in a bundle
+// does not update itself.
 const maxAge = 90 * 24 * time.Hour
 
-// BundleAge checks the guest bundle in a directory and returns its version and date.
+// BundleAge checks that the guest bundle in a directory is complete and not older than
+// maxAge. It returns a text with its version, path and date.
 func BundleAge(dir string) (string, error) {
 	if err := Bundle(dir); err != nil {
 		return "", err
@@ -151,7 +152,7 @@ func KVM() (string, error) {
 // Linger checks that the user manager keeps running after logout.
 func Linger(name string) (string, error) {
 	if name == "" {
-		return "", Warn("", "unknown, because this user has no name")
+		return "", Warn("", "unknown: USER is not set, and the user has no name in the user database")
 	}
 	_, err := os.Stat(filepath.Join("/var/lib/systemd/linger", name))
 	if err == nil {
@@ -208,7 +209,7 @@ func Clock() (string, error) {
 	return "synchronized", nil
 }
 
-// OpenKVM tries to open /dev/kvm as QEMU does.
+// OpenKVM opens and closes /dev/kvm, as QEMU opens it, and returns the error.
 func OpenKVM() error {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {

@@ -1,5 +1,7 @@
 // Package preflight checks the host: the requirements that the setup unit checks before
-// each start, and further ones that doctor reports.
+// each start, and further ones that doctor reports. A check that returns a string returns
+// what it has found, for doctor to print, for example "7.2.11, /usr/bin/qemu-system-x86_64".
+// The error has a hint, and is a Warning if VMs start nevertheless.
 package preflight
 
 import (
@@ -26,7 +28,7 @@ func Host(qemu, virtiofsd, guest string) error {
 	return cmp.Or(qemuErr, virtiofsdErr, Bundle(guest), UserNamespaces())
 }
 
-// FindQEMU returns the path of QEMU.
+// FindQEMU returns the path of QEMU. program is a name to search in $PATH, or a path.
 func FindQEMU(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
@@ -55,7 +57,7 @@ func FindVirtiofsd(name string) (string, error) {
 
 const makeGuest = "make guest install"
 
-// FixBundle returns the command that builds the bundle in a directory again. The directory
+// FixBundle returns the hint for an invalid or old bundle: how to build it again. The directory
 // may be a symbolic link.
 func FixBundle(dir string) string {
 	if path, err := filepath.EvalSymlinks(dir); err == nil {
@@ -129,6 +131,7 @@ func UserNamespaces() error {
 	return failure.New(failure.HostUnable, permitUserNamespaces(), "user namespaces are not permitted: %w", err)
 }
 
+// permitUserNamespaces returns the command that permits user namespaces on this machine.
 func permitUserNamespaces() string {
 	set := func(name, value string) bool {
 		text, err := os.ReadFile(filepath.Join("/proc/sys", name))
@@ -143,7 +146,8 @@ func permitUserNamespaces() string {
 	return "sudo sysctl user.max_user_namespaces=15000"
 }
 
-// AgentSocket returns the socket of the caller's SSH agent, which must answer.
+// AgentSocket returns the path of the caller's SSH agent's socket. It returns an error if the
+// socket does not accept connections.
 func AgentSocket() (string, error) {
 	const fix = `eval "$(ssh-agent)"; ssh-add`
 	socket := os.Getenv("SSH_AUTH_SOCK")

@@ -78,7 +78,7 @@ func TestOlder(t *testing.T) {
 // TestMachine checks problems of the machine that a test can simulate.
 func TestMachine(t *testing.T) {
 	for want, check := range map[string]func() (string, error){
-		"warn: unknown, because this user has no name; fix: ": func() (string, error) { return Linger("") },
+		"warn: unknown: USER is not set, and the user has no name in the user database; fix: ": func() (string, error) { return Linger("") },
 		"warn: off: VMs stop at logout; fix: " + OnNixOS("users.users.NAME.linger = true;", "loginctl enable-linger"): func() (string, error) {
 			return Linger("no/body")
 		},
