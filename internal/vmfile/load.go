@@ -47,7 +47,10 @@ func (l *loader) load(dirs []string) Set {
 	if file, ok := l.first[DefaultsFile]; ok {
 		d := l.read(set.Defaults, file, "", true)
 		l.add(&d)
-		if set.Defaults = d.vm; d.vm.Refusal != "" { // VMs must not inherit half of the file
+		if len(d.vm.Source) > 0 { // not masked
+			set.Defaults = d.vm
+		}
+		if d.vm.Refusal != "" { // VMs must not inherit half of the file
 			set.Defaults = vm.Default()
 			set.Defaults.Source, set.Defaults.Refusal, set.Defaults.RefusalHint = d.vm.Source, d.vm.Refusal, d.vm.RefusalHint
 		}

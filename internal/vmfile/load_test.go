@@ -173,3 +173,18 @@ func TestReadFile(t *testing.T) {
 		t.Errorf("a directory: %v", err)
 	}
 }
+
+// TestMaskedDefaults: an empty defaults.conf sets nothing, and what a .vm file resets is
+// reset.
+func TestMaskedDefaults(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, DefaultsFile), "")
+	write(t, filepath.Join(dir, "web.vm"), "[VM]\nWorkDirectory=/srv/web\n[Share]\nReadOnly=\n")
+	set := Load([]string{dir}, me)
+	if diff := cmp.Diff(vm.Default(), set.Defaults); diff != "" || len(set.Errors) > 0 {
+		t.Errorf("Defaults mismatch (-want +got):\n%s%v", diff, set.Errors)
+	}
+	if v := set.VMs[0]; v.Memory != vm.Default().Memory || v.ReadOnly != nil {
+		t.Errorf("the VM: %+v", v)
+	}
+}
