@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
+)
+
+func checkBundle(_ context.Context, h *host) (string, error) {
+	if h.guest == "" {
+		return "", errors.New("unknown, because the units, which define its path, were not found")
+	}
+	return preflight.BundleAge(h.guest)
+}
+
+func checkRuntime(_ context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	return preflight.RuntimeDirectory(h.paths.Runtime)
+}
+
+// checkMemory compares the memory that VMs may use with that of the machine. It is only a
+// warning: the kernel allocates memory when a VM uses it.
+func checkMemory(ctx context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	total, err := preflight.MemoryInfo("MemTotal")
+	if err != nil {
+		return "", err
+	}
+	running, err := h.runningMemory(ctx)
+	if err != nil {
+		return "", err
+	}
+	all := running
+	for _, v := range h.files.VMs {
+		all[v.WorkDirectory] = max(all[v.WorkDirectory], v.Memory)
+	}
+	sum, another := uint64(0), h.files.Defaults.Memory
+	for _, n := range all {
+		sum += n
+	}
+	fact := fmt.Sprintf("%s; running and configured VMs use up to %s, any other VM up to %s", size.Format(total), size.Format(sum), size.Format(another))
+	if max(sum, another) > total {
+		return "", preflight.Warn("claude-vm-ctl edit --defaults, and set Memory=", "%s", fact)
+	}
+	return fact, nil
+}
+
+// runningMemory returns the memory setting of each running VM in bytes, by work directory.
+func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
+	found := map[string]uint64{}
+	if h.manager == nil {
+		return found, nil
+	}
+	units, err := h.manager.Active(ctx, instance.VM.Unit("*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, unit := range units {
+		if record, err := h.paths.ReadRecord(instance.UnitID(unit)); err == nil {
+			found[directoryOf(unit)] = record.Settings.Memory
+		}
+	}
+	return found, nil
+}
