@@ -55,14 +55,15 @@ for f in "cat /work/hidden" "touch /mnt/a/new" "echo >/work/locked"; do sh -c "$
 	for verb, hint := range map[string]string{"start": "stop", "run": "attach"} {
 		p.ctl(verb, "--cpus=1", ".").fails(1, "a VM is already running on "+p.dir+"; its options and Claude's arguments cannot be changed", "claude-vm-ctl "+hint)
 	}
-	// systemctl restart keeps the options of the run, claude-vm-ctl restart drops them.
-	p.systemctl("restart", p.unit()).ok()
-	if got := p.guest("nproc; ls ~"); got != "2\nkept\n" {
-		t.Errorf("after systemctl restart: %s", got)
-	}
-	p.ctl("restart", ".").ok()
-	if got := p.guest("nproc; ls ~"); got != "1\n" {
-		t.Errorf("after claude-vm-ctl restart: %s", got)
+	// A restart keeps the options of the run, whichever program asks for it.
+	for _, restart := range []func() result{
+		func() result { return p.systemctl("restart", p.unit()) },
+		func() result { return p.ctl("restart", ".") },
+	} {
+		r := restart().ok()
+		if got := p.guest("nproc; ls ~"); got != "2\nkept\n" {
+			t.Errorf("after %s: %s", r.what, got)
+		}
 	}
 	p.ctl("stop", ".").ok()
 	p.ctl("start", "--cpus=2", ".").ok()
