@@ -121,7 +121,7 @@ func TestRefusedSettings(t *testing.T) {
 	for setting, want := range map[string]string{
 		line("REFUSAL", refused) + "\n" + line("REFUSAL_HINT", "claude-vm-ctl edit "+p.dir): refused,
 		line("MOUNTS", "/nowhere:/mnt"):                         "Mount=/nowhere: no such file or directory",
-		line("MOUNTS", home+":/mnt"):                            "Mount=" + home + ": refusing to share " + home + " with a VM: it is your home directory, with your keys in it",
+		line("MOUNTS", home+":/mnt"):                            "Mount=" + home + ":/mnt: overlaps the work directory and would bypass its ReadOnly= and Hide=",
 		line("MOUNTS", runtime+":/mnt"):                         "Mount=" + runtime + ": refusing to share " + runtime + " with a VM: it is in your runtime directory, with the user manager's sockets",
 		line("MOUNTS", filepath.Dir(p.dir)+":/mnt"):             "Mount=" + filepath.Dir(p.dir) + ":/mnt: overlaps the work directory and would bypass its ReadOnly= and Hide=",
 		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: not a JSON object: array", p.dir),
