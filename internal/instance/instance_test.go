@@ -265,6 +265,10 @@ func TestRecord(t *testing.T) {
 	if diff := cmp.Diff([]string{"x"}, p.Recorded()); diff != "" {
 		t.Errorf("Recorded() mismatch (-want +got):\n%s", diff)
 	}
+	// WriteRecord was killed while it wrote.
+	if err := os.WriteFile(p.newRecordPath("x"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := p.RemoveRun("x"); err != nil {
 		t.Fatal(err)
 	}

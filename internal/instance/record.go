@@ -41,6 +41,9 @@ const recordSuffix = ".record"
 
 func (p Paths) recordPath(id string) string { return p.private(id, recordSuffix[1:]) }
 
+// newRecordPath is where WriteRecord writes a record before it replaces the previous one.
+func (p Paths) newRecordPath(id string) string { return p.recordPath(id) + ".new" }
+
 // maxRecord is the maximum size of a record or a request in bytes. It is larger than
 // arguments, an environment and settings can be.
 const maxRecord = 16 << 20
@@ -66,11 +69,11 @@ func (p Paths) WriteRecord(id string, r Record) error {
 	if err != nil {
 		return err
 	}
-	path := p.recordPath(id)
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+	path := p.newRecordPath(id)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return os.Rename(path, p.recordPath(id))
 }
 
 // Recorded returns the ids of the instances that have a record: they are starting,
@@ -122,9 +125,9 @@ func (p Paths) MakeRun(id string, r Record, shares map[string]string) error {
 	return p.WriteRecord(id, r)
 }
 
-// RemoveRun removes the files that MakeRun creates.
+// RemoveRun removes the files that MakeRun creates, also if it was killed.
 func (p Paths) RemoveRun(id string) error {
-	return errors.Join(os.RemoveAll(p.recordPath(id)), p.removeDirectories(id))
+	return errors.Join(os.RemoveAll(p.recordPath(id)), os.RemoveAll(p.newRecordPath(id)), p.removeDirectories(id))
 }
 
 func (p Paths) removeDirectories(id string) error {

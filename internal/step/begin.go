@@ -61,11 +61,7 @@ func begin(ctx context.Context, args []string) (int, error) {
 
 // beginInstance connects to the guest and turns it into the instance on a directory.
 func beginInstance(ctx context.Context, dir string) error {
-	paths, err := instance.HostPaths()
-	if err != nil {
-		return err
-	}
-	record, err := paths.ReadRecord(instance.Escape(dir))
+	record, err := readRecord(dir)
 	if err != nil {
 		return err
 	}

@@ -103,11 +103,7 @@ func share(_ context.Context, args []string) (int, error) {
 // work directory dir that setup has checked. The guest of another VM, which shares a parent
 // directory, could have replaced it since then.
 func checkIdentity(dir, mountPoint string) error {
-	paths, err := instance.HostPaths()
-	if err != nil {
-		return err
-	}
-	record, err := paths.ReadRecord(instance.Escape(dir))
+	record, err := readRecord(dir)
 	if err != nil {
 		return err
 	}
@@ -116,6 +112,15 @@ func checkIdentity(dir, mountPoint string) error {
 		err = fmt.Errorf("%s was replaced by another directory while the VM started", dir)
 	}
 	return err
+}
+
+// readRecord returns the record of the instance on dir, which setup has written.
+func readRecord(dir string) (instance.Record, error) {
+	paths, err := instance.HostPaths()
+	if err != nil {
+		return instance.Record{}, err
+	}
+	return paths.ReadRecord(instance.Escape(dir))
 }
 
 // explainResult returns a message for $SERVICE_RESULT, see systemd.exec(5). It is empty if
