@@ -23,8 +23,8 @@ import (
 )
 
 // patience is the timeout of every wait. It is long because the machine emulates
-// the VM and may be busy with other VMs.
-const patience = 3 * time.Minute
+// the VM and may be busy with other VMs, and not shorter than the timeouts of the units.
+const patience = 15 * time.Minute
 
 // settings make the VMs small, so that two can run on a machine with two cores, and
 // make Claude use the test API: the guest reaches the host's loopback as 10.0.2.2.
@@ -221,8 +221,11 @@ func (p *project) property(name string) string {
 }
 
 func (p *project) journal() string {
-	return p.command("journalctl", "--user", "--no-pager", "--output=cat", "--unit="+p.unit(),
-		"--unit="+instance.Virtiofsd.Unit(p.id), "--unit="+instance.Setup.Unit(p.id)).stdout
+	args := []string{"--user", "--no-pager", "--output=cat"}
+	for _, unit := range instance.Units(p.id) {
+		args = append(args, "--unit="+unit)
+	}
+	return p.command("journalctl", args...).stdout
 }
 
 func (p *project) write(name, text string) {
@@ -257,9 +260,8 @@ func (p *project) wantGone() {
 	p.t.Helper()
 	// The units of the share and of the runtime directory stop after the VM's unit.
 	p.eventually("all units are unloaded", func() bool {
-		units := p.systemctl("list-units", "--all", "--plain", "--no-legend",
-			p.unit(), instance.Virtiofsd.Unit(p.id), instance.Setup.Unit(p.id), instance.Runtime.Unit(p.id), instance.SSHAgent.Unit(p.id)).ok().stdout
-		return units == ""
+		list := append([]string{"list-units", "--all", "--plain", "--no-legend"}, instance.Units(p.id)...)
+		return p.systemctl(list...).ok().stdout == ""
 	})
 	if out := p.command("pgrep", "-af", "guest="+strings.ReplaceAll(p.id, `\`, `\\`)+",").stdout; out != "" {
 		p.t.Errorf("QEMU is still running:\n%s", out)

@@ -59,6 +59,7 @@ func TestExposure(t *testing.T) {
 	p.wantNotSkipped()
 	p.wantConfined()
 	p.systemctl("stop", p.unit()).ok()
+	p.wantGone() // starting a helper that is still active would do nothing
 	p.wantHelpersConfined()
 }
 
@@ -83,8 +84,8 @@ func (p *project) wantNotSkipped() {
 	for _, unit := range instance.Units(p.id) {
 		args = append(args, "--unit="+unit)
 	}
-	if out := p.command("journalctl", args...).stdout; out != "" {
-		p.t.Errorf("parts of the sandbox were skipped: %s", out)
+	if r := p.command("journalctl", args...); r.stdout+r.stderr != "" {
+		p.t.Errorf("parts of the sandbox were skipped: %s%s", r.stdout, r.stderr)
 	}
 }
 
