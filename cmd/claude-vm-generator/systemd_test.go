@@ -64,8 +64,8 @@ func TestSystemd(t *testing.T) {
 }
 
 var (
-	placeholder = regexp.MustCompile(`"?@[a-z]+@(/claude-vm-ctl)?"?`)
-	unitHead    = regexp.MustCompile(`(?m)^\t-> Unit (.*):$`)
+	placeholder = regexp.MustCompile(`@[a-z_]+@(/claude-vm-ctl)?`)
+	unitHead    = regexp.MustCompile(`(?m)^\t→ Unit (.*):$`)
 )
 
 // dump returns, by unit, the settings that systemd has loaded. Each variable, path and
@@ -108,7 +108,7 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 	}
 	cmd := exec.Command(systemd, "--user", "--test", "--dump-core=no")
 	cmd.Env = []string{
-		"HOME=/home/me", "XDG_RUNTIME_DIR=" + dir, "SYSTEMD_UNIT_PATH=" + dir,
+		"LC_ALL=C.UTF-8", "HOME=/home/me", "XDG_RUNTIME_DIR=" + dir, "SYSTEMD_UNIT_PATH=" + dir,
 		"SYSTEMD_GENERATOR_PATH=/nowhere", "SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/nowhere",
 	}
 	if os.Getuid() == 0 { // systemd --test refuses to run as root
@@ -125,18 +125,18 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil || !strings.Contains(stdout.String(), "\t-> Unit default.target:") {
+	if err := cmd.Run(); err != nil || !strings.Contains(stdout.String(), "\t→ Unit default.target:") {
 		t.Fatalf("systemd --test: %v\n%s", err, stderr.String())
 	}
 	for line := range strings.Lines(stderr.String()) {
-		if strings.Contains(line, ".conf:") {
+		if strings.HasPrefix(line, dir) { // a file and its line
 			t.Errorf("systemd: %s", line)
 		}
 	}
 	got := map[string]string{}
 	all := stdout.String()
 	for _, m := range unitHead.FindAllStringSubmatchIndex(all, -1) {
-		text, _, _ := strings.Cut(all[m[1]:], "\n\t-> Unit ")
+		text, _, _ := strings.Cut(all[m[1]:], "\n\t→ Unit ")
 		got[all[m[2]:m[3]]] = plainLists(text) + "\n"
 	}
 	return got
