@@ -65,7 +65,7 @@ func TestSystemd(t *testing.T) {
 
 var (
 	placeholder = regexp.MustCompile(`@[a-z_]+@(/claude-vm-ctl)?`)
-	unitHead    = regexp.MustCompile(`(?m)^\t→ Unit (.*):$`)
+	unitHead    = regexp.MustCompile(`(?m)^\t-> Unit (.*):$`)
 )
 
 // dump returns, by unit, the settings that systemd has loaded. Each variable, path and
@@ -108,7 +108,7 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 	}
 	cmd := exec.Command(systemd, "--user", "--test", "--dump-core=no")
 	cmd.Env = []string{
-		"LC_ALL=C.UTF-8", "HOME=/home/me", "XDG_RUNTIME_DIR=" + dir, "SYSTEMD_UNIT_PATH=" + dir,
+		"HOME=/home/me", "XDG_RUNTIME_DIR=" + dir, "SYSTEMD_UNIT_PATH=" + dir,
 		"SYSTEMD_GENERATOR_PATH=/nowhere", "SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/nowhere",
 	}
 	if os.Getuid() == 0 { // systemd --test refuses to run as root
@@ -125,7 +125,9 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil || !strings.Contains(stdout.String(), "\t→ Unit default.target:") {
+	err = cmd.Run()
+	all := strings.ReplaceAll(stdout.String(), "→", "->") // depends on version and locale
+	if err != nil || !strings.Contains(all, "\t-> Unit default.target:") {
 		t.Fatalf("systemd --test: %v\n%s", err, stderr.String())
 	}
 	for line := range strings.Lines(stderr.String()) {
@@ -134,9 +136,8 @@ func dump(t *testing.T, systemd string, tree map[string]string) map[string]strin
 		}
 	}
 	got := map[string]string{}
-	all := stdout.String()
 	for _, m := range unitHead.FindAllStringSubmatchIndex(all, -1) {
-		text, _, _ := strings.Cut(all[m[1]:], "\n\t→ Unit ")
+		text, _, _ := strings.Cut(all[m[1]:], "\n\t-> Unit ")
 		got[all[m[2]:m[3]]] = plainLists(text) + "\n"
 	}
 	return got

@@ -77,11 +77,17 @@ func longDirectory(v *VM) string {
 	return ""
 }
 
+// accelerator returns words for QEMU's command line. It limits tcg to one thread, for the
+// reason in claude-vm@.service.
 func accelerator(v *VM) string {
-	if v.Accelerator == "auto" {
-		return "kvm:tcg"
+	const kvm, tcg = "-accel kvm", "-accel tcg,thread=single"
+	switch v.Accelerator {
+	case "kvm":
+		return kvm
+	case "tcg":
+		return tcg
 	}
-	return v.Accelerator
+	return kvm + " " + tcg
 }
 
 func arguments(v *VM) string {

@@ -248,7 +248,7 @@ func TestLines(t *testing.T) {
 		"variables": {
 			change: func(v *VM) { v.Memory, v.CPUs, v.Accelerator = 512<<20, 1, "tcg" },
 			want: [unitCount][]string{Machine: {
-				`Environment="MEMORY=512M"`, `Environment="CPUS=1"`, `Environment="ACCELERATOR=tcg"`,
+				`Environment="MEMORY=512M"`, `Environment="CPUS=1"`, `Environment="ACCELERATOR=-accel tcg,thread=single"`,
 			}},
 		},
 		"a variable of the setup unit": {

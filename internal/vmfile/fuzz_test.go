@@ -198,7 +198,9 @@ func checkMachine(t *testing.T, v vm.VM, lines []string) {
 	env := environment(t, lines)
 	check(t, env, "MEMORY", "4096M", fmt.Sprintf("%dM", v.Memory>>20))
 	check(t, env, "CPUS", "4", fmt.Sprint(v.CPUs))
-	check(t, env, "ACCELERATOR", "kvm:tcg", map[string]string{"auto": "kvm:tcg", "kvm": "kvm", "tcg": "tcg"}[v.Accelerator])
+	check(t, env, "ACCELERATOR", "-accel kvm -accel tcg,thread=single", map[string]string{
+		"auto": "-accel kvm -accel tcg,thread=single", "kvm": "-accel kvm", "tcg": "-accel tcg,thread=single",
+	}[v.Accelerator])
 	check(t, env, "GUEST", "", v.Guest)
 	checkWords(t, "QEMU_ARGUMENTS", v.QEMUArguments, plainWords(env["QEMU_ARGUMENTS"]))
 	if network, set := env["NETWORK"]; set {

@@ -4,8 +4,9 @@
 #
 #   -M microvm, virtio-*-device    q35 with PCI: the microvm machine hangs without KVM,
 #                                  has no working ACPI power button and no hotplug
-#   -enable-kvm -cpu host,…        accel=kvm:tcg and -cpu max, which is the same as host
-#                                  with KVM; without KVM, the VM is slow but starts
+#   -enable-kvm -cpu host,…        -accel kvm -accel tcg,… and -cpu max, which is the
+#                                  same as host with KVM; without KVM, the VM is slow but
+#                                  starts
 #   -device i8042                  removed: the runner stops a VM with Ctrl-Alt-Del, the
 #                                  unit with the ACPI power button
 #   -append earlyprintk= reboot=t  removed: earlyprintk= prints messages twice, reboot=t
