@@ -77,7 +77,10 @@ var ours = program{
 	variable: "CLAUDE_VM_UNIT_DIRS",
 	suffix:   ".vm",
 	text:     vmFile,
-	made:     []string{"claude-vm@srv-project*.service.d/*.conf", "default.target.wants/claude-vm@srv-project*.service"},
+	made: []string{
+		"claude-vm@srv-project*.service.d/*.conf", "claude-vm-setup@srv-project*.service.d/*.conf",
+		"default.target.wants/claude-vm@srv-project*.service",
+	},
 }
 
 var quadlet = program{

@@ -1,6 +1,6 @@
 /* The minimum of system calls for n .vm files, in two threads: open, read and close each
- * file; create a directory, a file in it, and a link. Nothing is parsed: every drop-in
- * has the same text, as long as a drop-in of the generator. The kernel creates the
+ * file; create two directories, a file in each, and a link. Nothing is parsed: every
+ * drop-in has the same text, as long as a drop-in of the generator. The kernel creates the
  * entries of one directory one at a time, so the directories are created in parallel
  * with the links, and then the files in parallel.
  */
@@ -31,11 +31,16 @@ static const char *path_of(char path[300], const char *format, const char *name)
 	return path;
 }
 
-static void make_directory(const char *name) {
+static void make_directory(const char *format, const char *name) {
 	char path[300];
 
-	if (mkdirat(out, path_of(path, "claude-vm@srv-%.*s.service.d", name), 0755) < 0)
+	if (mkdirat(out, path_of(path, format, name), 0755) < 0)
 		err(1, "make %s", path);
+}
+
+static void make_directories(const char *name) {
+	make_directory("claude-vm-setup@srv-%.*s.service.d", name);
+	make_directory("claude-vm@srv-%.*s.service.d", name);
 }
 
 static void make_link(const char *name) {
@@ -46,14 +51,19 @@ static void make_link(const char *name) {
 		err(1, "link %s", path);
 }
 
-static void make_file(const char *name) {
+static void make_file(const char *format, const char *name) {
 	char path[300];
 	int fd;
 
-	path_of(path, "claude-vm@srv-%.*s.service.d/50-vm.conf", name);
+	path_of(path, format, name);
 	fd = openat(out, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0 || write(fd, text, sizeof text) < 0 || close(fd) < 0)
 		err(1, "write %s", path);
+}
+
+static void make_files(const char *name) {
+	make_file("claude-vm-setup@srv-%.*s.service.d/50-vm.conf", name);
+	make_file("claude-vm@srv-%.*s.service.d/50-vm.conf", name);
 }
 
 /* No thread starts a step before both have finished the previous one. */
@@ -66,10 +76,10 @@ static void *work(void *second) {
 		read_file(names[i]);
 	pthread_barrier_wait(&step);
 	for (int i = 0; i < n; i++)
-		(second ? make_link : make_directory)(names[i]);
+		(second ? make_link : make_directories)(names[i]);
 	pthread_barrier_wait(&step);
 	for (int i = from; i < to; i++)
-		make_file(names[i]);
+		make_files(names[i]);
 	return NULL;
 }
 
