@@ -27,7 +27,7 @@ export WORK_DIR
 GO ?= go
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
-SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.tmpl') internal/contract/version internal/contract/ssh-ports go.mod go.sum
+SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.conf') internal/contract/version internal/contract/ssh-ports go.mod go.sum
 
 .PHONY: help build install uninstall guest vm vm.run test bench lint clean
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
@@ -41,6 +42,10 @@ man claude-vm-generator, man claude-vm.vm
 `
 
 func main() {
+	// The garbage collector would cost 14 % of wall time with 1000 files. The limit is far
+	// above their 15 MB.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(100 << 20)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -198,7 +198,7 @@ func (g generated) passed(unit, id string) [2][]unitfile.Entry {
 
 // starts reports whether Build can convert the settings of a VM.
 func (g generated) starts(v vm.VM) bool {
-	_, err := g.set.Defaults.Base().Lines(v)
+	_, err := g.set.Defaults.Base().Lines(&v)
 	return err == nil || v.Name == ""
 }
 

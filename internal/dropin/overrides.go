@@ -8,19 +8,17 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
-	"github.com/t0mpr1c3/claude-microvm/templates"
 )
 
 // Overrides returns the drop-ins with which an instance gets the settings of v instead of
 // base for a single run. token is Request.Overrides of the request for this run: setup
 // rejects a request with another token, which is for other overrides.
 func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
-	lines, err := base.Base().Lines(v)
+	lines, err := base.Base().Lines(&v)
 	if err != nil {
 		return nil, err
 	}
 	lines[vm.Setup] = append(lines[vm.Setup], "Environment="+unitfile.Environment("OVERRIDES", token))
-	template := templates.DropIn()
 	var t Tree
 	for _, p := range instance.Parts {
 		if p.Settings == 0 {
@@ -32,7 +30,7 @@ func Overrides(id string, v, base vm.VM, token string) (Tree, error) {
 		}
 		own := lines[p.Settings]
 		if len(own)+len(passedUnit)+len(passedService) > 0 {
-			t = append(t, dropin{nil, own, passedUnit, passedService}.node(template, overridesPath(p.Unit(id))))
+			t = append(t, Node{Path: overridesPath(p.Unit(id)), Text: dropInText(nil, own, passedUnit, passedService)})
 		}
 	}
 	return t, nil

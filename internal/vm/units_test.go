@@ -120,11 +120,11 @@ func TestVariablesDocumented(t *testing.T) {
 
 // TestDefaultPaths compares the path lists of claude-vm-virtiofsd@ with Default.
 func TestDefaultPaths(t *testing.T) {
-	unit := readUnit(t, Share)
+	unit, v := readUnit(t, Share), Default()
 	for key, want := range map[string][]string{
-		"ReadOnlyPaths":     pathLines("ReadOnlyPaths", Default().ReadOnly),
-		"ReadWritePaths":    pathLines("ReadWritePaths", Default().parentMounts()),
-		"InaccessiblePaths": pathLines("InaccessiblePaths", Default().Hide),
+		"ReadOnlyPaths":     pathLines("ReadOnlyPaths", v.ReadOnly),
+		"ReadWritePaths":    pathLines("ReadWritePaths", v.parentMounts()),
+		"InaccessiblePaths": pathLines("InaccessiblePaths", v.Hide),
 	} {
 		var got []string
 		for _, word := range unit.words(t, key) {
@@ -144,10 +144,11 @@ func TestDefaultCredentials(t *testing.T) {
 	for _, value := range unit.values("LoadCredential") {
 		got = append(got, "LoadCredential="+value)
 	}
-	if diff := cmp.Diff(Default().credentialLines(), got); diff != "" {
+	v := Default()
+	if diff := cmp.Diff(v.credentialLines(), got); diff != "" {
 		t.Errorf("LoadCredential= of %s mismatch (-Default() +unit):\n%s", unitFiles[Machine], diff)
 	}
-	for _, c := range Default().Credentials {
+	for _, c := range v.Credentials {
 		set = append(set, c.Name+`:\n`)
 	}
 	if diff := cmp.Diff(set, unit.values("SetCredential")); diff != "" {
@@ -171,7 +172,8 @@ func TestGuestLines(t *testing.T) {
 		}
 	}
 	var want []string
-	for _, line := range (VM{Guest: "@guestdir@"}).guestLines() {
+	v := VM{Guest: "@guestdir@"}
+	for _, line := range v.guestLines() {
 		if line != "EnvironmentFile=" { // the reset of the list
 			want = append(want, strings.ReplaceAll(line, `"`, ""))
 		}
@@ -188,7 +190,8 @@ func TestGuestLines(t *testing.T) {
 // work directory in the unit.
 func TestMountLines(t *testing.T) {
 	const name = "rw0"
-	got := VM{Mounts: []Mount{{Host: "/a", Guest: "/b"}}}.mountLines()
+	v := VM{Mounts: []Mount{{Host: "/a", Guest: "/b"}}}
+	got := v.mountLines()
 	var want []string
 	for _, word := range readUnit(t, Share).words(t, "BindPaths") {
 		if from, to, _ := strings.Cut(word, ":"); to == shared {
@@ -203,7 +206,8 @@ func TestMountLines(t *testing.T) {
 // TestListsAreReset checks that each list for which the units have several values has a
 // line that empties it. Otherwise a VM could not shorten it.
 func TestListsAreReset(t *testing.T) {
-	for _, l := range Default().lists() {
+	v := Default()
+	for _, l := range v.lists() {
 		if len(l.values) > 1 && l.reset == "" {
 			t.Errorf("no line empties %q", l.values)
 		}
@@ -321,7 +325,7 @@ func TestLines(t *testing.T) {
 			if test.change != nil {
 				test.change(&v)
 			}
-			got, err := base.Base().Lines(v)
+			got, err := base.Base().Lines(&v)
 			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 				t.Errorf("Lines() mismatch (-want +got):\n%s%v", diff, err)
 			}
@@ -330,14 +334,13 @@ func TestLines(t *testing.T) {
 }
 
 func TestLinesErrors(t *testing.T) {
-	base := Default()
+	base, v := Default(), Default()
 	base.Guest = "/srv/guest"
-	if _, err := base.Base().Lines(Default()); err == nil || err.Error() != "Guest=/srv/guest in defaults.conf cannot be reset: set another Guest= instead" {
+	if _, err := base.Base().Lines(&v); err == nil || err.Error() != "Guest=/srv/guest in defaults.conf cannot be reset: set another Guest= instead" {
 		t.Errorf("a guest that is reset: %v", err)
 	}
-	v := Default()
-	v.QEMUArguments = []string{"a\nb"}
-	if _, err := Default().Base().Lines(v); err == nil || err.Error() != `QEMUArguments=: "a\nb" contains a control character` {
+	base.Guest, v.QEMUArguments = "", []string{"a\nb"}
+	if _, err := base.Base().Lines(&v); err == nil || err.Error() != `QEMUArguments=: "a\nb" contains a control character` {
 		t.Errorf("a line break: %v", err)
 	}
 }
@@ -354,7 +357,8 @@ func TestParentMounts(t *testing.T) {
 		"a common prefix of names":     {readOnly: []string{"a"}, hide: []string{"ab/c"}, want: []string{"ab"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := VM{ReadOnly: test.readOnly, Hide: test.hide}.parentMounts()
+			v := VM{ReadOnly: test.readOnly, Hide: test.hide}
+			got := v.parentMounts()
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("parentMounts() mismatch (-want +got):\n%s", diff)
 			}

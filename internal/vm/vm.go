@@ -95,17 +95,18 @@ func Default() VM {
 }
 
 // Clone returns a copy that shares no list with v.
-func (v VM) Clone() VM {
-	v.Source = slices.Clone(v.Source)
-	v.QEMUArguments = slices.Clone(v.QEMUArguments)
-	v.Arguments = slices.Clone(v.Arguments)
-	v.Environment = slices.Clone(v.Environment)
-	v.Credentials = slices.Clone(v.Credentials)
-	v.ReadOnly, v.Hide = slices.Clone(v.ReadOnly), slices.Clone(v.Hide)
-	v.Mounts, v.Ports = slices.Clone(v.Mounts), slices.Clone(v.Ports)
-	v.Unit, v.Service = slices.Clone(v.Unit), slices.Clone(v.Service)
-	v.Links = slices.Clone(v.Links)
-	return v
+func (v *VM) Clone() VM {
+	c := *v
+	c.Source = slices.Clone(v.Source)
+	c.QEMUArguments = slices.Clone(v.QEMUArguments)
+	c.Arguments = slices.Clone(v.Arguments)
+	c.Environment = slices.Clone(v.Environment)
+	c.Credentials = slices.Clone(v.Credentials)
+	c.ReadOnly, c.Hide = slices.Clone(v.ReadOnly), slices.Clone(v.Hide)
+	c.Mounts, c.Ports = slices.Clone(v.Mounts), slices.Clone(v.Ports)
+	c.Unit, c.Service = slices.Clone(v.Unit), slices.Clone(v.Service)
+	c.Links = slices.Clone(v.Links)
+	return c
 }
 
 // String returns m as a value of Mount=.
@@ -125,7 +126,7 @@ func (p Port) String() string {
 // Validate checks what the parser of a single key cannot: settings that contradict each
 // other, and total lengths. key is the name of the key with the error; the caller reports
 // the line of its last assignment.
-func (v VM) Validate() (key string, err error) {
+func (v *VM) Validate() (key string, err error) {
 	if v.Network == "none" && len(v.Ports) > 0 {
 		return "PublishPort", fmt.Errorf("PublishPort=%s: cannot publish a port with Mode=none", v.Ports[0])
 	}
@@ -156,7 +157,7 @@ func (v VM) Validate() (key string, err error) {
 }
 
 // validateLengths checks the lengths of environment variables and of the units' lists.
-func (v VM) validateLengths() (key string, err error) {
+func (v *VM) validateLengths() (key string, err error) {
 	for i, value := range v.values() {
 		if s := &Settings[i]; len(s.Name)+len(value) > maxVariable {
 			return s.Key, fmt.Errorf("%s= is longer than 128 KiB, the limit for an environment variable", s.Key)
@@ -175,7 +176,7 @@ func (v VM) validateLengths() (key string, err error) {
 
 // size estimates the size of the lists in bytes, so that Validate can skip the slower
 // validateLengths.
-func (v VM) size() int {
+func (v *VM) size() int {
 	n := len(v.Refusal) + len(v.WorkDirectory)
 	for _, words := range [][]string{v.QEMUArguments, v.Arguments, v.Environment, v.ReadOnly, v.Hide} {
 		for _, word := range words {

@@ -101,9 +101,13 @@ func checkName(full string) *failure.Error {
 // directory in the search path. An unreadable directory is an error of the VM, because a
 // drop-in in it might restrict the VM.
 func (l *loader) dropins(name, common string) ([]string, []*failure.Error) {
+	dirs := slices.Concat(l.dirs[name+".d"], l.dirs[common])
+	if len(dirs) == 0 {
+		return nil, nil
+	}
 	var errs []*failure.Error
 	byName := map[string]string{}
-	for _, dir := range slices.Concat(l.dirs[name+".d"], l.dirs[common]) {
+	for _, dir := range dirs {
 		entries, err := os.ReadDir(l.root.path(dir))
 		if err != nil {
 			errs = append(errs, unreadable(dir, err))

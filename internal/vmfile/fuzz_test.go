@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -34,14 +33,15 @@ func FuzzValues(f *testing.F) {
 		}
 		v := vm.Default()
 		v.Name = "web"
-		r := applier{vm: &v, specifiers: HostSpecifiers(me), where: map[string]failure.Error{}}
+		r := applier{vm: &v, specifiers: HostSpecifiers(me), where: map[string]place{}}
 		if errs := r.apply(file); len(errs) > 0 {
 			return
 		}
 		if _, err := v.Validate(); err != nil {
 			return
 		}
-		lines, err := vm.Default().Base().Lines(v)
+		defaults := vm.Default()
+		lines, err := defaults.Base().Lines(&v)
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}

@@ -111,7 +111,13 @@ type applier struct {
 	check      func(dir string) error
 	// where has file and line of the last assignment of each key, for the errors of finish.
 	// In place of the file, it has the option for an override.
-	where map[string]failure.Error
+	where map[string]place
+}
+
+// place is a line of a file.
+type place struct {
+	file string
+	line int
 }
 
 // apply applies one file and returns its errors.
@@ -125,7 +131,7 @@ func (r *applier) apply(f *unitfile.File) []*failure.Error {
 	}
 	for _, e := range f.Entries {
 		if findKey(e.Section, e.Key) != nil {
-			r.where[e.Key] = failure.Error{File: f.Name, Line: e.Line}
+			r.where[e.Key] = place{f.Name, e.Line}
 		}
 		if err := r.assign(e); err != nil {
 			err.File, err.Line = f.Name, e.Line

@@ -28,7 +28,7 @@ type Option struct {
 // Apply returns a copy of v with the options applied. In the error, File is the option.
 func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) {
 	v = v.Clone()
-	r := &applier{vm: &v, specifiers: HostSpecifiers(p), where: map[string]failure.Error{}}
+	r := &applier{vm: &v, specifiers: HostSpecifiers(p), where: map[string]place{}}
 	for _, o := range options {
 		if err := r.option(o); err != nil {
 			err.File = o.Flag
@@ -37,10 +37,10 @@ func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) 
 	}
 	if key, err := v.Validate(); err != nil {
 		at := r.where[key]
-		if at.File == "" { // the key is not among the options
-			at.File = "the options"
+		if at.file == "" { // the key is not among the options
+			at.file = "the options"
 		}
-		return v, &failure.Error{File: at.File, Err: err}
+		return v, &failure.Error{File: at.file, Err: err}
 	}
 	return v, nil
 }
@@ -69,7 +69,7 @@ func (r *applier) option(o Option) *failure.Error {
 	if k == nil {
 		return &failure.Error{Err: fmt.Errorf("unknown key %s=", abridged(o.Key)), Hint: optionHint(name, o.Value)}
 	}
-	r.where[k.Name] = failure.Error{File: o.Flag}
+	r.where[k.Name] = place{file: o.Flag}
 	switch {
 	case !o.Literal:
 		return r.set(k, o.Value)

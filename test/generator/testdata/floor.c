@@ -1,5 +1,6 @@
-/* The minimum of system calls for n .vm files, in two threads: open, read and close each
- * file; create two directories, a file in each, and a link. Nothing is parsed: every
+/* The minimum of system calls for n .vm files, in two threads: open each file, check that
+ * it is a regular one, read and close it; look for symbolic links in the path of its work
+ * directory; create two directories, a file in each, and a link. Nothing is parsed: every
  * drop-in has the same text, as long as a drop-in of the generator. The kernel creates the
  * entries of one directory one at a time, so the directories are created in parallel
  * with the links, and then the files in parallel.
@@ -8,27 +9,38 @@
 #include <dirent.h>
 #include <err.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char *names[10000];
 static int n, in, out;
 static char text[440];
 
-static void read_file(const char *name) {
-	char content[4096];
-	int fd = openat(in, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, content, sizeof content) < 0 || close(fd) < 0)
-		err(1, "read %s", name);
-}
-
 static const char *path_of(char path[300], const char *format, const char *name) {
 	snprintf(path, 300, format, (int)strlen(name) - 3, name); /* less .vm */
 	return path;
+}
+
+static void read_file(const char *name) {
+	char content[4096];
+	struct stat st;
+	int fd = openat(in, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || read(fd, content, sizeof content) < 0 || close(fd) < 0)
+		err(1, "read %s", name);
+}
+
+static void find_link(const char *name) {
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	char path[300];
+	int fd = syscall(SYS_openat2, AT_FDCWD, path_of(path, "/srv/%.*s", name), &how, sizeof how);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void make_directory(const char *format, const char *name) {
@@ -72,8 +84,10 @@ static pthread_barrier_t step;
 static void *work(void *second) {
 	int from = second ? n / 2 : 0, to = second ? n : n / 2;
 
-	for (int i = from; i < to; i++)
+	for (int i = from; i < to; i++) {
 		read_file(names[i]);
+		find_link(names[i]);
+	}
 	pthread_barrier_wait(&step);
 	for (int i = 0; i < n; i++)
 		(second ? make_link : make_directories)(names[i]);
