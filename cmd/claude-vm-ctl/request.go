@@ -28,7 +28,7 @@ func newRequest(out *output, verb string, args []string) (instance.Request, erro
 	}
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")
-		if instance.IsPassed(name) && utf8.ValidString(value) {
+		if instance.IsPassed(name, value) && utf8.ValidString(value) {
 			r.Environment[name] = value
 		}
 	}

@@ -57,6 +57,9 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 		return 0, v.lost(ctx)
 	case errors.Is(err, guest.ErrRejected):
 		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.hintArg(), "Claude in the VM on %s has no terminal: another process uses its standard streams", v.dir)
+	case err != nil && !tty: // for example, standard output is full: Claude exits without its streams
+		client.Close()
+		return 0, errors.Join(err, v.awaitEnd(ctx, out))
 	case err != nil:
 		return 0, err
 	}

@@ -6,9 +6,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/vt"
+	"github.com/creack/pty"
 )
 
 // screen keeps the contents of a terminal's screen, to show it to clients that attach
@@ -31,10 +33,29 @@ var redrawModes = []int{1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004, 2031}
 // onByDefault are the modes in redrawModes that are set in a new terminal.
 var onByDefault = []int{7, 25}
 
+// Limits of what a screen keeps, because programs that are not trusted write to it. A cell
+// takes about 100 bytes, and can also have a link and a long cluster of combining
+// characters. With these limits, both screens need less than 300 MB at worst.
+const (
+	maxColumns, maxRows = 640, 320 // more than a terminal on an 8K monitor
+	maxLink             = 256      // bytes of a link; longer ones are not kept
+	maxTitle            = 1024     // bytes of a title
+	maxCluster          = 256      // bytes of a cluster
+)
+
+// windowSize limits the size of a terminal. If it is zero, as on a serial line, windowSize
+// returns the size of a VT100.
+func windowSize(columns, rows uint32) pty.Winsize {
+	if columns == 0 || rows == 0 {
+		columns, rows = 80, 24
+	}
+	return pty.Winsize{Cols: uint16(min(columns, maxColumns)), Rows: uint16(min(rows, maxRows))}
+}
+
 // newScreen returns an empty screen. It calls answer with the replies to the program's
 // queries about its terminal.
 func newScreen(columns, rows int, answer func([]byte)) *screen {
-	s := &screen{emulator: vt.NewEmulator(columns, rows), modes: map[int]bool{}, answers: make(chan []byte, 64)}
+	s := &screen{emulator: newEmulator(columns, rows), modes: map[int]bool{}, answers: make(chan []byte, 64)}
 	s.listen()
 	go func() {
 		for reply := range s.answers {
@@ -44,10 +65,18 @@ func newScreen(columns, rows int, answer func([]byte)) *screen {
 	return s
 }
 
+func newEmulator(columns, rows int) *vt.Emulator {
+	e := vt.NewEmulator(columns, rows)
+	e.SetScrollbackSize(1) // a redraw has only the screen; 0 stands for 10000 lines
+	// Handlers that are registered later are called first.
+	e.RegisterOscHandler(8, func(data []byte) bool { return len(data) > maxLink })
+	return e
+}
+
 // listen registers the emulator's callbacks and starts to read its answers.
 func (s *screen) listen() {
 	s.emulator.SetCallbacks(vt.Callbacks{
-		Title:       func(title string) { s.title = title },
+		Title:       func(title string) { s.title = strings.ToValidUTF8(title[:min(len(title), maxTitle)], "") },
 		EnableMode:  func(m ansi.Mode) { s.mode(m, true) },
 		DisableMode: func(m ansi.Mode) { s.mode(m, false) },
 	})
@@ -100,7 +129,7 @@ func (s *screen) mode(m ansi.Mode, on bool) {
 func (s *screen) guard(f func()) {
 	defer func() {
 		if recover() != nil {
-			s.emulator = vt.NewEmulator(s.emulator.Width(), s.emulator.Height())
+			s.emulator = newEmulator(s.emulator.Width(), s.emulator.Height())
 			s.listen()
 		}
 	}()
@@ -108,7 +137,34 @@ func (s *screen) guard(f func()) {
 }
 
 // write adds the program's output.
-func (s *screen) write(p []byte) { s.guard(func() { s.emulator.Write(p) }) }
+func (s *screen) write(p []byte) {
+	s.guard(func() {
+		for len(p) > 0 {
+			n := clusterEnd(p)
+			s.emulator.Write(p[:n])
+			p = p[n:]
+		}
+	})
+}
+
+// clusterEnd returns how many bytes to write to the emulator at once. The emulator keeps a
+// cluster of combining characters of any length in one cell, but a cluster ends with a call
+// of Write. So clusterEnd limits the bytes after the last ASCII character, which is never
+// part of a longer cluster.
+func clusterEnd(p []byte) int {
+	run := 0
+	for i, b := range p {
+		switch {
+		case b < utf8.RuneSelf:
+			run = 0
+		case run >= maxCluster && utf8.RuneStart(b):
+			return i
+		default:
+			run++
+		}
+	}
+	return len(p)
+}
 
 func (s *screen) resize(columns, rows int) { s.guard(func() { s.emulator.Resize(columns, rows) }) }
 

@@ -89,7 +89,8 @@ func (a *agent) serveClient(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh.
 			}
 			if ok = ssh.Unmarshal(r.Payload, &p) == nil; ok {
 				c.env["TERM"] = p.Term
-				c.size = &pty.Winsize{Rows: uint16(p.Rows), Cols: uint16(p.Columns)}
+				size := windowSize(p.Columns, p.Rows)
+				c.size = &size
 			}
 		case "env":
 			var p struct{ Name, Value string }
@@ -133,7 +134,7 @@ func (c *client) handleResize(payload []byte) bool {
 	if ssh.Unmarshal(payload, &p) != nil {
 		return false
 	}
-	size := pty.Winsize{Rows: uint16(p.Rows), Cols: uint16(p.Columns)}
+	size := windowSize(p.Columns, p.Rows)
 	for {
 		select {
 		case c.resize <- size:

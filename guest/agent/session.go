@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/creack/pty"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 )
 
@@ -51,14 +50,11 @@ func startSession(r contract.Session) (*session, error) {
 	cmd.ExtraFiles = []*os.File{mark} // descriptor 3
 	s := &session{request: r, started: started, claimed: make(chan struct{}), flushed: make(chan struct{})}
 	if r.Terminal {
-		size := &pty.Winsize{Rows: uint16(r.Rows), Cols: uint16(r.Columns)}
-		if size.Rows == 0 || size.Cols == 0 {
-			size = &pty.Winsize{Rows: 24, Cols: 80}
-		}
-		if s.process, err = start(cmd, size); err != nil {
+		size := windowSize(uint32(r.Columns), uint32(r.Rows))
+		if s.process, err = start(cmd, &size); err != nil {
 			return nil, err
 		}
-		s.term = newTerminal(s.process, size, r.Attached)
+		s.term = newTerminal(s.process, &size, r.Attached)
 		return s, nil
 	}
 	if s.process, err = start(cmd, nil); err != nil {

@@ -365,3 +365,32 @@ func TestUnitFiles(t *testing.T) {
 		t.Errorf("UnitFiles() mismatch (-units/ +table):\n%s", diff)
 	}
 }
+
+func TestIsPassed(t *testing.T) {
+	for entry, want := range map[string]bool{
+		"TERM=xterm-256color":                              true,
+		"TERM_PROGRAM=/odd but harmless":                   true,
+		"PATH=/bin":                                        false,
+		"ANTHROPIC_API_KEY=sk-ant-1":                       true,
+		"ANTHROPIC_BASE_URL=http://127.0.0.1:8080/v1":      true,
+		"ANTHROPIC_CUSTOM_HEADERS=X-A: /b":                 true,
+		"ANTHROPIC_MODEL=":                                 true,
+		"CLAUDE_CODE_MAX_OUTPUT_TOKENS=4096":               true,
+		"ANTHROPIC_UNIX_SOCKET=/run/user/1000/claude.sock": false,
+		"ANTHROPIC_UNIX_SOCKET=claude.sock":                false,
+		"CLAUDE_CODE_SSE_PORT=33123":                       false,
+		"CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR=3":        false,
+		"CLAUDE_CODE_TMPDIR=/tmp/me":                       false,
+		"CLAUDE_CODE_CLIENT_CERT=~/.certs/me.pem":          false,
+		"CLAUDE_CODE_SOMETHING_NEW=/home/me/somewhere":     false,
+		"CLAUDE_CODE_OTEL_ENDPOINT=unix:/run/otel.sock":    false,
+		"TZ=Europe/Berlin":                                 true,
+		"TZ=:/usr/share/zoneinfo/Europe/Berlin":            false,
+		"CLAUDECODE=1":                                     false,
+	} {
+		name, value, _ := strings.Cut(entry, "=")
+		if got := IsPassed(name, value); got != want {
+			t.Errorf("IsPassed(%q, %q) = %v", name, value, got)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -168,13 +169,30 @@ func (o Offered) Close() {
 }
 
 // IsPassed reports whether a variable is passed from the caller's environment to Claude:
-// Claude Code's own variables and variables that describe the terminal are.
-func IsPassed(name string) bool {
+// Claude Code's own variables and variables that describe the terminal are, unless they
+// refer to something that only the host has.
+func IsPassed(name, value string) bool {
 	switch name {
-	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR", "TZ":
+	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR":
 		return true
-	case "CLAUDE_CODE_TMPDIR", "CLAUDE_CODE_SHELL": // paths on the host
-		return false
+	case "TZ":
+		return !isHostPath(strings.TrimPrefix(value, ":"))
 	}
-	return strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")
+	return (strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")) &&
+		!isHostPath(value) && !slices.ContainsFunc(hostSuffixes, func(s string) bool { return strings.HasSuffix(name, s) })
+}
+
+// hostSuffixes are the ends of names of variables for sockets, ports and descriptors of the
+// host, such as ANTHROPIC_UNIX_SOCKET, CLAUDE_CODE_SSE_PORT (of an editor) and
+// CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR, and for relative paths.
+var hostSuffixes = []string{"_SOCKET", "_PORT", "_FILE_DESCRIPTOR", "_PATH", "_DIR", "_TMPDIR", "_FILE", "_SHELL"}
+
+// isHostPath reports whether a value is a path.
+func isHostPath(value string) bool {
+	for _, prefix := range []string{"/", "~/", "./", "../", "file:", "unix:"} {
+		if strings.HasPrefix(value, prefix) {
+			return true
+		}
+	}
+	return false
 }

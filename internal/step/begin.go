@@ -120,7 +120,7 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 		b.Environment = map[string]string{}
 	}
 	for _, entry := range os.Environ() {
-		if name, value, _ := strings.Cut(entry, "="); instance.IsPassed(name) && b.Environment[name] == "" && name != "TERM" {
+		if name, value, _ := strings.Cut(entry, "="); instance.IsPassed(name, value) && b.Environment[name] == "" && name != "TERM" {
 			b.Environment[name] = value
 		}
 	}

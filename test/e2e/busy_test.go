@@ -90,7 +90,8 @@ func TestBusy(t *testing.T) {
 	}
 	p.command("pkill", "-f", "claude-vm-ctl shell . -- python3")
 	p.eventually("the guest has the same processes and files as before", func() bool { return guestProcesses() == before })
-	p.eventually("QEMU has the same files as before", func() bool { return files() == filesBefore })
+	// QEMU may not have closed the connection of guestProcesses when filesBefore was counted.
+	p.eventually("QEMU has no more files than before", func() bool { return files() <= filesBefore })
 
 	// A forward that was not stopped exits with the VM, and its unit does not fail.
 	p.ctl("forward", "--detach", fmt.Sprintf("%d:7007", c)).ok()
