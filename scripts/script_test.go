@@ -4,6 +4,7 @@ package scripts
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -15,6 +16,9 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 // TestScripts runs the scripts in testdata/script. Their working directory looks like a
 // checkout, with stand-ins from the script as the built programs.
 func TestScripts(t *testing.T) {
+	if _, err := exec.LookPath("jq"); err != nil && os.Getenv("CI") != "" {
+		t.Error("jq is not installed, so a script is skipped")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -24,7 +28,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ARCH", "")
 			// Copy instead of link: go test only notices a change of a file, and does not use a
 			// cached result, if this process itself has read the file.
-			for _, name := range []string{"scripts", "units", "internal/contract"} {
+			for _, name := range []string{"scripts", "units", "internal/contract", "guest/overlay"} {
 				if err := os.CopyFS(filepath.Join(e.WorkDir, name), os.DirFS(filepath.Join("..", name))); err != nil {
 					return err
 				}

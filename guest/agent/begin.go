@@ -50,6 +50,10 @@ func (a *agent) begin(b contract.Begin) error {
 	if err := setClock(b.Time); err != nil {
 		return err
 	}
+	if err := setTimeZone(b.TimeZone); err != nil {
+		log.Print(err) // not worth failing: times are in UTC then
+	}
+	keepLocales(b.Environment)
 	if err := setIdentity(b.MachineID, b.Hostname); err != nil {
 		return err
 	}

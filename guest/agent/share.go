@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
@@ -93,8 +95,8 @@ func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
 			return nil, fmt.Errorf("mount %s: not shared by the host: %w", m.Path, err)
 		}
 		if m.Name == contract.ShareHome {
-			if err := fillHome(path, home); err != nil {
-				return nil, fmt.Errorf("fill %s: %w", home, err)
+			if err := fillHome(path, home); err != nil { // for example, the disk is full
+				log.Printf("fill %s: %v", home, err)
 			}
 		}
 		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
@@ -175,14 +177,18 @@ func (o owner) makeFile(path string) error {
 }
 
 // fillHome copies the image's home, or /etc/skel, into an empty persistent home. It need
-// not change owners: files that root creates on the share belong to the user.
+// not change owners: files that root creates on the share belong to the user. A file that
+// exists was copied by another VM with the same home, which has started at the same time.
 func fillHome(persistent, home string) error {
 	if empty, err := isEmpty(persistent); !empty || err != nil {
 		return err
 	}
 	for _, from := range []string{home, "/etc/skel"} {
 		if empty, err := isEmpty(from); !empty && err == nil {
-			return os.CopyFS(persistent, os.DirFS(from))
+			if out, err := exec.Command("cp", "-RPn", "--", from+"/.", persistent).CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
 		}
 	}
 	return nil

@@ -114,9 +114,10 @@ type Begin struct {
 	Home     bool            `json:"home,omitempty"` // the share contains ShareHome
 	// ForwardAgent means that the host will open AgentSubsystem.
 	ForwardAgent bool      `json:"forwardAgent,omitempty"`
-	Time         time.Time `json:"time"`      // of the host's clock
-	Entropy      []byte    `json:"entropy"`   // for the kernel's random pool
-	MachineID    string    `json:"machineID"` // 32 hexadecimal digits
+	Time         time.Time `json:"time"`               // of the host's clock
+	Entropy      []byte    `json:"entropy"`            // for the kernel's random pool
+	TimeZone     string    `json:"timeZone,omitempty"` // such as Europe/Berlin; empty if unknown
+	MachineID    string    `json:"machineID"`          // 32 hexadecimal digits
 	Hostname     string    `json:"hostname"`
 }
 

@@ -370,6 +370,8 @@ func TestIsPassed(t *testing.T) {
 	for entry, want := range map[string]bool{
 		"TERM=xterm-256color":                              true,
 		"TERM_PROGRAM=/odd but harmless":                   true,
+		"LANG=de_DE.UTF-8":                                 true,
+		"LC_TIME=de_DE.UTF-8":                              true,
 		"PATH=/bin":                                        false,
 		"ANTHROPIC_API_KEY=sk-ant-1":                       true,
 		"ANTHROPIC_BASE_URL=http://127.0.0.1:8080/v1":      true,

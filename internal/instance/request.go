@@ -169,16 +169,16 @@ func (o Offered) Close() {
 }
 
 // IsPassed reports whether a variable is passed from the caller's environment to Claude:
-// Claude Code's own variables and variables that describe the terminal are, unless they
-// refer to something that only the host has.
+// Claude Code's own variables and variables for the terminal and the language are, unless
+// they refer to something that only the host has.
 func IsPassed(name, value string) bool {
 	switch name {
-	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR":
+	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR", "LANG":
 		return true
 	case "TZ":
 		return !isHostPath(strings.TrimPrefix(value, ":"))
 	}
-	return (strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")) &&
+	return strings.HasPrefix(name, "LC_") || (strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "CLAUDE_CODE_")) &&
 		!isHostPath(value) && !slices.ContainsFunc(hostSuffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 

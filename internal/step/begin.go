@@ -101,7 +101,7 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	b := contract.Begin{
 		Version: contract.Version, Session: r.Request.Session, Settings: r.ClaudeSettings,
-		Time: time.Now(), Entropy: make([]byte, 64),
+		Time: time.Now(), TimeZone: timeZone("/etc"), Entropy: make([]byte, 64),
 	}
 	rand.Read(b.Entropy) // never returns an error
 	var id [16]byte
@@ -131,6 +131,19 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	}
 	applySettings(&b, r.Settings)
 	return b, nil
+}
+
+// timeZone returns the name of the host's time zone from its configuration in etc; empty if
+// it is unknown. See localtime(5).
+func timeZone(etc string) string {
+	if target, err := os.Readlink(filepath.Join(etc, "localtime")); err == nil {
+		if _, name, found := strings.Cut(target, "zoneinfo/"); found {
+			return name
+		}
+	}
+	// Debian's name, for a /etc/localtime that is a copy.
+	text, _ := os.ReadFile(filepath.Join(etc, "timezone"))
+	return strings.TrimSpace(string(text))
 }
 
 // hostname returns a host name for the guest: the base name of dir, so that users recognize

@@ -116,6 +116,8 @@ in
       "systemd/system.conf.d/50-claude-vm.conf".source =
         "${cfg.package}/etc/systemd/system.conf.d/50-claude-vm.conf";
       "resolv.conf".source = "${cfg.package}/etc/resolv.conf";
+      # programs.git.config replaces it.
+      gitconfig.source = lib.mkDefault "${cfg.package}/etc/gitconfig";
       # The same as in the Debian guest: without /etc/machine-id, systemd would treat each
       # boot as the first one and preset all units. The agent writes these three files, so
       # mode= makes them copies instead of links to the store.
