@@ -24,6 +24,28 @@ func checkRuntime(_ context.Context, h *host) (string, error) {
 	return preflight.RuntimeDirectory(h.paths.Runtime)
 }
 
+// checkFileLimit checks how many files a virtiofsd can have open: one for each file that the
+// guest has in its cache.
+func checkFileLimit(ctx context.Context, h *host) (string, error) {
+	if h.manager == nil {
+		return "", errors.New("unknown without the user manager")
+	}
+	limit, err := h.manager.FileLimit(ctx)
+	if err != nil {
+		return "", err
+	}
+	fact := fmt.Sprintf("up to %d for each VM", min(limit, wantedFiles))
+	if limit < wantedFiles {
+		return "", preflight.Warn(preflight.OnNixOS(`systemd.services."user@".serviceConfig.LimitNOFILE = 524288;`,
+			"sudo systemctl edit user@.service, and set LimitNOFILE=524288 in [Service], then log in again"),
+			"%s, so guests drop their caches more often", fact)
+	}
+	return fact, nil
+}
+
+// wantedFiles is LimitNOFILE= in claude-vm-virtiofsd@.service.
+const wantedFiles = 524288
+
 // checkMemory compares the memory that VMs may use with that of the machine. It is only a
 // warning: the kernel allocates memory when a VM uses it.
 func checkMemory(ctx context.Context, h *host) (string, error) {

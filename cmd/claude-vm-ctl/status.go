@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
@@ -90,6 +91,7 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 		return r, nil
 	}
 	r.Started = u.Started
+	r.Drops = guest.ReadStatus(r.Runtime).Drops
 	// The rest of the request is not shown, because it may contain an API key.
 	if record, err := v.paths.ReadRecord(v.id); err == nil {
 		r.StartedBy = failure.OneLine(cmp.Or(record.Request.By, "systemd"))
@@ -121,6 +123,9 @@ func (r report) print(w io.Writer) error {
 		line("Started", "%s by %s", r.Started.Format(time.DateTime), r.StartedBy)
 	}
 	line("Share", "%s", r.Share)
+	if r.Drops > 0 {
+		line("Caches", "dropped in the guest %d times or more, to close files; see claude-vm-ctl doctor", r.Drops)
+	}
 	if r.PID != 0 {
 		line("Guest", "%s", cmp.Or(r.GuestVersion, "unknown version"))
 		line("Memory", "%s", r.memory(" of "))

@@ -84,11 +84,21 @@ func (a *agent) begin(b contract.Begin) error {
 	a.session = s
 	a.mu.Unlock()
 	go keepClock()
+	go limitInodes(b.Files, a.reportDrops)
 	s.waitStarted()
 	a.report("STATUS=Claude Code is running")
 	a.report("READY=1")
 	go a.finish(s)
 	return nil
+}
+
+// reportDrops reports how often the caches were dropped: to the host at each power of two,
+// because the host limits the size of the file with the reports.
+func (a *agent) reportDrops(n int) {
+	if n&(n-1) == 0 {
+		log.Printf("dropped the caches, because the guest has too many files of the share open (%d times)", n)
+		a.report(fmt.Sprintf("CACHE_DROPS=%d", n))
+	}
 }
 
 // finish waits until the session has exited and powers the guest off. It reports the

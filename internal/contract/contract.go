@@ -112,6 +112,8 @@ type Begin struct {
 	Settings json.RawMessage `json:"settings,omitempty"`
 	Mounts   []Mount         `json:"mounts,omitempty"`
 	Home     bool            `json:"home,omitempty"` // the share contains ShareHome
+	// Files is the number of files that virtiofsd can have open; 0 if it is unknown.
+	Files int `json:"files,omitempty"`
 	// ForwardAgent means that the host will open AgentSubsystem.
 	ForwardAgent bool      `json:"forwardAgent,omitempty"`
 	Time         time.Time `json:"time"`               // of the host's clock
@@ -132,6 +134,7 @@ type Status struct {
 	Stopping bool   // STOPPING=1: an orderly power-off has started
 	Text     string // STATUS=
 	Exit     *int   // EXIT_STATUS=, the exit status of Claude
+	Drops    int    // CACHE_DROPS=, how often the guest has dropped its caches to close files
 }
 
 // ParseStatus reads a status file. Invalid lines are ignored: the guest writes the file
@@ -148,6 +151,10 @@ func ParseStatus(r io.Reader) Status {
 			s.Stopping = value == "1"
 		case "STATUS":
 			s.Text = strings.ToValidUTF8(value, "\uFFFD")
+		case "CACHE_DROPS":
+			if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+				s.Drops = int(n)
+			}
 		case "EXIT_STATUS":
 			if n, err := strconv.ParseUint(value, 10, 8); err == nil {
 				exit := int(n)

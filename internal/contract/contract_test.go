@@ -13,15 +13,17 @@ import (
 func TestParseStatus(t *testing.T) {
 	seven := 7
 	for text, want := range map[string]Status{
-		"":                              {},
-		"STATUS=Booting\nREADY=1\n":     {Ready: true, Text: "Booting"},
-		"READY=1\nEXIT_STATUS=7\n":      {Ready: true, Exit: &seven},
-		"EXIT_STATUS=7":                 {Exit: &seven},
-		"EXIT_STATUS=256\n":             {},
-		"EXIT_STATUS=-1\n":              {},
-		"STOPPING=1\njunk\n=\nREADY=2":  {Stopping: true},
-		"STATUS=\xff\n":                 {Text: "\uFFFD"},
-		strings.Repeat("x", 1<<21) + "": {},
+		"":                               {},
+		"STATUS=Booting\nREADY=1\n":      {Ready: true, Text: "Booting"},
+		"READY=1\nEXIT_STATUS=7\n":       {Ready: true, Exit: &seven},
+		"EXIT_STATUS=7":                  {Exit: &seven},
+		"CACHE_DROPS=1\nCACHE_DROPS=2\n": {Drops: 2},
+		"CACHE_DROPS=-1\n":               {},
+		"EXIT_STATUS=256\n":              {},
+		"EXIT_STATUS=-1\n":               {},
+		"STOPPING=1\njunk\n=\nREADY=2":   {Stopping: true},
+		"STATUS=\xff\n":                  {Text: "\uFFFD"},
+		strings.Repeat("x", 1<<21) + "":  {},
 	} {
 		if diff := cmp.Diff(want, ParseStatus(strings.NewReader(text))); diff != "" {
 			t.Errorf("ParseStatus(%.40q) mismatch (-want +got):\n%s", text, diff)

@@ -282,3 +282,17 @@ func (s *Session) Show(w io.Writer) (int, error) {
 	}
 	return s.Wait()
 }
+
+// ReadStatus returns what the guest has reported so far to QEMU, which writes a file in the
+// runtime directory dir. QEMU may be controlled by the guest, so the file can be anything.
+func ReadStatus(dir string) contract.Status {
+	f, err := os.OpenFile(filepath.Join(dir, contract.StatusFile), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return contract.Status{}
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return contract.Status{}
+	}
+	return contract.ParseStatus(f)
+}

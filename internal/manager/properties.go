@@ -3,13 +3,29 @@ package manager
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Version returns the version of systemd.
 func (m *Manager) Version() (string, error) {
 	text, err := m.units.GetManagerProperty("Version")
 	return strings.Trim(text, `"`), err
+}
+
+// FileLimit returns the manager's hard limit of open files, which is the maximum for its
+// units.
+func (m *Manager) FileLimit(ctx context.Context) (uint64, error) {
+	var pid uint32
+	err := m.calls.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, "org.freedesktop.systemd1").Store(&pid)
+	if err != nil {
+		return 0, err
+	}
+	var limit unix.Rlimit
+	err = unix.Prlimit(int(pid), unix.RLIMIT_NOFILE, nil, &limit)
+	return limit.Max, os.NewSyscallError("prlimit", err)
 }
 
 // Active returns the names of the units that match the pattern and are active, starting

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -111,6 +112,10 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	id[8] = id[8]&0x3f | 0x80
 	b.MachineID = fmt.Sprintf("%x", id)
 	b.Hostname = hostname(dir, b.MachineID)
+	var err error
+	if b.Files, err = shareFiles(); err != nil {
+		return b, err
+	}
 	secrets, err := credentials()
 	if err != nil {
 		return b, err
@@ -131,6 +136,14 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	}
 	applySettings(&b, r.Settings)
 	return b, nil
+}
+
+// shareFiles returns the number of files that virtiofsd can open. Both units have the same
+// LimitNOFILE=.
+func shareFiles() (int, error) {
+	var limit unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	return int(min(limit.Max, math.MaxInt32)), os.NewSyscallError("getrlimit", err)
 }
 
 // timeZone returns the name of the host's time zone from its configuration in etc; empty if
@@ -216,7 +229,7 @@ func relayStatus(ctx context.Context) {
 			return
 		case <-time.After(100 * time.Millisecond):
 		}
-		if text := failure.OneLine(readStatus().Text); text != last && ctx.Err() == nil {
+		if text := failure.OneLine(guest.ReadStatus(".").Text); text != last && ctx.Err() == nil {
 			last = text
 			notify("STATUS=" + text)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,7 +45,7 @@ func powerOff(ctx context.Context, _ []string) (int, error) {
 // shareDied reports whether virtiofsd has exited before the guest started to shut down.
 // During a shutdown, it is normal that virtiofsd exits shortly before QEMU.
 func shareDied() bool {
-	if status := readStatus(); status.Exit != nil || status.Stopping {
+	if status := guest.ReadStatus("."); status.Exit != nil || status.Stopping {
 		return false
 	}
 	return !shareLives(true)

@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"golang.org/x/sys/unix"
@@ -144,20 +145,10 @@ func explainResult(result string, status contract.Status) string {
 	return ""
 }
 
-// readStatus returns what the guest has reported so far.
-func readStatus() contract.Status {
-	f, err := os.Open(contract.StatusFile)
-	if err != nil {
-		return contract.Status{}
-	}
-	defer f.Close()
-	return contract.ParseStatus(f)
-}
-
 // result returns an exit status that sets the unit's result to what the guest has reported.
 // If the unit has already failed, it only sets the status text.
 func result(context.Context, []string) (int, error) {
-	status := readStatus()
+	status := guest.ReadStatus(".")
 	if result := os.Getenv("SERVICE_RESULT"); result != "success" {
 		if text := explainResult(result, status); text != "" {
 			notify("STATUS=" + text)

@@ -3,11 +3,15 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 func TestFiles(t *testing.T) {
@@ -149,4 +153,40 @@ func TestFullDisk(t *testing.T) {
 	}
 	p.ctl("stop", ".").ok()
 	p.wantGone()
+}
+
+// TestManyFiles works with three times as many files as virtiofsd can have open.
+func TestManyFiles(t *testing.T) {
+	t.Parallel()
+	const limit = 4000
+	p := newProject(t, "many")
+	for _, unit := range []string{instance.VM.Unit(p.id), instance.Virtiofsd.Unit(p.id)} {
+		p.dropin(unit, "files.conf", fmt.Sprint("LimitNOFILE=", limit))
+	}
+	for i := range 3 * limit {
+		writeFile(filepath.Join(p.dir, fmt.Sprintf("%02d/%d", i/100, i)), "")
+	}
+	p.command("git", "init", "-q").ok()
+	p.command("git", "add", ".").ok()
+	p.ctl("start", ".").ok()
+	want := fmt.Sprintln(3 * limit)
+	if got := p.guest("find . -path ./.git -prune -o -type f -size 0 -print | wc -l"); got != want {
+		t.Errorf("find prints %s files, want %s", got, want)
+	}
+	if got := p.guest("git status --porcelain | wc -l"); got != want {
+		t.Errorf("git status prints %s files, want %s", got, want)
+	}
+	if got := p.guest(fmt.Sprintf("for i in $(seq %d); do echo >new-$i; done; cat new-* | wc -l", limit)); got != fmt.Sprintln(limit) {
+		t.Errorf("%s new files, want %d", got, limit)
+	}
+	var r struct{ CacheDrops int }
+	if err := json.Unmarshal([]byte(p.ctl("status", "--json").ok().stdout), &r); err != nil || r.CacheDrops == 0 {
+		t.Errorf("status --json: %d cache drops, %v", r.CacheDrops, err)
+	}
+	if out := p.ctl("status").ok().stdout; !strings.Contains(out, "    Caches: dropped in the guest ") {
+		t.Errorf("status:\n%s", out)
+	}
+	if !strings.Contains(p.journal(), "dropped the caches, because the guest has too many files of the share open") {
+		t.Error("the journal does not mention the caches")
+	}
 }

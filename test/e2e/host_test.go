@@ -33,7 +33,7 @@ func TestHostAttributes(t *testing.T) {
 
 	e := p.terminal("large", 80, 24, "stty rows 65535 cols 65535; claude-vm-ctl attach .")
 	p.eventually("the terminal has the largest size", func() bool {
-		return p.ctl("shell", ".", "--", "sh", "-c", "stty size </proc/$(pgrep -x claude | head -n 1)/fd/0").stdout == "320 640\n"
+		return p.root("stty size </proc/$(pgrep -x claude | head -n 1)/fd/0").stdout == "320 640\n"
 	})
 	e.keys("C-]", "C-]", "C-]")
 	e.shows("status=0")
