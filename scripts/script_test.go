@@ -4,7 +4,6 @@ package scripts
 import (
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -16,9 +15,6 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 // TestScripts runs the scripts in testdata/script. Their working directory looks like a
 // checkout, with stand-ins from the script as the built programs.
 func TestScripts(t *testing.T) {
-	if _, err := exec.LookPath("jq"); err != nil && os.Getenv("CI") != "" {
-		t.Error("jq is not installed, so a script is skipped")
-	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -85,6 +87,20 @@ func TestSilentBus(t *testing.T) {
 	for _, f := range findings {
 		if strings.HasPrefix(f.Reason, "no answer") || f.Check == ".vm files" && f.State != "ok" {
 			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// TestWantedFiles compares wantedFiles with the units of virtiofsd, which opens the files, and
+// of the VM, whose limit is sent to the guest.
+func TestWantedFiles(t *testing.T) {
+	for _, p := range []*instance.Part{instance.Virtiofsd, instance.VM} {
+		text, err := os.ReadFile("../../units/" + p.Unit(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line := fmt.Sprintf("\nLimitNOFILE=%d\n", wantedFiles); !strings.Contains(string(text), line) {
+			t.Errorf("%s lacks %q", p.Unit(""), line)
 		}
 	}
 }

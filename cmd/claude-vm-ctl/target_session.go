@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -59,7 +60,7 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 		return 0, failure.New(failure.Failed, "claude-vm-ctl shell"+v.hintArg(), "Claude in the VM on %s has no terminal: another process uses its standard streams", v.dir)
 	case err != nil && !tty: // for example, standard output is full: Claude exits without its streams
 		client.Close()
-		return 0, errors.Join(err, v.awaitEnd(ctx, out))
+		return 0, cmp.Or(v.awaitEnd(ctx, out), err) // that the VM does not stop is worse
 	case err != nil:
 		return 0, err
 	}

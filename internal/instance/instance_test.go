@@ -370,6 +370,7 @@ func TestIsPassed(t *testing.T) {
 	for entry, want := range map[string]bool{
 		"TERM=xterm-256color":                              true,
 		"TERM_PROGRAM=/odd but harmless":                   true,
+		"ANTHROPIC_AUTH_TOKEN=/9j4AAQ":                     true,
 		"LANG=de_DE.UTF-8":                                 true,
 		"LC_TIME=de_DE.UTF-8":                              true,
 		"PATH=/bin":                                        false,

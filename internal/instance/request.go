@@ -175,6 +175,8 @@ func IsPassed(name, value string) bool {
 	switch name {
 	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR", "LANG":
 		return true
+	case "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN": // may start with a slash
+		return true
 	case "TZ":
 		return !isHostPath(strings.TrimPrefix(value, ":"))
 	}

@@ -177,5 +177,5 @@ func EscapeSpecifiers(text string) string { return strings.ReplaceAll(text, "%",
 
 // Environment returns the value of an Environment= line that sets a variable.
 func Environment(name, value string) string {
-	return `"` + name + "=" + EscapeSpecifiers(escape(value)) + `"`
+	return `"` + EscapeSpecifiers(escape(name+"="+value)) + `"`
 }
