@@ -76,7 +76,7 @@ install: build ## Install programs, units, completions, man pages and the guest,
 		echo 'install: the guest is not built, so it is not installed; run make guest, then make install again' >&2; \
 	fi
 	@if command -v scdoc >/dev/null; then \
-		for page in docs/man/*.[158].scd; do \
+		for page in docs/man/*.[1578].scd; do \
 			name=$$(basename "$$page" .scd) && \
 			mkdir -p '$(DESTDIR)$(MANDIR)'/man"$${name##*.}" && \
 			scdoc <"$$page" >'$(DESTDIR)$(MANDIR)'/man"$${name##*.}/$$name" || exit 1; \

@@ -44,6 +44,7 @@ type report struct {
 	Started   time.Time `json:"started,omitzero"`
 	StartedBy string    `json:"startedBy,omitempty"`
 	DropIns   []string  `json:"dropIns,omitempty"`
+	Warnings  []string  `json:"warnings,omitempty"`
 	Drops     int       `json:"cacheDrops,omitempty"` // how often the guest has dropped its caches
 	Units     []unit    `json:"units,omitempty"`
 }

@@ -55,6 +55,12 @@ func (o *output) note(format string, args ...any) {
 	}
 }
 
+// warning prints a message that is not an error.
+func (o *output) warning(text string) {
+	o.endProgress()
+	fmt.Fprintf(o.stderr, "claude-vm-ctl: warning: %s\n", failure.OneLine(text))
+}
+
 // confirm asks a question and reports whether the answer is yes, which is the default. Without
 // a terminal and after an interrupt, it returns false.
 func (o *output) confirm(ctx context.Context, question string) bool {

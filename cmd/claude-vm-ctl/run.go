@@ -50,12 +50,16 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.start(ctx, out, request, o); err != nil {
 		return 0, err
 	}
-	warnEmulation(out)
+	v.warn(out)
 	return v.session(ctx, out, request.Terminal)
 }
 
-// warnEmulation warns that the VM is emulated, and slow.
-func warnEmulation(out *output) {
+// warn prints what the user should know about the VM that has just started.
+func (v *target) warn(out *output) {
+	record, _ := v.paths.ReadRecord(v.id) // without a record, there is nothing to warn about
+	for _, text := range record.Warnings {
+		out.warning(text)
+	}
 	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
 	}

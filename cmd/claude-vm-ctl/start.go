@@ -49,7 +49,7 @@ func (s *startVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.start(ctx, out, request, o); err != nil {
 		return 0, err
 	}
-	warnEmulation(out)
+	v.warn(out)
 	return 0, nil
 }
 
@@ -116,6 +116,6 @@ func (r *restartVerb) run(ctx context.Context, out *output) (int, error) {
 	if err := v.restart(ctx, out); err != nil {
 		return 0, err
 	}
-	warnEmulation(out)
+	v.warn(out)
 	return 0, nil
 }

@@ -95,6 +95,7 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 	// The rest of the request is not shown, because it may contain an API key.
 	if record, err := v.paths.ReadRecord(v.id); err == nil {
 		r.StartedBy = failure.OneLine(cmp.Or(record.Request.By, "systemd"))
+		r.Warnings = record.Warnings
 	}
 	return r, nil
 }
@@ -123,6 +124,9 @@ func (r report) print(w io.Writer) error {
 		line("Started", "%s by %s", r.Started.Format(time.DateTime), r.StartedBy)
 	}
 	line("Share", "%s", r.Share)
+	for _, text := range r.Warnings {
+		line("Warning", "%s", text)
+	}
 	if r.Drops > 0 {
 		line("Caches", "dropped in the guest %d times or more, to close files; see claude-vm-ctl doctor", r.Drops)
 	}

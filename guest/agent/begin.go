@@ -61,6 +61,9 @@ func (a *agent) begin(b contract.Begin) error {
 	if err := mountShare(b); err != nil {
 		return err
 	}
+	if err := keepWorktrees(b.GitDirectories); err != nil {
+		return err
+	}
 	if err := writeSettings(b.Settings); err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workDir is where the work directory is mounted, and the current directory of all
-// commands.
+// workDir is the work directory, and the current directory of all commands. It is a link to
+// where the directory is mounted, or the mount point itself; see workPath.
 const workDir = "/work"
 
 // newCommand returns a command that runs argv as a user of the guest, in the work directory
@@ -36,14 +36,35 @@ func newCommand(userName string, argv []string, host map[string]string) (*exec.C
 	if err != nil {
 		return nil, err
 	}
+	groups, err := groupsOf(u)
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = workDir
 	cmd.Env = environment(u, readVariables(environmentFile), host)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:     true,
-		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
+		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: groups},
 	}
 	return cmd, nil
+}
+
+// groupsOf returns the supplementary groups of a user.
+func groupsOf(u *user.User) ([]uint32, error) {
+	ids, err := u.GroupIds()
+	if err != nil {
+		return nil, err
+	}
+	var groups []uint32
+	for _, id := range ids {
+		n, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, uint32(n))
+	}
+	return groups, nil
 }
 
 // knownTerminal returns name if the guest has a terminfo(5) entry for it, and

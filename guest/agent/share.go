@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"golang.org/x/sys/unix"
@@ -25,28 +26,104 @@ const (
 )
 
 // mountShare mounts the directories and files of the host's virtiofs share at their paths
-// in the guest: the work directory, the home directory if it is kept, and b.Mounts.
+// in the guest: the work directory, its git directory if it is elsewhere, the home directory if
+// it is kept, and b.Mounts.
 func mountShare(b contract.Begin) error {
 	owner, err := lookupOwner(contract.UserClaude)
 	if err != nil {
 		return err
 	}
-	mounts := []contract.Mount{{Name: contract.ShareWork, Path: workDir}}
-	if b.Home {
-		mounts = append(mounts, contract.Mount{Name: contract.ShareHome, Path: owner.home})
+	work := workPath(b.Directory, owner)
+	if b.GitDirectory != "" {
+		if err := owner.checkMountPoint(b.GitDirectory); err != nil {
+			log.Printf("git does not work: %v", err)
+			b.GitDirectory = ""
+		}
 	}
-	mounts = append(mounts, b.Mounts...)
-	// Mount parent directories first.
-	slices.SortStableFunc(mounts, func(a, b contract.Mount) int { return strings.Compare(a.Path, b.Path) })
+	mounts := allMounts(b, work, owner.home)
 	trees, err := openTrees(mounts, owner.home)
 	if err != nil {
 		return err
 	}
 	for i, tree := range trees {
-		if err := tree.attach(mounts[i].Path, owner); err != nil {
+		err := tree.attach(mounts[i].Path, owner)
+		if mounts[i].Name == contract.ShareGit && err != nil {
+			log.Printf("git does not work: mount %s: %v", mounts[i].Path, err)
+		} else if err != nil {
 			return fmt.Errorf("mount %s: %w", mounts[i].Path, err)
 		}
 		unix.Close(tree.fd)
+	}
+	if work != workDir {
+		return os.Symlink(work, workDir)
+	}
+	return nil
+}
+
+// allMounts returns the mounts for b, parent directories first. The work directory is mounted
+// at work.
+func allMounts(b contract.Begin, work, home string) []contract.Mount {
+	mounts := []contract.Mount{{Name: contract.ShareWork, Path: work}}
+	if b.Home {
+		mounts = append(mounts, contract.Mount{Name: contract.ShareHome, Path: home})
+	}
+	if b.GitDirectory != "" {
+		mounts = append(mounts, contract.Mount{Name: contract.ShareGit, Path: b.GitDirectory})
+	}
+	for _, m := range b.Mounts {
+		if below, found := strings.CutPrefix(m.Path, workDir+"/"); found { // workDir is not a link yet
+			m.Path = filepath.Join(work, below)
+		}
+		mounts = append(mounts, m)
+	}
+	slices.SortStableFunc(mounts, func(a, b contract.Mount) int { return strings.Compare(a.Path, b.Path) })
+	return mounts
+}
+
+// workPath returns where the work directory is mounted: at its path on the host, so that paths
+// that git and other programs write are right on both sides, or at workDir if that path is used
+// otherwise in the guest.
+func workPath(host string, o owner) string {
+	err := o.checkMountPoint(host)
+	if err == nil {
+		return host
+	}
+	log.Printf("the work directory is at %s only: %v", workDir, err)
+	return workDir
+}
+
+// checkMountPoint returns an error if a path cannot be a new mount point to which the owner has
+// access.
+func (o owner) checkMountPoint(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%q is not absolute", path)
+	}
+	for _, dir := range []string{"/dev", "/nix", "/proc", "/run", "/sys", workDir} {
+		if path == dir || strings.HasPrefix(path, dir+"/") {
+			return fmt.Errorf("%s is used by the guest", dir)
+		}
+	}
+	for dir := path; dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Lstat(dir)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return fmt.Errorf("%s is not a directory in the guest", dir)
+		}
+		if dir == path {
+			if empty, err := isEmpty(dir); err != nil || !empty {
+				return fmt.Errorf("%s is not empty in the guest", dir)
+			}
+			continue
+		}
+		if st := info.Sys().(*syscall.Stat_t); info.Mode()&0o001 == 0 && int(st.Uid) != o.uid { // such as /root
+			if err := os.Chmod(dir, info.Mode().Perm()|0o001); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

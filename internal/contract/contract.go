@@ -57,6 +57,7 @@ const (
 	ShareTag  = "share"
 	ShareWork = "work" // for /work
 	ShareHome = "home" // for the home directory of UserClaude, unless Home=ephemeral
+	ShareGit  = "git"  // for the git directory, if it is not in the work directory
 )
 
 // Files of an instance's runtime directory.
@@ -109,9 +110,15 @@ type Begin struct {
 	Session
 	// Settings are the settings of Claude Code, a JSON object. If empty, Claude Code
 	// uses the settings in its home directory.
-	Settings json.RawMessage `json:"settings,omitempty"`
-	Mounts   []Mount         `json:"mounts,omitempty"`
-	Home     bool            `json:"home,omitempty"` // the share contains ShareHome
+	Settings  json.RawMessage `json:"settings,omitempty"`
+	Directory string          `json:"directory"` // path of the work directory on the host
+	Mounts    []Mount         `json:"mounts,omitempty"`
+	// GitDirectory is the path of ShareGit on the host; empty if it is not shared.
+	GitDirectory string `json:"gitDirectory,omitempty"`
+	// GitDirectories are paths of git directories in the guest that have linked worktrees.
+	// Those that exist on the host only must appear to exist, or git would forget them.
+	GitDirectories []string `json:"gitDirectories,omitempty"`
+	Home           bool     `json:"home,omitempty"` // the share contains ShareHome
 	// Files is the number of files that virtiofsd can have open; 0 if it is unknown.
 	Files int `json:"files,omitempty"`
 	// ForwardAgent means that the host will open AgentSubsystem.

@@ -94,6 +94,7 @@ func TestUnitsHaveShare(t *testing.T) {
 		"claude-vm-virtiofsd@.service": {
 			" %t/claude-vm/.%i.share/" + ShareWork + ":%h/share/" + ShareWork + " ",
 			" -%t/claude-vm/.%i.share/" + ShareHome + ":%h/share/" + ShareHome + "\n",
+			"=-%t/claude-vm/.%i.share/" + ShareGit + ":%h/share/" + ShareGit + "\n",
 		},
 	} {
 		unit, err := os.ReadFile("../../units/" + file)

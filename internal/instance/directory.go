@@ -129,8 +129,11 @@ func (p Paths) CheckName(path string) error {
 	return nil
 }
 
+// Contains reports whether path is dir or below it.
+func Contains(dir, path string) bool { return path == dir || within(path, dir) }
+
 // Overlap reports whether two directories are the same or one contains the other.
-func Overlap(a, b string) bool { return a == b || within(a, b) || within(b, a) }
+func Overlap(a, b string) bool { return Contains(a, b) || Contains(b, a) }
 
 // within reports whether path is below dir.
 func within(path, dir string) bool {

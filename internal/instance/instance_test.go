@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
@@ -240,10 +241,13 @@ func TestRecord(t *testing.T) {
 	p := testPaths(t)
 	record := Record{
 		Request: Request{Session: contract.Session{Arguments: []string{"-p", "x"}, Attached: true}, AuthSocket: "/run/agent", By: "me"},
-		Job:     "1.6", Settings: vm.Default(), Device: 1, Inode: math.MaxUint64, GuestVersion: "x",
+		Job:     "1.6", Settings: vm.Default(), GuestVersion: "x", Warnings: []string{"w"},
+		Shares: []Share{
+			{Name: contract.ShareWork, Path: "/a", Device: 1, Inode: math.MaxUint64, Mounts: []protect.Mount{{Path: ".git", Mode: protect.ReadWrite, Type: unix.S_IFDIR}}},
+			{Name: "ro0", Path: "/b"},
+		},
 	}
-	shares := map[string]string{contract.ShareWork: "/a", "ro0": "/b"}
-	if err := p.MakeRun("x", record, shares); err != nil {
+	if err := p.MakeRun("x", record); err != nil {
 		t.Fatal(err)
 	}
 	got, err := p.ReadRecord("x")
@@ -288,7 +292,7 @@ func TestKeptRequest(t *testing.T) {
 	if got, err := p.KeptRequest("x", "1.7"); got != nil || err != nil {
 		t.Errorf("nothing kept: %v, %v", got, err)
 	}
-	if err := p.MakeRun("x", Record{Request: request, Job: "1.6"}, nil); err != nil {
+	if err := p.MakeRun("x", Record{Request: request, Job: "1.6"}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the suffix of By is added once only

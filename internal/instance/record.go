@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
@@ -29,12 +30,25 @@ type Record struct {
 	Settings vm.VM `json:"settings"`
 	// ClaudeSettings is the content of SettingsFile=, a JSON object.
 	ClaudeSettings json.RawMessage `json:"claudeSettings,omitempty"`
-	// Device and Inode identify the work directory, because its path may be replaced by
-	// another directory.
-	Device uint64 `json:"device"`
-	Inode  uint64 `json:"inode"`
+	// Shares are the directories and files that virtiofsd shares, the work directory first.
+	Shares []Share `json:"shares"`
+	// GitDirectories have linked worktrees, which the guest must keep; see contract.Begin.
+	GitDirectories []string `json:"gitDirectories,omitempty"`
+	// Warnings are what the user should know about this run.
+	Warnings []string `json:"warnings,omitempty"`
 	// GuestVersion is GUEST_VERSION= in guest.env of the bundle.
 	GuestVersion string `json:"guestVersion,omitempty"`
+}
+
+// Share is a directory or file of the host that virtiofsd shares.
+type Share struct {
+	Name string `json:"name"` // at the root of the share
+	Path string `json:"path"` // on the host, without symbolic links
+	// Device and Inode identify it, because the path may be replaced by another directory.
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+	// Mounts are what is protected or hidden in it.
+	Mounts []protect.Mount `json:"mounts,omitempty"`
 }
 
 const recordSuffix = ".record"
@@ -101,9 +115,8 @@ func (p Paths) IsSetUp(id, job string) bool {
 const AgentLink = "ssh-agent"
 
 // MakeRun creates the files of one run of an instance, in place of those of an earlier
-// run: the record, the runtime directory, and the share directory with a link for each
-// entry of shares, which maps names to paths.
-func (p Paths) MakeRun(id string, r Record, shares map[string]string) error {
+// run: the record, the runtime directory, and the share directory with a link to each share.
+func (p Paths) MakeRun(id string, r Record) error {
 	if err := p.RemoveRun(id); err != nil {
 		return err
 	}
@@ -112,8 +125,8 @@ func (p Paths) MakeRun(id string, r Record, shares map[string]string) error {
 			return err
 		}
 	}
-	for name, path := range shares {
-		if err := os.Symlink(path, filepath.Join(p.ShareDirectory(id), name)); err != nil {
+	for _, s := range r.Shares {
+		if err := os.Symlink(s.Path, filepath.Join(p.ShareDirectory(id), s.Name)); err != nil {
 			return err
 		}
 	}

@@ -102,6 +102,7 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	b := contract.Begin{
 		Version: contract.Version, Session: r.Request.Session, Settings: r.ClaudeSettings,
+		Directory: r.Settings.WorkDirectory, GitDirectories: r.GitDirectories,
 		Time: time.Now(), TimeZone: timeZone("/etc"), Entropy: make([]byte, 64),
 	}
 	rand.Read(b.Entropy) // never returns an error
@@ -132,6 +133,11 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	for name, value := range secrets {
 		if b.Environment[name] == "" {
 			b.Environment[name] = value
+		}
+	}
+	for _, s := range r.Shares {
+		if s.Name == contract.ShareGit {
+			b.GitDirectory = s.Path
 		}
 	}
 	applySettings(&b, r.Settings)

@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
 // units maps the names of units to their environment.
@@ -144,40 +143,6 @@ func TestMountSource(t *testing.T) {
 	_, err = workDirectory(paths, root+"/none", "")
 	if want := root + "/none: no such file or directory"; err == nil || err.Error() != want {
 		t.Errorf("nothing: %v, want %q", err, want)
-	}
-}
-
-// TestSharesOf checks that a Mount= cannot reach the work directory through a symbolic link.
-// (Without a link, vm.Validate has already refused it.)
-func TestSharesOf(t *testing.T) {
-	root, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	paths := instance.Paths{Home: root + "/home/me", Runtime: root + "/run", State: root + "/home/me/state"}
-	for _, dir := range []string{paths.Home, root + "/srv/web/sub", root + "/other"} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, target := range map[string]string{"above": "/srv", "same": "/srv/web", "below": "/srv/web/sub"} {
-		if err := os.Symlink(root+target, filepath.Join(root, name)); err != nil {
-			t.Fatal(err)
-		}
-		v := vm.Default()
-		v.Mounts = []vm.Mount{{Host: filepath.Join(root, name), Guest: "/mnt"}}
-		_, err := sharesOf(paths, "x", root+"/srv/web", v)
-		want := fmt.Sprintf("Mount=%s: overlaps the work directory and would bypass its ReadOnly= and Hide=", root+target)
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %q", name, err, want)
-		}
-	}
-	v := vm.Default()
-	v.Mounts = []vm.Mount{{Host: root + "/other", Guest: "/mnt", ReadOnly: true}}
-	got, err := sharesOf(paths, "x", root+"/srv/web", v)
-	want := map[string]string{contract.ShareWork: root + "/srv/web", "ro0": root + "/other"}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("mismatch (-want +got):\n%s%v", diff, err)
 	}
 }
 

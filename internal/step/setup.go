@@ -11,12 +11,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
-	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
 
@@ -72,8 +70,9 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if r.Settings, err = Settings(ctx, m, id, path); err != nil {
 		return err
 	}
-	shares, err := sharesOf(paths, id, path, r.Settings)
+	p, err := newPlan(paths, id, path, r.Settings)
 	if err == nil {
+		r.Shares, r.GitDirectories = p.shares, p.gitDirectories
 		r.ClaudeSettings, err = readSettings(r.Settings.SettingsFile)
 	}
 	if err != nil {
@@ -87,18 +86,21 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if os.Getenv("OVERRIDES") != r.Request.Overrides {
 		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "found overrides of an earlier start, which are now removed")
 	}
-	r.Request.AuthSocket = authSocket(r.Settings.ForwardAgent, r.Request.AuthSocket)
-	if r.Device, r.Inode, err = identity(path); err != nil {
-		return err
+	if r.Request.AuthSocket = authSocket(r.Settings.ForwardAgent, r.Request.AuthSocket); r.Settings.ForwardAgent && r.Request.AuthSocket == "" {
+		p.warn("systemctl --user import-environment SSH_AUTH_SOCK", "ForwardAgent=yes, but there is no SSH agent")
 	}
+	for _, text := range p.warnings {
+		fmt.Fprintln(os.Stderr, text)
+	}
+	r.Warnings = p.warnings
 	if env, err := preflight.BundleEnvironment(bundle); err == nil {
 		r.GuestVersion = env["GUEST_VERSION"]
 	}
-	return paths.MakeRun(id, r, shares)
+	return paths.MakeRun(id, r)
 }
 
-// identity returns the device and inode of a directory. Unlike the path, they do not change
-// when the directory is replaced by another one.
+// identity returns the device and inode of a directory or file. Unlike the path, they change
+// when it is replaced by another one.
 func identity(path string) (device, inode uint64, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -115,7 +117,6 @@ func authSocket(forward bool, asked string) string {
 	}
 	socket := cmp.Or(asked, os.Getenv("SSH_AUTH_SOCK"))
 	if !filepath.IsAbs(socket) {
-		fmt.Fprintln(os.Stderr, "ForwardAgent=yes, but there is no SSH agent; fix: systemctl --user import-environment SSH_AUTH_SOCK")
 		return ""
 	}
 	return socket
@@ -162,66 +163,13 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	if err := paths.Check(path); err != nil {
 		return "", err
 	}
+	if err := unix.Access(path, unix.R_OK|unix.X_OK); err != nil {
+		return "", failure.New(failure.HostUnable, failure.Command("ls", "-ld", path), "you cannot read %s: %w", path, err)
+	}
 	if path != name && !instance.IsShortLink(name, path) {
 		return "", failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "start", path), "%s is or contains a symbolic link; the name of the unit must contain the real path", name)
 	}
 	return path, nil
-}
-
-// sharesOf returns the directories that the instance on path shares. The keys are their
-// names at the root of the share.
-func sharesOf(paths instance.Paths, id, path string, settings vm.VM) (map[string]string, error) {
-	shares := map[string]string{contract.ShareWork: path}
-	for i, m := range settings.Mounts {
-		source, err := mountSource(paths, m.Host)
-		if err != nil {
-			return nil, fmt.Errorf("Mount=%s: %w", m.Host, err)
-		}
-		if instance.Overlap(source, path) {
-			return nil, fmt.Errorf("Mount=%s: overlaps the work directory and would bypass its ReadOnly= and Hide=", source)
-		}
-		shares[m.ShareName(i)] = source
-	}
-	if settings.Home != vm.HomeEphemeral {
-		dir, err := paths.HomeDirectory(id, settings.Home)
-		if err != nil {
-			return nil, err
-		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
-		}
-		shares[contract.ShareHome] = dir
-	}
-	return shares, nil
-}
-
-// mountSource returns the path of a Mount= on the host without symbolic links, if it may be
-// shared.
-func mountSource(paths instance.Paths, path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		return "", errors.New("not an absolute path")
-	}
-	found, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", withoutPath(err)
-	}
-	info, err := os.Stat(found)
-	if err != nil {
-		return "", withoutPath(err)
-	}
-	if !info.IsDir() && !info.Mode().IsRegular() {
-		return "", errors.New("neither a directory nor a file")
-	}
-	return found, paths.Check(found)
-}
-
-// withoutPath removes the path from an error, for messages that already contain it.
-func withoutPath(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // maxSettings is the maximum size of a settings file in bytes. The file is copied into the

@@ -6,17 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
-	"golang.org/x/sys/unix"
 )
 
 // steps are the values of STEP.
@@ -55,64 +51,6 @@ func notify(line string) {
 	if _, err := daemon.SdNotify(false, line); err != nil {
 		fmt.Fprintf(os.Stderr, "notify the user manager: %q: %v\n", line, err)
 	}
-}
-
-// share listens on the socket args[2], notifies systemd that it is ready, and executes
-// args[3], virtiofsd, with the socket as file descriptor 3. The work directory of the
-// instance on args[0] is mounted at args[1]; it must be the one that setup has checked.
-func share(_ context.Context, args []string) (int, error) {
-	if len(args) < 4 {
-		return 0, failure.New(failure.Usage, "", "share needs a directory, its mount point, a socket and a command")
-	}
-	if err := checkIdentity(args[0], args[1]); err != nil {
-		return 0, err
-	}
-	socket, command := args[2], args[3:]
-	path, err := preflight.FindVirtiofsd(command[0])
-	if err != nil {
-		return 0, err
-	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, err
-	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		return 0, err
-	}
-	file, err := listener.File()
-	if err != nil {
-		return 0, err
-	}
-	// execve(2) closes file, but not a duplicate, which has no FD_CLOEXEC. (If file had the
-	// number 3 itself, dup2 would leave FD_CLOEXEC set; but 3 is the listener.)
-	if err := unix.Dup2(int(file.Fd()), 3); err != nil {
-		return 0, err
-	}
-	// virtiofsd inherits the lock; see shareLives.
-	lock, err := unix.Open(contract.ShareLock, unix.O_RDWR|unix.O_CREAT, 0o600)
-	if err == nil {
-		err = unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("lock %s: %w", contract.ShareLock, err)
-	}
-	notify("READY=1")
-	return 0, syscall.Exec(path, append([]string{"virtiofsd"}, command[1:]...), os.Environ())
-}
-
-// checkIdentity returns an error if the directory that is mounted at mountPoint is not the
-// work directory dir that setup has checked. The guest of another VM, which shares a parent
-// directory, could have replaced it since then.
-func checkIdentity(dir, mountPoint string) error {
-	record, err := readRecord(dir)
-	if err != nil {
-		return err
-	}
-	device, inode, err := identity(mountPoint)
-	if err == nil && (device != record.Device || inode != record.Inode) {
-		err = fmt.Errorf("%s was replaced by another directory while the VM started", dir)
-	}
-	return err
 }
 
 // readRecord returns the record of the instance on dir, which setup has written.

@@ -40,6 +40,8 @@ var Settings = [...]Setting{
 	{"ForwardAgent", "FORWARD_AGENT", true, ofSetup, forwardAgent},
 	{"SettingsFile", "SETTINGS_FILE", true, ofSetup, func(v *VM) string { return v.SettingsFile }},
 	{"Home", "CLAUDE_HOME", true, ofSetup, func(v *VM) string { return v.Home }},
+	{"ReadOnly", "READ_ONLY", true, ofSetup, func(v *VM) string { return unitfile.Join(v.ReadOnly) }},
+	{"Hide", "HIDE", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Hide) }},
 	{"Mount", "MOUNTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Mounts)) }},
 	{"PublishPort", "PORTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Ports)) }},
 	// Split by systemd for QEMU's command line, without C escape sequences.
@@ -59,7 +61,7 @@ func (s *Setting) line(value string) string {
 type values [len(Settings)]string
 
 // listCount is the number of elements that VM.lists returns. They are an array, too.
-const listCount = 6
+const listCount = 3
 
 func (v *VM) values() (all values) {
 	for i := range Settings {

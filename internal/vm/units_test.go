@@ -118,24 +118,6 @@ func TestVariablesDocumented(t *testing.T) {
 	}
 }
 
-// TestDefaultPaths compares the path lists of claude-vm-virtiofsd@ with Default.
-func TestDefaultPaths(t *testing.T) {
-	unit, v := readUnit(t, Share), Default()
-	for key, want := range map[string][]string{
-		"ReadOnlyPaths":     pathLines("ReadOnlyPaths", v.ReadOnly),
-		"ReadWritePaths":    pathLines("ReadWritePaths", v.parentMounts()),
-		"InaccessiblePaths": pathLines("InaccessiblePaths", v.Hide),
-	} {
-		var got []string
-		for _, word := range unit.words(t, key) {
-			got = append(got, key+"="+word)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s of %s mismatch (-Default() +unit):\n%s", key, unitFiles[Share], diff)
-		}
-	}
-}
-
 // TestDefaultCredentials checks that claude-vm@ loads the credentials of Default, and
 // that SetCredential= makes each of them empty if its file is missing.
 func TestDefaultCredentials(t *testing.T) {
@@ -194,7 +176,7 @@ func TestMountLines(t *testing.T) {
 	got := v.mountLines()
 	var want []string
 	for _, word := range readUnit(t, Share).words(t, "BindPaths") {
-		if from, to, _ := strings.Cut(word, ":"); to == shared {
+		if from, to, _ := strings.Cut(word, ":"); to == "%h/share/work" {
 			want = append(want, fmt.Sprintf("BindPaths=-%s/%s:%s/%s", filepath.Dir(from), name, filepath.Dir(to), name))
 		}
 	}
@@ -208,8 +190,8 @@ func TestMountLines(t *testing.T) {
 func TestListsAreReset(t *testing.T) {
 	v := Default()
 	for _, l := range v.lists() {
-		if len(l.values) > 1 && l.reset == "" {
-			t.Errorf("no line empties %q", l.values)
+		if len(l.lines) > 1 && l.reset == "" {
+			t.Errorf("no line empties %q", l.lines)
 		}
 	}
 }
@@ -232,7 +214,7 @@ func TestFrom(t *testing.T) {
 		"not a list, same": {base: []string{"K=a"}, lines: []string{"K=a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := list{values: test.lines, lines: unchanged, reset: test.reset}.from(list{values: test.base, lines: unchanged, reset: test.reset})
+			got := list{lines: test.lines, reset: test.reset}.from(list{lines: test.base, reset: test.reset})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("from() mismatch (-want +got):\n%s", diff)
 			}
@@ -277,16 +259,9 @@ func TestLines(t *testing.T) {
 		"a directory that is not long": {
 			change: func(v *VM) { v.WorkDirectory = "/srv/short" },
 		},
-		"a list grows": {
-			change: func(v *VM) { v.ReadOnly = append(v.ReadOnly, "Makefile") },
-			want:   [unitCount][]string{Share: {"ReadOnlyPaths=-%h/share/work/Makefile"}},
-		},
-		"a list shrinks": {
-			change: func(v *VM) { v.ReadOnly = v.ReadOnly[:1] },
-			want: [unitCount][]string{Share: {
-				"ReadOnlyPaths=", "ReadOnlyPaths=-%h/share/work/.git/hooks",
-				"ReadWritePaths=", "ReadWritePaths=-%h/share/work/.git",
-			}},
+		"paths": {
+			change: func(v *VM) { v.ReadOnly, v.Hide = nil, []string{"a b", "100%"} },
+			want:   [unitCount][]string{Setup: {`Environment="READ_ONLY="`, `Environment="HIDE=\"a b\" 100%%"`}},
 		},
 		"a list is emptied": {
 			change: func(v *VM) { v.Credentials = nil },
@@ -296,14 +271,6 @@ func TestLines(t *testing.T) {
 			base:   func(v *VM) { v.Credentials = nil },
 			change: func(v *VM) { v.Credentials = []Credential{{Name: "A", Path: "/srv/a"}} },
 			want:   [unitCount][]string{Machine: {"LoadCredential=A:/srv/a"}},
-		},
-		"parent mounts": {
-			change: func(v *VM) { v.ReadOnly, v.Hide = []string{"a/b/c"}, []string{"a/d", ".git/x"} },
-			want: [unitCount][]string{Share: {
-				"InaccessiblePaths=-%h/share/work/a/d", "InaccessiblePaths=-%h/share/work/.git/x",
-				"ReadOnlyPaths=", "ReadOnlyPaths=-%h/share/work/a/b/c",
-				"ReadWritePaths=", "ReadWritePaths=-%h/share/work/a/b", "ReadWritePaths=-%h/share/work/a", "ReadWritePaths=-%h/share/work/.git",
-			}},
 		},
 		"another guest": {
 			base:   func(v *VM) { v.Guest = "/srv/a" },
@@ -342,26 +309,5 @@ func TestLinesErrors(t *testing.T) {
 	base.Guest, v.QEMUArguments = "", []string{"a\nb"}
 	if _, err := base.Base().Lines(&v); err == nil || err.Error() != `QEMUArguments=: "a\nb" contains a control character` {
 		t.Errorf("a line break: %v", err)
-	}
-}
-
-func TestParentMounts(t *testing.T) {
-	for name, test := range map[string]struct{ readOnly, hide, want []string }{
-		"nothing":                      {},
-		"at the top":                   {readOnly: []string{"a"}, hide: []string{"b"}},
-		"once each":                    {readOnly: []string{"a/b", "a/c"}, hide: []string{"a/d"}, want: []string{"a"}},
-		"all above":                    {hide: []string{"a/b/c"}, want: []string{"a/b", "a"}},
-		"not in a protected directory": {readOnly: []string{"a", "a/b/c"}, hide: []string{"d/e/f", "d"}},
-		"above nested paths":           {readOnly: []string{"a/b"}, hide: []string{"a/b/c/d"}, want: []string{"a"}},
-		"everything protected":         {readOnly: []string{"."}, hide: []string{"a/b"}},
-		"a common prefix of names":     {readOnly: []string{"a"}, hide: []string{"ab/c"}, want: []string{"ab"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			v := VM{ReadOnly: test.readOnly, Hide: test.hide}
-			got := v.parentMounts()
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("parentMounts() mismatch (-want +got):\n%s", diff)
-			}
-		})
 	}
 }

@@ -4,6 +4,7 @@
 package vm
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -146,6 +147,9 @@ func (v *VM) Validate() (key string, err error) {
 		if v.WorkDirectory != "" && (under(m.Host, v.WorkDirectory) || under(v.WorkDirectory, m.Host)) { // setup checks this again
 			return "Mount", fmt.Errorf("Mount=%s:%s: overlaps the work directory and would bypass its ReadOnly= and Hide=", m.Host, m.Guest)
 		}
+		if v.WorkDirectory != "" && under(v.WorkDirectory, m.Guest) {
+			return "Mount", fmt.Errorf("Mount=%s:%s: would hide the work directory, which has the same path in the guest", m.Host, m.Guest)
+		}
 		if v.Home != "ephemeral" && m.Guest == "/home/claude" {
 			return "Mount", fmt.Errorf("Mount=%s:%s: Home=%s is already mounted there", m.Host, m.Guest, v.Home)
 		}
@@ -163,13 +167,8 @@ func (v *VM) validateLengths() (key string, err error) {
 			return s.Key, fmt.Errorf("%s= is longer than 128 KiB, the limit for an environment variable", s.Key)
 		}
 	}
-	for _, list := range []struct {
-		key   string
-		words []string
-	}{{"Credential", v.credentialLines()}, {"ReadOnly", v.ReadOnly}, {"Hide", v.Hide}} {
-		if len(strings.Join(list.words, " ")) > maxVariable {
-			return list.key, fmt.Errorf("%s= is longer than 128 KiB", list.key)
-		}
+	if len(strings.Join(v.credentialLines(), " ")) > maxVariable {
+		return "Credential", errors.New("Credential= is longer than 128 KiB")
 	}
 	return "", nil
 }

@@ -105,32 +105,28 @@ func TestLongLists(t *testing.T) {
 	for i := range long {
 		long[i] = fmt.Sprintf("%07d", i)
 	}
+	v := Default()
+	for _, name := range long {
+		v.Credentials = append(v.Credentials, Credential{Name: name})
+	}
+	if key, err := v.Validate(); err == nil || key != "Credential" || err.Error() != "Credential= is longer than 128 KiB" {
+		t.Errorf("Credential=: %q, %v", key, err)
+	}
 	for key, change := range map[string]func(*VM){
-		"ReadOnly": func(v *VM) { v.ReadOnly = long },
-		"Hide":     func(v *VM) { v.Hide = long },
-		"Credential": func(v *VM) {
-			for _, name := range long {
-				v.Credentials = append(v.Credentials, Credential{Name: name})
+		"ReadOnly":      func(v *VM) { v.ReadOnly = long },
+		"Hide":          func(v *VM) { v.Hide = long },
+		"QEMUArguments": func(v *VM) { v.QEMUArguments = []string{strings.Repeat("x", 128<<10)} },
+		"PublishPort": func(v *VM) {
+			for port := 20000; port < 24000; port++ {
+				v.Ports = append(v.Ports, Port{Protocol: "tcp", Address: "127.0.0.1", Host: port, Guest: port})
 			}
 		},
 	} {
 		v := Default()
 		change(&v)
-		if got, err := v.Validate(); err == nil || got != key || err.Error() != key+"= is longer than 128 KiB" {
+		if got, err := v.Validate(); err == nil || got != key || err.Error() != key+"= is longer than 128 KiB, the limit for an environment variable" {
 			t.Errorf("%s=: %q, %v", key, got, err)
 		}
-	}
-	v := Default()
-	v.QEMUArguments = []string{strings.Repeat("x", 128<<10)}
-	if key, err := v.Validate(); err == nil || key != "QEMUArguments" || err.Error() != "QEMUArguments= is longer than 128 KiB, the limit for an environment variable" {
-		t.Errorf("QEMUArguments=: %q, %v", key, err)
-	}
-	v = Default()
-	for port := 20000; port < 24000; port++ {
-		v.Ports = append(v.Ports, Port{Protocol: "tcp", Address: "127.0.0.1", Host: port, Guest: port})
-	}
-	if key, err := v.Validate(); err == nil || key != "PublishPort" || err.Error() != "PublishPort= is longer than 128 KiB, the limit for an environment variable" {
-		t.Errorf("PublishPort=: %q, %v", key, err)
 	}
 }
 

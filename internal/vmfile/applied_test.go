@@ -14,8 +14,9 @@ func TestAppliedIsInverse(t *testing.T) {
 	for _, text := range []string{
 		"",
 		"Memory=3G\nCPUs=7\nGuest=/srv/g\n[Claude]\nArguments=--model \"a b\" %%\nEnvironment=A=1 \"B=x y\"\nTerminal=no\n" +
-			"ForwardAgent=yes\nSettingsFile=/srv/s\nHome=project\n[Share]\nMount=\"/srv/x y:/x y\" /srv/b:/b:ro\n[Network]\nPublishPort=80 0.0.0.0:53:5353/udp\n",
+			"ForwardAgent=yes\nSettingsFile=/srv/s\nHome=project\n[Share]\nReadOnly=\nReadOnly=\"a b\" c/d\nHide=.env\nMount=\"/srv/x y:/x y\" /srv/b:/b:ro\n[Network]\nPublishPort=80 0.0.0.0:53:5353/udp\n",
 		"[Network]\nMode=none\n",
+		"[Share]\nReadOnly=\n",
 	} {
 		dir := t.TempDir()
 		write(t, dir+"/web.vm", "[VM]\nWorkDirectory=/srv/web\n"+text)
@@ -29,7 +30,7 @@ func TestAppliedIsInverse(t *testing.T) {
 			variables[vm.Settings[i].Name] = vm.Settings[i].Value(&want)
 		}
 		// Not in variables.
-		want.Name, want.Source, want.Credentials, want.ReadOnly = "", nil, nil, nil
+		want.Name, want.Source, want.Credentials = "", nil, nil
 		got, err := Applied(func(name string) string { return variables[name] }, "/srv/web")
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("Applied() mismatch (-want +got):\n%s%v", diff, err)
@@ -49,6 +50,7 @@ func TestAppliedFails(t *testing.T) {
 		{"CLAUDE_TERMINAL", "maybe", "CLAUDE_TERMINAL=maybe: not one of auto, yes, no", edit},
 		{"CLAUDE_HOME", "none", "CLAUDE_HOME=none: not one of ephemeral, project, user", edit},
 		{"CLAUDE_ARGUMENTS", `"-p`, `CLAUDE_ARGUMENTS="-p: a quote is not closed`, edit},
+		{"READ_ONLY", "../a", "READ_ONLY=../a: path contains ..", edit},
 		{"MOUNTS", "/a", `MOUNTS=/a: "/a" is not HOST:GUEST[:ro]`, "a path that contains a colon cannot be mounted"},
 		{"MOUNTS", "/a:b", "MOUNTS=/a:b: in the guest: not an absolute path", "start the path with / or, for your home directory, with %h"},
 		{"MOUNTS", "/a:/..", "MOUNTS=/a:/..: in the guest: path contains ..", edit},

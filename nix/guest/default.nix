@@ -146,6 +146,7 @@ in
       claude-code
       file
       git
+      git-lfs
       gnumake
       jq
       less

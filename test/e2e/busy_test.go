@@ -54,7 +54,7 @@ func TestBusy(t *testing.T) {
 	var shells []*emulator
 	for i := range 4 {
 		e := p.terminal(fmt.Sprint("shell", i), 80, 24, "claude-vm-ctl shell .")
-		e.shows(":/work$")
+		e.shows(":" + p.dir + "$")
 		shells = append(shells, e)
 	}
 	for i, e := range shells {

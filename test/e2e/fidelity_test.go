@@ -24,7 +24,7 @@ func TestTerminal(t *testing.T) {
 	p := newProject(t, "terminal")
 	p.ctl("start", ".").ok()
 	e := p.terminal("shell", 100, 30, "TERM=xterm-kitty COLORTERM=truecolor claude-vm-ctl shell .")
-	e.shows(":/work$")
+	e.shows(":" + p.dir + "$")
 	run := func(line string) { e.keys("-l", line); e.keys("Enter") }
 	run(`echo "$TERM+$COLORTERM"; tput colors`)
 	e.shows("xterm-256color+truecolor\n256") // the guest has no terminfo entry for kitty

@@ -68,10 +68,14 @@ git -c user.name=Guest -c user.email=guest@example.org commit -q -m 'from the gu
 	p.eventually("the guest sees the host's commit", func() bool {
 		return p.guest("git log --format=%s") == "from the host\nfrom the guest\n"
 	})
+	// Programs write paths of the guest into files that the host reads.
+	if got := p.guest("pwd; readlink /work"); got != p.dir+"\n"+p.dir+"\n" {
+		t.Errorf("the directory in the guest: %s", got)
+	}
 	p.wantOwned()
 	p.guestCannotPlant()
 	p.guestRootIsNobody()
-	p.onlyTheDirectory("/work")
+	p.onlyTheDirectory(p.dir)
 }
 
 // guestCannotPlant checks that the guest cannot write files that make the host's git
@@ -124,7 +128,8 @@ func (p *project) wantOwned() {
 // onlyTheDirectory checks that the guest has no files of the host other than these mounts.
 func (p *project) onlyTheDirectory(mounts ...string) {
 	p.t.Helper()
-	r := p.root("ls -d /nix/store " + os.Getenv("HOME") + " " + os.Getenv("XDG_RUNTIME_DIR") + " /var/lib/systemd/linger/dev 2>/dev/null; awk '$3 == \"virtiofs\" && $2 !~ \"^/work/\" { print $2 }' /proc/mounts | sort; ls /sys/class/virtio-ports | wc -l")
+	r := p.root("ls -d /nix/store " + os.Getenv("XDG_RUNTIME_DIR") + " /var/lib/systemd/linger/dev 2>/dev/null; find " + os.Getenv("HOME") + " -xdev ! -type d;" +
+		"awk '$3 == \"virtiofs\" && index($2, \"" + p.dir + "/\") != 1 { print $2 }' /proc/mounts | sort; ls /sys/class/virtio-ports | wc -l")
 	// The kernel escapes these characters in /proc/mounts.
 	want := strings.NewReplacer(`\`, `\134`, " ", `\040`).Replace(strings.Join(mounts, "\n")) + "\n17\n"
 	if r.stdout != want {

@@ -162,7 +162,7 @@ func (p *project) statusOf(name, secret string) {
 	if all := text + human + p.ctl("list", "--json").stdout + p.ctl("status", "-n1000", name).stdout; strings.Contains(all, secret) {
 		p.t.Error("the output contains the API key of the request")
 	}
-	if got := p.ctl("shell", name, "--", "pwd").ok().stdout; got != "/work\n" {
+	if got := p.ctl("shell", name, "--", "pwd").ok().stdout; got != p.dir+"\n" {
 		p.t.Errorf("shell %s: %s", name, got)
 	}
 	p.systemctl("restart", p.unit()).ok()

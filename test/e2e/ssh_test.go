@@ -63,7 +63,7 @@ func TestSSH(t *testing.T) {
 	byID := strings.ReplaceAll(p.id, `\x`, "%") + ".claude-vm"
 	ssh := func(args ...string) result { return p.command("ssh", append([]string{"-F", config}, args...)...) }
 
-	p.want(ssh(byID, "id -un; pwd; exit 0"), "claude\n/work")
+	p.want(ssh(byID, "id -un; pwd; exit 0"), "claude\n"+p.dir)
 	p.want(ssh("root@claude-vm/"+strings.ReplaceAll(p.dir, " ", "%20"), "id -un"), "root")
 	if r := ssh(byID, "echo out; echo err >&2; exit 7"); r.status != 7 || r.stdout != "out\n" || r.stderr != "err\n" {
 		t.Errorf("ssh: %+v", r)
@@ -99,7 +99,7 @@ func TestSSH(t *testing.T) {
 
 	// A terminal has the size of the client's.
 	e := p.terminal("ssh", 101, 31, "ssh -F "+config+" "+byID)
-	e.shows(":/work$")
+	e.shows(":" + p.dir + "$")
 	e.keys("stty size; echo $TERM", "Enter")
 	e.shows("31 101\n")
 

@@ -43,10 +43,10 @@ func TestSystemctl(t *testing.T) {
 	}
 	journal := p.journal()
 	for _, want := range []string{
-		"Linux version",                 // kernel
-		"systemd[1]: Reached target",    // journal
-		"power button pressed",          // a clean power-off
-		"work.mount: Deactivated succe", //
+		"Linux version",              // kernel
+		"systemd[1]: Reached target", // journal
+		"power button pressed",       // a clean power-off
+		instance.Escape(p.dir) + ".mount: Deactivated succe",
 		`/etc/environment:3: not NAME=VALUE: "wrong"`,
 		"reboot: Power down", // to its end
 	} {

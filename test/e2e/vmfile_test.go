@@ -142,10 +142,10 @@ CPUWeight=20
 	p.wantProtected()
 	p.wantPublished(port)
 	// git must accept a directory that is a mount point on the host as part of the repository.
-	if got := p.guest("cd .claude; touch x; git rev-parse --show-toplevel"); got != "/work\n" {
+	if got := p.guest("cd .claude; touch x; git rev-parse --show-toplevel"); got != p.dir+"\n" {
 		t.Errorf("git in .claude: %s", got)
 	}
-	p.onlyTheDirectory("/etc/one-file", "/home/claude", "/home/claude/a/read only", "/mnt/"+oddName, "/work")
+	p.onlyTheDirectory("/etc/one-file", "/home/claude", "/home/claude/a/read only", p.dir, "/mnt/"+oddName)
 	p.changedFile(shared, settings)
 	p.removedFile(file)
 }
@@ -276,7 +276,7 @@ func TestGeneratedUnits(t *testing.T) {
 		t.Errorf("is-enabled: %s", got)
 	}
 	// In the quoting of systemctl show.
-	if got := p.systemctl("show", "--property=InaccessiblePaths", instance.Virtiofsd.Unit(p.id)).ok().stdout; !strings.HasSuffix(got, `/share/work/deep/a'b\"c\\d\$e%f,g h"`+"\n") {
-		t.Errorf("InaccessiblePaths: %s", got)
+	if got := p.systemctl("show", "--property=Environment", instance.Setup.Unit(p.id)).ok().stdout; !strings.Contains(got, `"HIDE=\"deep/a'b\\\"c\\\\d\$e%f,g h\""`) {
+		t.Errorf("HIDE: %s", got)
 	}
 }

@@ -1,0 +1,197 @@
+package protect
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// makeTree creates files in a new directory. A name that ends in "/" is a directory,
+// "a -> b" is a symbolic link, and "a | b" a named pipe.
+func makeTree(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		name, target, isLink := strings.Cut(name, " -> ")
+		name, isPipe := strings.CutSuffix(name, "|")
+		full := filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(full), 0o755)
+		switch {
+		case err != nil:
+		case isLink:
+			err = os.Symlink(strings.ReplaceAll(target, "DIR", dir), full)
+		case isPipe:
+			err = unix.Mkfifo(full, 0o600)
+		case strings.HasSuffix(name, "/"):
+			err = os.MkdirAll(full, 0o755)
+		default:
+			err = os.WriteFile(full, []byte("old"), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestLook(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		tree   []string
+		wishes string // paths; those after "-" are to be hidden
+		want   string
+	}{
+		{"nothing there", []string{"a"}, ".git/config .envrc", ""},
+		{"file", []string{".envrc"}, ".envrc", ".envrc ro"},
+		{"parents", []string{"a/b/c"}, "a/b/c", "a rw, a/b rw, a/b/c ro"},
+		{"only the existing ones", []string{".git/config"}, ".git/hooks .git/config", ".git rw, .git/config ro"},
+		{"file in place of a directory", []string{".git"}, ".git/hooks .git/config", ".git ro"},
+		{"nothing to hide below a file", []string{".git"}, "- .git/secret", ""},
+		{"link", []string{".envrc -> env", "env"}, ".envrc", ".envrc ro, env ro"},
+		{"link in a directory", []string{".claude -> dot/claude", "dot/claude/settings.json"}, ".claude/settings.json",
+			".claude ro, dot rw, dot/claude rw, dot/claude/settings.json ro"},
+		{"link to itself", []string{".envrc -> .envrc"}, ".envrc", ".envrc ro"},
+		{"links in a circle", []string{"a -> b", "b -> a"}, "a", "a ro, b ro"},
+		{"dangling link", []string{"a -> gone"}, "a/b", "a ro"},
+		{"link out of the directory", []string{"a -> ../x", "b -> /etc", "c -> ."}, "a/b b c/d", "a ro, b ro, c ro"},
+		{"absolute link", []string{"a -> DIR/b/c", "b/c"}, "a", "a ro, b rw, b/c ro"},
+		{"link through a parent", []string{"a/l -> ../b", "b/c"}, "a/l/c", "a rw, a/l ro, b rw, b/c ro"},
+		{"named pipe", []string{".envrc|"}, ".envrc", ".envrc ro"},
+		{"name too long", []string{"a/"}, "a/" + strings.Repeat("x", 256), ""},
+		{"hidden", []string{"a/b"}, "a - a/b", "a ro, a/b hidden"},
+		{"in a hidden one", []string{"a/b/c"}, "a/b/c - a", "a hidden"},
+		{"both", []string{"a"}, "a - a", "a hidden"},
+		{"all", []string{"-/x", "a/b"}, ". a/b -/x - a/b", ". ro, a/b hidden"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Look(makeTree(t, tt.tree...), wishes(tt.wishes))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, text(got)); diff != "" {
+				t.Errorf("mismatch (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func wishes(words string) []Wish {
+	var all []Wish
+	mode := ReadOnly
+	for _, word := range strings.Fields(words) {
+		if word == "-" {
+			mode = Hidden
+			continue
+		}
+		all = append(all, Wish{word, mode})
+	}
+	return all
+}
+
+func text(mounts []Mount) string {
+	var all []string
+	for _, m := range mounts {
+		all = append(all, m.Path+" "+strings.NewReplacer("read-write", "rw", "read-only", "ro").Replace(string(m.Mode)))
+	}
+	return strings.Join(all, ", ")
+}
+
+// TestMain runs TestApply's part in the namespaces when asked to.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("PROTECT_TEST_DIRECTORY"); dir != "" {
+		if err := attack(dir); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestApply makes mounts and tries to get around them, in a user and a mount namespace.
+func TestApply(t *testing.T) {
+	dir := makeTree(t, ".git/config", ".git/hooks/pre-commit", ".envrc -> env", "env", ".loop -> .loop", "gitfile",
+		"pipe|", "secret", "secrets/key", "closed/x", "free")
+	if err := os.Chmod(filepath.Join(dir, "closed"), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(filepath.Join(dir, "closed"), 0o700) })
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "PROTECT_TEST_DIRECTORY="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// attack runs in the namespaces.
+func attack(dir string) error {
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	mounts, err := Look(dir, wishes(".git/config .git/hooks .envrc .loop gitfile/x pipe closed - secret secrets gone"))
+	if err != nil {
+		return err
+	}
+	scratch := filepath.Join(filepath.Dir(dir), "scratch")
+	if err := os.Mkdir(scratch, 0o700); err != nil {
+		return err
+	}
+	if err := Apply(dir, scratch, mounts); err != nil {
+		return err
+	}
+	if err := os.Chdir(dir); err != nil {
+		return err
+	}
+	write := func(name string) error { return os.WriteFile(name, []byte("new"), 0o644) }
+	var errs []error
+	refused := func(what string, got error, want ...error) {
+		for _, w := range want {
+			if errors.Is(got, w) {
+				return
+			}
+		}
+		errs = append(errs, fmt.Errorf("%s: got error %v, want %v", what, got, want))
+	}
+	refused("write .git/config", write(".git/config"), unix.EROFS)
+	refused("new hook", write(".git/hooks/post-commit"), unix.EROFS)
+	refused("rename .git", os.Rename(".git", "other"), unix.EBUSY)
+	refused("replace .git/config", os.Rename("free", ".git/config"), unix.EBUSY, unix.EXDEV)
+	refused("remove .git/hooks", os.Remove(".git/hooks"), unix.EBUSY)
+	refused("remove a link", os.Remove(".envrc"), unix.EBUSY)
+	refused("rename a link", os.Rename(".envrc", "x"), unix.EBUSY)
+	refused("replace a link", os.Rename("free", ".loop"), unix.EBUSY)
+	refused("write a link's target", write(".envrc"), unix.EROFS)
+	refused("write the file in place of a directory", write("gitfile"), unix.EROFS)
+	refused("remove a named pipe", os.Remove("pipe"), unix.EBUSY)
+	refused("open a closed directory", os.Chmod("closed", 0o700), unix.EROFS)
+	refused("remove what is hidden", os.Remove("secret"), unix.EBUSY)
+	refused("change what is hidden", os.Chmod("secret", 0o600), unix.EROFS)
+	if text, err := os.ReadFile("secret"); len(text) > 0 {
+		errs = append(errs, fmt.Errorf("read what is hidden: %q, %v", text, err))
+	}
+	if entries, err := os.ReadDir("secrets"); len(entries) > 0 {
+		errs = append(errs, fmt.Errorf("read what is hidden: %v, %v", entries, err))
+	}
+	if text, err := os.ReadFile(".envrc"); string(text) != "old" {
+		errs = append(errs, fmt.Errorf("read through a link: %q, %v", text, err))
+	}
+	refused("write the rest", errors.Join(write(".git/index"), write("free"), os.Rename("free", "other")), nil)
+	return errors.Join(errs...)
+}

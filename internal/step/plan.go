@@ -1,0 +1,212 @@
+package step
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/gitdir"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/protect"
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"golang.org/x/sys/unix"
+)
+
+// plan is what an instance shares, and how.
+type plan struct {
+	dir            string // the work directory
+	settings       vm.VM
+	shares         []instance.Share // the work directory, then those of Mount=, then others
+	gitDirectories []string
+	warnings       []string
+}
+
+// newPlan returns the plan of the instance on dir.
+func newPlan(paths instance.Paths, id, dir string, settings vm.VM) (*plan, error) {
+	p := &plan{dir: dir, settings: settings, shares: []instance.Share{{Name: contract.ShareWork, Path: dir}}}
+	if err := p.addMounts(paths); err != nil {
+		return nil, err
+	}
+	if settings.Home != vm.HomeEphemeral {
+		home, err := paths.HomeDirectory(id, settings.Home)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(home, 0o700); err != nil {
+			return nil, err
+		}
+		p.shares = append(p.shares, instance.Share{Name: contract.ShareHome, Path: home})
+	}
+	repository, err := gitdir.Find(dir)
+	if err != nil {
+		p.warn("", "git does not work in the VM, and %s/.git %v", dir, err)
+	}
+	p.gitDirectories = gitdir.Nested(dir)
+	p.addRepository(paths, repository)
+	p.checkDirectory()
+	for i := range p.shares {
+		s := &p.shares[i]
+		if s.Device, s.Inode, err = identity(s.Path); err != nil {
+			return nil, err
+		}
+		if wishes := p.wishes(*s, repository); len(wishes) > 0 {
+			if s.Mounts, err = protect.Look(s.Path, wishes); err != nil {
+				return nil, fmt.Errorf("protect or hide %w", err)
+			}
+		}
+	}
+	return p, nil
+}
+
+// warn adds a warning, with the command that fixes it.
+func (p *plan) warn(fix, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if fix != "" {
+		text += "; fix: " + fix
+	}
+	p.warnings = append(p.warnings, failure.OneLine(text))
+}
+
+// addMounts adds the shares for Mount=.
+func (p *plan) addMounts(paths instance.Paths) error {
+	for i, m := range p.settings.Mounts {
+		source, err := mountSource(paths, m.Host)
+		if err != nil {
+			return fmt.Errorf("Mount=%s: %w", m.Host, err)
+		}
+		if instance.Overlap(source, p.dir) {
+			return fmt.Errorf("Mount=%s: overlaps the work directory and would bypass its ReadOnly= and Hide=", source)
+		}
+		p.shares = append(p.shares, instance.Share{Name: m.ShareName(i), Path: source})
+	}
+	return nil
+}
+
+// addRepository adds a share for the git directory if it is not in the work directory.
+func (p *plan) addRepository(paths instance.Paths, r gitdir.Repository) {
+	if r.Common == "" || slices.Contains(p.settings.Hide, ".git") {
+		return
+	}
+	mount := func(path, suffix string) string {
+		return failure.Command("claude-vm-ctl", "start", "--mount", path+":"+path+suffix, p.dir)
+	}
+	if !p.sees(r.Common) {
+		switch err := paths.Check(r.Common); {
+		case err != nil:
+			p.warn("", "git does not work in the VM: %v", err)
+			return
+		case !r.Confirmed: // the guest of an earlier run could have chosen it
+			p.warn(mount(r.Common, ""), "git does not work in the VM: %s/.git refers to %s, which is not shared because it does not refer back", p.dir, r.Common)
+			return
+		}
+		p.shares = append(p.shares, instance.Share{Name: contract.ShareGit, Path: r.Common})
+		p.gitDirectories = append(p.gitDirectories, gitdir.Nested(r.Common)...)
+	}
+	// Also without linked worktrees: the first one may be added while the VM runs.
+	p.gitDirectories = append(p.gitDirectories, r.Common)
+	slices.Sort(p.gitDirectories)
+	p.gitDirectories = slices.Compact(p.gitDirectories)
+	for _, objects := range gitdir.Alternates(r.Common) {
+		if !p.sees(objects) {
+			p.warn(mount(objects, ":ro"), "git does not work in the VM: %s uses objects in %s, which is not shared", r.Common, objects)
+		}
+	}
+}
+
+// sees reports whether the guest has a path of the host at the same path.
+func (p *plan) sees(path string) bool {
+	for i, s := range p.shares {
+		isMount := 1 <= i && i <= len(p.settings.Mounts)
+		samePath := s.Name == contract.ShareWork || s.Name == contract.ShareGit || isMount && p.settings.Mounts[i-1].Guest == s.Path
+		if samePath && instance.Contains(s.Path, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkDirectory warns about a work directory that cannot be written. Everything is read-only
+// for the setup unit, but this is the last that the kernel checks.
+func (p *plan) checkDirectory() {
+	if err := unix.Access(p.dir, unix.W_OK); err != nil && err != unix.EROFS {
+		p.warn("", "you cannot create files in %s, and neither can the VM: %v", p.dir, err)
+	}
+	const little = 64 << 20 // bytes
+	var fs unix.Statfs_t
+	if err := unix.Statfs(p.dir, &fs); err == nil && fs.Bavail*uint64(fs.Bsize) < little && fs.Blocks > 0 {
+		p.warn("", "only %s are free on the file system of %s", size.Format(fs.Bavail*uint64(fs.Bsize)), p.dir)
+	}
+}
+
+// wishes returns what is to be protected and hidden in a share. Paths in .git also apply to
+// the git directory if it is elsewhere. Of a linked worktree, the files are protected too that
+// refer to the worktree and to the common git directory.
+func (p *plan) wishes(s instance.Share, r gitdir.Repository) []protect.Wish {
+	var all []protect.Wish
+	add := func(path string, mode protect.Mode) {
+		if instance.Contains(s.Path, path) {
+			relative, _ := filepath.Rel(s.Path, path) // two absolute paths
+			all = append(all, protect.Wish{Path: relative, Mode: mode})
+		}
+	}
+	for mode, paths := range map[protect.Mode][]string{protect.ReadOnly: p.settings.ReadOnly, protect.Hidden: p.settings.Hide} {
+		for _, path := range paths {
+			add(filepath.Join(p.dir, path), mode)
+			below, inGit := strings.CutPrefix(path+"/", ".git/")
+			if r.Common == "" || !inGit && path != "." {
+				continue
+			}
+			for _, dir := range []string{r.Common, r.Own} {
+				if path == "." {
+					add(dir, mode)
+					continue
+				}
+				add(filepath.Join(dir, below), mode)
+			}
+			if mode == protect.ReadOnly && r.Own != r.Common {
+				add(filepath.Join(r.Own, "commondir"), mode)
+				add(filepath.Join(r.Own, "gitdir"), mode)
+			}
+		}
+	}
+	// The work directory is in the git directory: it is shared only with its protection.
+	if s.Name == contract.ShareGit {
+		add(p.dir, protect.Hidden)
+	}
+	return all
+}
+
+// mountSource returns the path of a Mount= on the host without symbolic links, if it may be
+// shared.
+func mountSource(paths instance.Paths, path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", errors.New("not an absolute path")
+	}
+	found, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", withoutPath(err)
+	}
+	info, err := os.Stat(found)
+	if err != nil {
+		return "", withoutPath(err)
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return "", errors.New("neither a directory nor a file")
+	}
+	return found, paths.Check(found)
+}
+
+// withoutPath removes the path from an error, for messages that already contain it.
+func withoutPath(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
+	"github.com/t0mpr1c3/claude-microvm/internal/protect"
+	"golang.org/x/sys/unix"
+)
+
+// share protects what setup has found to be protected, listens on the socket args[2], notifies
+// systemd that it is ready, and executes args[3], virtiofsd, with the socket as file descriptor
+// 3. The directories that the instance on args[0] shares are mounted in args[1]; they must be
+// those that setup has checked.
+func share(_ context.Context, args []string) (int, error) {
+	if len(args) < 4 {
+		return 0, failure.New(failure.Usage, "", "share needs a directory, a directory with the shares, a socket and a command")
+	}
+	if err := protectShares(args[0], args[1]); err != nil {
+		return 0, err
+	}
+	socket, command := args[2], args[3:]
+	path, err := preflight.FindVirtiofsd(command[0])
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return 0, err
+	}
+	file, err := listener.File()
+	if err != nil {
+		return 0, err
+	}
+	// execve(2) closes file, but not a duplicate, which has no FD_CLOEXEC. (If file had the
+	// number 3 itself, dup2 would leave FD_CLOEXEC set; but 3 is the listener.)
+	if err := unix.Dup2(int(file.Fd()), 3); err != nil {
+		return 0, err
+	}
+	// virtiofsd inherits the lock; see shareLives.
+	lock, err := unix.Open(contract.ShareLock, unix.O_RDWR|unix.O_CREAT, 0o600)
+	if err == nil {
+		err = unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("lock %s: %w", contract.ShareLock, err)
+	}
+	notify("READY=1")
+	return 0, execWithout(path, append([]string{"virtiofsd"}, command[1:]...))
+}
+
+// protectShares checks that the directories and files in root are those that setup has
+// checked: the guest of another VM, which shares a parent directory, could have replaced them
+// since then. Then it protects paths in them.
+func protectShares(dir, root string) error {
+	record, err := readRecord(dir)
+	if err != nil {
+		return err
+	}
+	for _, s := range record.Shares {
+		path := filepath.Join(root, s.Name)
+		device, inode, err := identity(path)
+		if err == nil && (device != s.Device || inode != s.Inode) {
+			err = fmt.Errorf("%s was replaced by another directory while the VM started", s.Path)
+		}
+		if err != nil {
+			return err
+		}
+		if err := protect.Apply(path, os.TempDir(), s.Mounts); err != nil {
+			return fmt.Errorf("protect paths in %s: %w", s.Path, err)
+		}
+	}
+	return nil
+}
+
+// execWithout executes a program in place of this process, without the capabilities of the
+// unit's AmbientCapabilities=.
+func execWithout(path string, argv []string) error {
+	// Capabilities belong to a thread, and execve(2) takes those of the calling one.
+	runtime.LockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return os.NewSyscallError("capset", err)
+	}
+	return syscall.Exec(path, argv, os.Environ())
+}
