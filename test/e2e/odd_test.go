@@ -25,6 +25,9 @@ var oddNames = []string{
 func makeOdd(r *rand.Rand, path string) {
 	os.MkdirAll(filepath.Dir(path), 0o755) // fails if the parent is something else
 	target := oddNames[r.Intn(len(oddNames))]
+	if _, err := os.Lstat(path); err == nil {
+		return // writing to a named pipe would block
+	}
 	switch r.Intn(16) {
 	case 0, 1, 2:
 		os.WriteFile(path, []byte("text\n"), 0o644)
@@ -97,12 +100,11 @@ func TestOddTrees(t *testing.T) {
 		p.id = instance.Escape(p.dir)
 		unit := instance.Virtiofsd.Unit(p.id)
 		r := p.systemctl("start", unit)
-		state := p.systemctl("show", "--value", "--property=ActiveState", unit).stdout
-		if r.status != 0 || state != "active\n" {
+		if r.status != 0 { // otherwise it has started, and stops because no VM needs it
 			refused++
 			why := p.systemctl("show", "--value", "--property=StatusText", instance.Setup.Unit(p.id)).stdout
 			if !strings.Contains(why, p.dir) {
-				t.Errorf("tree %d: state %s, setup says %q\n%s", i, strings.TrimSpace(state), why, tail(p.journal(), 20))
+				t.Errorf("tree %d: %s, setup says %q\n%s", i, strings.TrimSpace(r.stderr), why, tail(p.journal(), 20))
 			}
 		}
 		p.systemctl("stop", unit)
