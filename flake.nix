@@ -33,17 +33,26 @@
       version = self.shortRev or self.dirtyShortRev or "devel";
       mkGuest =
         {
+          # A nixpkgs with the caller's overlays and configuration, which must permit the
+          # unfree package claude-code. By default, the nixpkgs of this flake.
+          pkgs ? null,
           # Flakes are evaluated without builtins.currentSystem.
-          system ? "x86_64-linux",
+          system ? if pkgs == null then "x86_64-linux" else pkgs.stdenv.hostPlatform.system,
           modules ? [ ],
           extraPackages ? [ ],
         }:
         let
-          nixos = lib.nixosSystem {
+          # The NixOS of the same nixpkgs.
+          nixosSystem =
+            if pkgs == null then
+              lib.nixosSystem
+            else
+              args: import (pkgs.path + "/nixos/lib/eval-config.nix") (args // { system = null; });
+          nixos = nixosSystem {
             modules = [
               self.nixosModules.guest
               {
-                nixpkgs.hostPlatform = system;
+                nixpkgs = if pkgs == null then { hostPlatform = system; } else { inherit pkgs; };
                 claude-vm.guest = { inherit extraPackages; };
               }
             ]

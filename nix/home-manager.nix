@@ -3,6 +3,7 @@ self:
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }:
@@ -42,7 +43,17 @@ in
     ];
 
     home.packages = [ cfg.finalPackage ];
-    systemd.user.packages = [ cfg.finalPackage ];
+    # The option exists since Home Manager 26.05. Before, link the units where it would.
+    systemd.user = lib.optionalAttrs (options.systemd.user ? packages) {
+      packages = [ cfg.finalPackage ];
+    };
+    xdg.dataFile = lib.optionalAttrs (!(options.systemd.user ? packages)) {
+      claude-vm-units = {
+        target = "systemd/user";
+        source = "${cfg.finalPackage}/lib/systemd/user";
+        recursive = true;
+      };
+    };
 
     xdg.configFile = lib.mkIf (cfg.settings != { } || cfg.vms != { }) {
       # Link each file separately, because the directory may also contain files that

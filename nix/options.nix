@@ -17,6 +17,12 @@ let
   sections = format.type // {
     description = "sections of keys (a list repeats the key)";
   };
+
+  invalidNames = map (name: "\"${name}\"") (
+    lib.filter (name: name == "" || lib.hasPrefix "." name || lib.hasInfix "/" name) (
+      lib.attrNames cfg.vms
+    )
+  );
 in
 {
   options.programs.claude-vm = {
@@ -107,6 +113,11 @@ in
     {
       assertion = cfg.guest == null || cfg.guest.system == pkgs.stdenv.hostPlatform.system;
       message = "programs.claude-vm.guest is built for ${cfg.guest.system}; pass system = \"${pkgs.stdenv.hostPlatform.system}\" to lib.mkGuest";
+    }
+    {
+      # The name of a file. The generator reads no subdirectories and no hidden files.
+      assertion = invalidNames == [ ];
+      message = "programs.claude-vm.vms: ${lib.concatStringsSep ", " invalidNames}: a name must not be empty, start with a period, or contain a slash";
     }
   ];
 }

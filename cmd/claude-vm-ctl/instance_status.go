@@ -47,6 +47,8 @@ type report struct {
 	Warnings  []string  `json:"warnings,omitempty"`
 	Drops     int       `json:"cacheDrops,omitempty"` // how often the guest has dropped its caches
 	Units     []unit    `json:"units,omitempty"`
+	// NextGuest is the version of the guest that the next start will use, if it is another.
+	NextGuest string `json:"nextGuestVersion,omitempty"`
 }
 
 // unit is the state of one unit of an instance.

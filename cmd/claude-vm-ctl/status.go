@@ -17,6 +17,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 )
 
 type statusVerb struct {
@@ -92,6 +93,13 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 	}
 	r.Started = u.Started
 	r.Drops = guest.ReadStatus(r.Runtime).Drops
+	// An error is not worth failing: the unit may be gone now.
+	if env, err := v.manager.ServiceEnvironment(ctx, v.unit()); err == nil && r.GuestVersion != "" {
+		bundle, _ := preflight.BundleEnvironment(env["GUEST"])
+		if next := failure.OneLine(bundle["GUEST_VERSION"]); next != r.GuestVersion {
+			r.NextGuest = next
+		}
+	}
 	// The rest of the request is not shown, because it may contain an API key.
 	if record, err := v.paths.ReadRecord(v.id); err == nil {
 		r.StartedBy = failure.OneLine(cmp.Or(record.Request.By, "systemd"))
@@ -132,6 +140,9 @@ func (r report) print(w io.Writer) error {
 	}
 	if r.PID != 0 {
 		line("Guest", "%s", cmp.Or(r.GuestVersion, "unknown version"))
+		if r.NextGuest != "" {
+			line("Next guest", "%s, after a restart", r.NextGuest)
+		}
 		line("Memory", "%s", r.memory(" of "))
 		line("CPU", "%s", r.CPU.Round(time.Millisecond))
 		line("QEMU", "process %d", r.PID)

@@ -131,6 +131,55 @@ in
       touch $out
     '';
 
+  # A name that is no file name is an error, not a VM that is missing.
+  names =
+    let
+      faulty = nixosWith { programs.claude-vm.vms."a/b".VM.WorkDirectory = "%h/web"; };
+      messages = map (a: a.message) (lib.filter (a: !a.assertion) faulty.assertions);
+      want = [
+        "programs.claude-vm.vms: \"a/b\": a name must not be empty, start with a period, or contain a slash"
+      ];
+    in
+    assert lib.assertMsg (messages == want) "assertions: ${toString messages}";
+    pkgs.runCommandLocal "names" { } "touch $out";
+
+  # What a boot needs or Claude finds, as far as the text of the configuration shows it.
+  guest-settings =
+    let
+      inherit (self.packages.${system}.guest.nixos) config;
+      closure = config.boot.initrd.systemd.services.initrd-find-nixos-closure;
+      path = lib.splitString ":" config.systemd.services.claude-vm-agent.environment.PATH;
+      has = list: words: lib.all (word: lib.elem word list) words;
+    in
+    assert has closure.before [
+      "initrd.target"
+      "initrd-nixos-activation.service"
+    ];
+    assert has path [
+      "/etc/profiles/per-user/claude/bin"
+      "/home/claude/.local/state/nix/profile/bin"
+      "/run/current-system/sw/bin"
+    ];
+    assert config.programs.nix-ld.enable;
+    assert !config.security.pam.services.su.forwardXAuth;
+    assert config.boot.kernel.sysctl."fs.protected_symlinks" == 1;
+    pkgs.runCommandLocal "guest-settings" { } "touch $out";
+
+  # A guest of the caller's nixpkgs, with its overlays and its configuration.
+  guest-pkgs =
+    let
+      callers = import pkgs.path {
+        inherit system;
+        config.allowUnfree = true;
+        overlays = [ (_: prev: { jq = prev.jq.overrideAttrs { pname = "jq-of-the-caller"; }; }) ];
+      };
+      guest = self.lib.mkGuest { pkgs = callers; };
+    in
+    assert lib.elem callers.jq guest.nixos.config.environment.systemPackages;
+    pkgs.runCommandLocal "guest-pkgs" {
+      guest = builtins.unsafeDiscardStringContext guest.drvPath;
+    } "touch $out";
+
   # The guest has the units of guest/overlay, as the Debian guest does.
   guest-units =
     let

@@ -16,7 +16,9 @@ machine.succeed(alice("claude-vm-ctl generate --dry-run >&2"))
 machine.succeed(alice("ANTHROPIC_API_KEY=x claude-vm-ctl start web"), timeout=1500)
 shell = machine.succeed(alice("claude-vm-ctl shell web -- cat file"))
 assert shell == "from the host\n", shell
-machine.succeed(alice("claude-vm-ctl shell web -- \"echo from the guest > made\""))
+machine.succeed(
+    alice("claude-vm-ctl shell web -- sh -c \"echo from the guest > made\"")
+)
 assert machine.succeed("cat /home/alice/web/made") == "from the guest\n"
 assert machine.succeed("stat -c %U /home/alice/web/made") == "alice\n"
 journal = machine.succeed(

@@ -20,6 +20,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }:
@@ -47,6 +48,18 @@ let
   );
   contract = lib.trim (lib.readFile ../../internal/contract/version);
   claude = lib.getVersion pkgs.claude-code;
+
+  # Without the references that Nix finds in the file. They would keep the programs of the
+  # initrd in the host's store, in addition to the copies in it.
+  initrd =
+    pkgs.runCommandLocal "initrd"
+      {
+        __structuredAttrs = true;
+        unsafeDiscardReferences.out = true;
+      }
+      ''
+        cp ${config.microvm.initrdPath} $out
+      '';
 in
 {
   imports = [
@@ -67,9 +80,20 @@ in
     # systemd-sysctl would otherwise override loglevel=.
     boot.consoleLogLevel = 6;
     # If the initrd fails, panic, on which QEMU exits, instead of showing a prompt on the
-    # console.
-    boot.kernelParams = [ "boot.panic_on_fail" ];
+    # console. The second parameter shows the reason: in the initrd, journald has no
+    # configuration of ours.
+    boot.kernelParams = [
+      "boot.panic_on_fail"
+      "systemd.journald.forward_to_console=1"
+    ];
     boot.initrd = {
+      # Without this order, initrd-cleanup.service can stop the service while it runs
+      # (nixpkgs#357135, missing in 24.11), or the activation start before it
+      # (nixpkgs#552833, of August 2026). Both make the boot fail.
+      systemd.services.initrd-find-nixos-closure.before = [
+        "initrd.target"
+        "initrd-nixos-activation.service"
+      ];
       # The modules of the Debian guest, for the reasons given in that file, and
       # virtio_console, which is built into Debian's kernel. It must be loaded in the
       # initrd, because the agent looks for its ports only once.
@@ -93,6 +117,10 @@ in
             lib.concatStringsSep ":" [
               "/home/claude/.local/bin"
               "/run/wrappers/bin"
+              "/home/claude/.nix-profile/bin"
+              "/home/claude/.local/state/nix/profile/bin"
+              "/etc/profiles/per-user/claude/bin"
+              "/nix/var/nix/profiles/default/bin"
               "/run/current-system/sw/bin"
             ]
           );
@@ -159,7 +187,10 @@ in
       vim
       zip
     ];
-    nixpkgs.config.allowUnfreePredicate = lib.mkDefault (p: lib.getName p == "claude-code");
+    # A nixpkgs that the caller has configured cannot be configured again.
+    nixpkgs.config = lib.mkIf (!options.nixpkgs.pkgs.isDefined) {
+      allowUnfreePredicate = lib.mkDefault (p: lib.getName p == "claude-code");
+    };
 
     environment.variables.EDITOR = lib.mkOverride 900 "vim";
     environment.localBinInPath = true;
@@ -179,7 +210,7 @@ in
           # Copied, not linked: a link would keep the kernel's whole output, not only the
           # image, in the closure of the bundle.
           kernel = "${config.microvm.kernel.out}/${config.system.boot.loader.kernelFile}";
-          initrd = config.microvm.initrdPath;
+          inherit initrd;
           inherit (config.microvm) storeDisk;
         }
         ''

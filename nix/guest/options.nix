@@ -158,7 +158,8 @@ in
       fsType = "tmpfs";
       options = [
         "mode=0755"
-        "size=50%"
+        # The root file system is in memory as well, and may take half of it.
+        "size=40%"
       ];
       neededForBoot = true;
     };

@@ -63,7 +63,7 @@ func (p *project) otherGuest(word string) (dir string) {
 	p.t.Helper()
 	dir = filepath.Join(filepath.Dir(p.dir), "guest 100%")
 	p.command("sh", "-ec", `mkdir -p "$2"; ln -s "$1"/* "$2"; rm "$2/guest.env"
-		sed "/^GUEST_APPEND=/s/\"\$/ $3\"/" "$1/guest.env" >"$2/guest.env"`, "sh",
+		sed "/^GUEST_APPEND=/s/\"\$/ $3\"/; s/^GUEST_VERSION=\"/&other-/" "$1/guest.env" >"$2/guest.env"`, "sh",
 		"/usr/local/share/claude-vm/guest", dir, word).ok()
 	return dir
 }
@@ -154,6 +154,9 @@ CPUWeight=20
 func (p *project) changedFile(shared, settings string) {
 	p.t.Helper()
 	p.vmFile("[Claude]\nHome=project\n[Share]\nMount=" + word(shared+":/new") + "\n[Network]\nMode=none\n")
+	if got := p.ctl("status", "-n0").ok().stdout; !strings.Contains(got, "     Guest: other-debian-") || !strings.Contains(got, "Next guest: debian-") {
+		p.t.Errorf("status while the VM has another guest than the next start:\n%s", got)
+	}
 	p.systemctl("restart", p.unit()).ok()
 	got := p.guest("cat /new/file ~/kept; find /etc/one-file ~/a -type f 2>/dev/null || true; ls /sys/class/net; cat /work/.env")
 	if got != "from the hostkept\nlo\nSECRET=1" {
