@@ -71,6 +71,7 @@
         pkgs.callPackage ./nix/packages.nix {
           inherit version;
           guest = mkGuest { inherit (pkgs.stdenv.hostPlatform) system; };
+          tests = self.checks.${pkgs.stdenv.hostPlatform.system};
         };
     in
     {
@@ -136,6 +137,16 @@
       homeManagerModules = self.homeModules;
 
       nixosConfigurations.guest = (mkGuest { }).nixos;
+
+      templates.default = {
+        path = ./nix/template;
+        description = "A project with a guest that has the tools of its development shell";
+      };
+
+      # The answer to "nix run" on macOS. "nix flake check" does not evaluate this output.
+      legacyPackages = lib.genAttrs [ "aarch64-darwin" "x86_64-darwin" ] (_: {
+        default = throw "claude-vm needs Linux with systemd: it is run by systemd's user manager";
+      });
 
       devShells = forAllSystems (pkgs: {
         default = pkgs.callPackage ./nix/shell.nix { };

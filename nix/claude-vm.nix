@@ -10,6 +10,7 @@
   virtiofsd,
   programs,
   guest,
+  tests,
 }:
 let
   inherit (lib) fileset;
@@ -61,7 +62,11 @@ stdenvNoCC.mkDerivation {
   # the scripts more reproducible.
   dontPatchShebangs = true;
 
-  passthru = { inherit guest programs; };
+  passthru = {
+    inherit guest programs;
+    # The checks of the flake, for those who build the package with their own nixpkgs.
+    tests = { inherit (tests) vm-nixos vm-home-manager guest-units; };
+  };
 
   meta = programs.meta // {
     description = "Claude Code in a throw-away microVM, run by systemd's user manager";

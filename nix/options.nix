@@ -18,6 +18,40 @@ let
     description = "sections of keys (a list repeats the key)";
   };
 
+  # The guest of one VM is not a key of its file, but makes the key Guest=.
+  vm = lib.types.submodule {
+    freeformType = sections;
+    options.guest = lib.mkOption {
+      type = lib.types.nullOr (lib.types.either lib.types.package lib.types.deferredModule);
+      default = null;
+      example = lib.literalExpression ''
+        {
+          claude-vm.guest.extraPackages = [ pkgs.nodejs ];
+          claude-vm.guest.devShell = inputs.web.devShells.x86_64-linux.default;
+        }
+      '';
+      description = ''
+        A guest for this VM only: a bundle that `lib.mkGuest` has built, or a NixOS module for
+        it to build one.
+      '';
+    };
+  };
+  fileOf =
+    vm:
+    let
+      bundle =
+        if lib.isDerivation vm.guest then
+          vm.guest
+        else
+          self.lib.mkGuest {
+            inherit (pkgs.stdenv.hostPlatform) system;
+            modules = [ vm.guest ];
+          };
+    in
+    lib.recursiveUpdate (removeAttrs vm [ "guest" ]) (
+      lib.optionalAttrs (vm.guest != null) { VM.Guest = "${bundle}"; }
+    );
+
   invalidNames = map (name: "\"${name}\"") (
     lib.filter (name: name == "" || lib.hasPrefix "." name || lib.hasInfix "/" name) (
       lib.attrNames cfg.vms
@@ -76,7 +110,7 @@ in
     };
 
     vms = lib.mkOption {
-      type = lib.types.attrsOf sections;
+      type = lib.types.attrsOf vm;
       default = { };
       example = {
         web = {
@@ -103,7 +137,7 @@ in
         // lib.mapAttrs' (name: vm: {
           name = "${name}.vm";
           value = format.generate "${name}.vm" vm;
-        }) cfg.vms
+        }) (lib.mapAttrs (_: fileOf) cfg.vms)
       );
       description = "The directory that contains {file}`defaults.conf` and the {file}`.vm` files.";
     };

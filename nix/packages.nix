@@ -5,12 +5,14 @@
   runCommand,
   version,
   guest,
+  # The checks of the flake.
+  tests,
 }:
 let
   programs = callPackage ./programs.nix { inherit version; };
   claude-vm = lib.makeOverridable (
     args: callPackage ./claude-vm.nix ({ programs = programs.host; } // args)
-  ) { inherit guest; };
+  ) { inherit guest tests; };
 
   # Packages that contain only the commands that claude-microvm, the predecessor of this
   # project, had.

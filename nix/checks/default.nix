@@ -165,13 +165,41 @@ in
     assert config.boot.kernel.sysctl."fs.protected_symlinks" == 1;
     pkgs.runCommandLocal "guest-settings" { } "touch $out";
 
+  # A guest for one VM, from a NixOS module, becomes the key Guest= of its file.
+  guest-of-vm =
+    let
+      file =
+        guest:
+        (nixosWith {
+          programs.claude-vm.vms.web = {
+            VM.WorkDirectory = "/srv/web";
+            inherit guest;
+          };
+        }).programs.claude-vm.files;
+      built = self.lib.mkGuest {
+        inherit system;
+        modules = [ module ];
+      };
+      module = {
+        claude-vm.guest.claude.memory = "Run the tests.";
+      };
+      memory = built.nixos.config.claude-vm.guest.files."/home/claude/.claude/CLAUDE.md";
+    in
+    assert memory.text == "Run the tests.";
+    assert file module == file built;
+    pkgs.runCommandLocal "guest-of-vm" {
+      files = builtins.unsafeDiscardStringContext (file module).drvPath;
+    } "touch $out";
+
   # A guest of the caller's nixpkgs, with its overlays and its configuration.
   guest-pkgs =
     let
       callers = import pkgs.path {
         inherit system;
         config.allowUnfree = true;
-        overlays = [ (_: prev: { jq = prev.jq.overrideAttrs { pname = "jq-of-the-caller"; }; }) ];
+        overlays = [
+          (_: prev: { jq = prev.jq.overrideAttrs { pname = "jq-of-the-caller"; }; })
+        ];
       };
       guest = self.lib.mkGuest { pkgs = callers; };
     in

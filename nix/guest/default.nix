@@ -47,7 +47,7 @@ let
     )
   );
   contract = lib.trim (lib.readFile ../../internal/contract/version);
-  claude = lib.getVersion pkgs.claude-code;
+  claude = lib.getVersion cfg.claudePackage;
 
   # Without the references that Nix finds in the file. They would keep the programs of the
   # initrd in the host's store, in addition to the copies in it.
@@ -110,6 +110,14 @@ in
     systemd = {
       packages = [ cfg.package ];
       defaultUnit = "claude-vm.target";
+      # Services that modules enable. The agent does not wait for them.
+      targets.claude-vm = {
+        overrideStrategy = "asDropin";
+        wants = [ "multi-user.target" ];
+      };
+      # No login on the serial console, which is the journal of the host.
+      targets.getty.enable = false;
+      generators.systemd-getty-generator = "/dev/null";
       services = {
         claude-vm-agent = {
           overrideStrategy = "asDropin";
@@ -171,7 +179,7 @@ in
 
     # The packages of guest/debian/packages, except those that NixOS always has.
     environment.systemPackages = with pkgs; [
-      claude-code
+      cfg.claudePackage
       file
       git
       git-lfs

@@ -32,6 +32,40 @@ let
       chmod -R u+w${lib.optionalString file.executable ",+x"} ${lib.escapeShellArg path}
       ${lib.optionalString inHome "chown -R claude:claude ${lib.escapeShellArg path}"}
     '';
+
+  # An option for files of Claude Code, by name, as in Home Manager's programs.claude-code.
+  claudeFiles =
+    dir: what:
+    lib.mkOption {
+      type = lib.types.attrsOf (lib.types.either lib.types.lines lib.types.path);
+      default = { };
+      description = ''
+        Texts or paths, by name, for {file}`~/.claude/${dir}` of the user `claude`: ${what}.
+      '';
+    };
+  fileOf =
+    value:
+    if lib.isPath value || lib.isDerivation value then { source = value; } else { text = value; };
+  homeFiles =
+    lib.optionalAttrs (cfg.claude.memory != null) {
+      "/home/claude/.claude/CLAUDE.md" = fileOf cfg.claude.memory;
+    }
+    // lib.concatMapAttrs
+      (
+        dir: suffix:
+        lib.mapAttrs' (name: value: {
+          # A skill is a directory, in which a text is one file.
+          name =
+            "/home/claude/.claude/${dir}/${name}"
+            + lib.optionalString (dir != "skills" || fileOf value ? text) suffix;
+          value = fileOf value;
+        }) cfg.claude.${dir}
+      )
+      {
+        agents = ".md";
+        commands = ".md";
+        skills = "/SKILL.md";
+      };
 in
 {
   options.claude-vm.guest = {
@@ -49,6 +83,22 @@ in
       readOnly = true;
       internal = true;
       description = "The guest bundle.";
+    };
+
+    claudePackage = lib.mkPackageOption pkgs "claude-code" {
+      extraDescription = "It is unfree. The guest's nixpkgs permits this package only.";
+    };
+
+    claude = {
+      memory = lib.mkOption {
+        type = lib.types.nullOr (lib.types.either lib.types.lines lib.types.path);
+        default = null;
+        example = "Run the tests before each commit.";
+        description = "Text or file for {file}`~/.claude/CLAUDE.md` of the user `claude`.";
+      };
+      agents = claudeFiles "agents" "subagents";
+      commands = claudeFiles "commands" "slash commands";
+      skills = claudeFiles "skills" "skills; a path is usually a directory with {file}`SKILL.md`";
     };
 
     extraPackages = lib.mkOption {
@@ -124,6 +174,7 @@ in
   };
 
   config = {
+    claude-vm.guest.files = homeFiles;
     environment = {
       systemPackages = cfg.extraPackages;
       etc.environment.source =
