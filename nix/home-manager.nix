@@ -55,7 +55,7 @@ in
       };
     };
 
-    xdg.configFile = lib.mkIf (cfg.settings != { } || cfg.vms != { }) {
+    xdg.configFile = lib.mkIf cfg.hasFiles {
       # Link each file separately, because the directory may also contain files that
       # are not managed by Home Manager.
       claude-vm = {

@@ -58,7 +58,7 @@ in
     environment = {
       systemPackages = [ cfg.finalPackage ];
       # The reference to `checked` makes the build fail if a file is invalid.
-      etc."claude-vm/user" = lib.mkIf (cfg.settings != { } || cfg.vms != { }) {
+      etc."claude-vm/user" = lib.mkIf cfg.hasFiles {
         source = pkgs.runCommandLocal "claude-vm-files-checked" { } ''
           : ${checked}
           ln -s ${cfg.files} $out

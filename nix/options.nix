@@ -11,30 +11,75 @@ let
   format = pkgs.formats.ini { listsAsDuplicateKeys = true; };
   packages = self.packages.${pkgs.stdenv.hostPlatform.system};
 
-  # There is no option for each key. The keys are documented in claude-vm.vm(5), and the
-  # generator, which runs during the build, gives better error messages for invalid values
-  # than an option type.
-  sections = format.type // {
-    description = "sections of keys (a list repeats the key)";
+  # The table of keys in internal/vmfile. The types are wide: the generator, which runs during
+  # the build, gives better error messages for invalid values and unknown keys.
+  keys = lib.importJSON ./keys.json;
+  atom = lib.types.oneOf [
+    lib.types.str
+    lib.types.int
+    lib.types.path
+  ];
+  optionOf =
+    name: key:
+    let
+      standard = lib.optionalString (key.default != "") " The default is ${key.default}.";
+    in
+    lib.mkOption {
+      type = lib.types.nullOr (
+        if key.boolean then
+          lib.types.either lib.types.bool lib.types.str
+        else if key.list then
+          lib.types.either atom (lib.types.listOf atom)
+        else
+          atom
+      );
+      default = null;
+      description = "${key.doc}: `${name}=${key.value}`.${standard}";
+    };
+  # A list repeats the key. Other sections and keys are those of systemd.
+  sectionOptions = lib.mapAttrs (
+    section: sectionKeys:
+    lib.mkOption {
+      type = lib.types.submodule {
+        freeformType = lib.types.attrsOf lib.types.anything;
+        options = lib.mapAttrs optionOf sectionKeys;
+      };
+      default = { };
+      description = "The section `[${section}]`.";
+    }
+  ) keys;
+  sections = lib.types.submodule {
+    freeformType = format.type;
+    options = sectionOptions;
   };
+  # The attributes that are set.
+  contentOf =
+    file:
+    lib.filterAttrs (_: section: section != { }) (
+      lib.mapAttrs (_: lib.filterAttrs (_: value: value != null)) file
+    );
+  settings = contentOf cfg.settings;
 
   # The guest of one VM is not a key of its file, but makes the key Guest=.
   vm = lib.types.submodule {
-    freeformType = sections;
-    options.guest = lib.mkOption {
-      type = lib.types.nullOr (lib.types.either lib.types.package lib.types.deferredModule);
-      default = null;
-      example = lib.literalExpression ''
-        {
-          claude-vm.guest.extraPackages = [ pkgs.nodejs ];
-          claude-vm.guest.devShell = inputs.web.devShells.x86_64-linux.default;
-        }
-      '';
-      description = ''
-        A guest for this VM only: a bundle that `lib.mkGuest` has built, or a NixOS module for
-        it to build one.
-      '';
+    freeformType = format.type;
+    options = sectionOptions // {
+      guest = guestOption;
     };
+  };
+  guestOption = lib.mkOption {
+    type = lib.types.nullOr (lib.types.either lib.types.package lib.types.deferredModule);
+    default = null;
+    example = lib.literalExpression ''
+      {
+        claude-vm.guest.extraPackages = [ pkgs.nodejs ];
+        claude-vm.guest.devShell = inputs.web.devShells.x86_64-linux.default;
+      }
+    '';
+    description = ''
+      A guest for this VM only: a bundle that `lib.mkGuest` has built, or a NixOS module for
+      it to build one.
+    '';
   };
   fileOf =
     vm:
@@ -48,7 +93,7 @@ let
             modules = [ vm.guest ];
           };
     in
-    lib.recursiveUpdate (removeAttrs vm [ "guest" ]) (
+    lib.recursiveUpdate (contentOf (removeAttrs vm [ "guest" ])) (
       lib.optionalAttrs (vm.guest != null) { VM.Guest = "${bundle}"; }
     );
 
@@ -126,13 +171,21 @@ in
       '';
     };
 
+    hasFiles = lib.mkOption {
+      type = lib.types.bool;
+      internal = true;
+      readOnly = true;
+      default = settings != { } || cfg.vms != { };
+      description = "Whether {option}`programs.claude-vm.files` contains any.";
+    };
+
     files = lib.mkOption {
       type = lib.types.package;
       internal = true;
       readOnly = true;
       default = pkgs.linkFarm "claude-vm-files" (
-        lib.optionalAttrs (cfg.settings != { }) {
-          "defaults.conf" = format.generate "defaults.conf" cfg.settings;
+        lib.optionalAttrs (settings != { }) {
+          "defaults.conf" = format.generate "defaults.conf" settings;
         }
         // lib.mapAttrs' (name: vm: {
           name = "${name}.vm";

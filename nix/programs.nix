@@ -8,7 +8,7 @@
 }:
 let
   inherit (lib) fileset;
-  isGo = file: file.hasExt "go" || file.hasExt "tmpl";
+  isGo = file: file.hasExt "go";
   source =
     files:
     fileset.toSource {
@@ -49,7 +49,10 @@ let
       inherit version;
       # All Go files, so that the vendored modules, and with them vendorHash, are those of
       # "go mod vendor" in a checkout.
-      src = source [ (fileset.fileFilter isGo ../.) ];
+      src = source [
+        (fileset.fileFilter isGo ../.)
+        ../templates
+      ];
       subPackages = [
         "cmd/claude-vm-ctl"
         "cmd/claude-vm-generator"
