@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"io"
 	"io/fs"
 	"log"
 	"os"
@@ -51,18 +53,18 @@ func (w *worktrees) scan(gitDirectories []string) {
 		if err != nil || info.ModTime().Equal(w.seen[dir]) {
 			continue // usually, no worktrees
 		}
-		entries, err := os.ReadDir(dir)
+		names, err := firstNames(dir)
 		if err != nil {
 			log.Print(err)
 			continue
 		}
 		w.seen[dir] = info.ModTime()
-		for _, entry := range entries {
-			switch err := w.keep(filepath.Join(dir, entry.Name())); {
+		for _, name := range names {
+			switch err := w.keep(filepath.Join(dir, name)); {
 			case errors.Is(err, errIncomplete):
 				delete(w.seen, dir)
 			case err != nil:
-				log.Printf("keep the worktree %s: %v", entry.Name(), err)
+				log.Printf("keep the worktree %q: %v", name, err)
 			}
 		}
 	}
@@ -74,7 +76,7 @@ var errIncomplete = errors.New("incomplete")
 // keep creates an empty file in place of the .git file of a worktree, unless it exists or would
 // be on the host. dir is the worktree's git directory.
 func (w *worktrees) keep(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, "gitdir"))
+	text, err := readSmall(filepath.Join(dir, "gitdir"))
 	path := strings.TrimRight(string(text), "\r\n")
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && path == "":
@@ -92,6 +94,34 @@ func (w *worktrees) keep(dir string) error {
 		return err
 	}
 	return w.owner.makeFile(path)
+}
+
+// firstNames returns the names of the entries of a directory, at most 1000.
+func firstNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(1000)
+	if errors.Is(err, io.EOF) { // empty
+		err = nil
+	}
+	return names, err
+}
+
+// readSmall returns the content of a file. It fails for anything but a regular file of the size
+// of a path: another VM may have left a named pipe, or a file that does not fit into memory.
+func readSmall(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > unix.PathMax {
+		return nil, cmp.Or(err, errors.New("gitdir is not a small file"))
+	}
+	return io.ReadAll(io.LimitReader(f, unix.PathMax))
 }
 
 // isOnShare reports whether a path that does not exist would be created on the host.

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,7 +57,7 @@ func Find(dir string) (Repository, error) {
 	if info.IsDir() && !isGitDir(own) {
 		return Repository{}, nil // as git does, ignore an empty .git directory
 	}
-	r := Repository{Common: own, Own: own, Confirmed: within(own, dir) || own == dir}
+	r := Repository{Common: own, Own: own}
 	// A linked worktree. Its place decides which directory is the common one, not its file
 	// commondir, which whoever created the worktree can have changed.
 	if worktrees := filepath.Dir(own); filepath.Base(worktrees) == "worktrees" && exists(filepath.Join(own, "commondir")) {
@@ -64,14 +66,14 @@ func Find(dir string) (Repository, error) {
 		if err != nil || common != r.Common {
 			return Repository{}, errInvalid
 		}
-		r.Confirmed = r.Confirmed || names(own, readLine(filepath.Join(own, "gitdir")), entry)
-	} else if !r.Confirmed {
-		// A submodule, or a repository that was cloned with --separate-git-dir.
+		r.Confirmed = names(own, readLine(filepath.Join(own, "gitdir")), entry)
+	} else { // outside of dir, a submodule
 		r.Confirmed = names(own, coreWorktree(filepath.Join(own, "config")), dir)
 	}
 	if !isGitDir(r.Common) {
 		return Repository{}, errInvalid
 	}
+	r.Confirmed = r.Confirmed || within(r.Common, dir) || r.Common == dir
 	return r, nil
 }
 
@@ -91,28 +93,79 @@ func names(dir, text, path string) bool {
 	return err == nil && filepath.Join(parent, filepath.Base(text)) == path
 }
 
+// maxLines is how many alternates are read.
+const maxLines = 16
+
 // Alternates returns the directories with objects that a repository uses from others, as far
-// as they exist.
+// as they belong to git directories.
 func Alternates(common string) []string {
 	objects := filepath.Join(common, "objects")
-	text := readFile(filepath.Join(objects, "info/alternates"))
 	var dirs []string
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" || line[0] == '#' {
+	for i, line := range strings.SplitN(readFile(filepath.Join(objects, "info/alternates")), "\n", maxLines+1) {
+		if i == maxLines || line == "" || line[0] == '#' {
 			continue
 		}
-		if path, err := filepath.EvalSymlinks(absolute(objects, line)); err == nil {
+		if path, err := filepath.EvalSymlinks(absolute(objects, line)); err == nil && isGitDir(filepath.Dir(path)) {
 			dirs = append(dirs, path)
 		}
 	}
 	return dirs
 }
 
-// Limits of Nested. It runs at each start.
+// Linked returns the git directories of the linked worktrees of a repository that are not below
+// dir.
+func Linked(common, dir string) []string {
+	var found []string
+	for _, name := range firstNames(filepath.Join(common, "worktrees")) {
+		own := filepath.Join(common, "worktrees", name)
+		if path := readLine(filepath.Join(own, "gitdir")); path != "" && !within(absolute(own, path), dir) {
+			found = append(found, own)
+		}
+	}
+	return found
+}
+
+// Modules returns the git directories of the submodules of a repository, including theirs. The
+// name of a submodule can contain slashes.
+func Modules(common string) []string {
+	var found []string
+	var search func(dir string, depth int)
+	search = func(dir string, depth int) {
+		for _, name := range firstNames(dir) {
+			path := filepath.Join(dir, name)
+			switch {
+			case len(found) == maxFound || depth == maxDepth:
+				return
+			case isGitDir(path):
+				found = append(found, path)
+				search(filepath.Join(path, "modules"), depth+1)
+			default:
+				search(path, depth+1)
+			}
+		}
+	}
+	search(filepath.Join(common, "modules"), 0)
+	return found
+}
+
+// firstNames returns the names of at most maxFound entries of a directory.
+func firstNames(dir string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(maxFound)
+	slices.Sort(names)
+	return names
+}
+
+// Limits of searches, which run at each start. A guest may have created what they find.
 const (
 	maxDepth   = 4 // of a .git directory
 	maxEntries = 50_000
+	maxFound   = 200
+	maxPath    = 4096 // bytes
 )
 
 // Nested returns the git directories below a directory, including those of submodules, which
@@ -121,11 +174,14 @@ func Nested(dir string) []string {
 	var found []string
 	entries := 0
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if entries++; entries > maxEntries {
+		if entries++; entries > maxEntries || len(found) == maxFound {
 			return filepath.SkipAll
 		}
 		if err != nil || !d.IsDir() {
 			return nil // what cannot be read is skipped
+		}
+		if len(path) > maxPath || !utf8.ValidString(path) {
+			return filepath.SkipDir
 		}
 		if exists(filepath.Join(path, "worktrees")) && isGitDir(path) {
 			found = append(found, path)

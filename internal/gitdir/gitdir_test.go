@@ -83,10 +83,15 @@ func TestFindInvalid(t *testing.T) {
 		"common elsewhere":   "git init -q m; mkdir -p w m/.git/worktrees/w s; echo /etc >m/.git/worktrees/w/commondir; echo gitdir: ../m/.git/worktrees/w >w/.git",
 		"keys as common":     "mkdir -p w .ssh/worktrees/w; echo ../.. >.ssh/worktrees/w/commondir; pwd >.ssh/worktrees/w/gitdir; echo gitdir: ../.ssh/worktrees/w >w/.git",
 		"common is a pipe":   "git init -q m; mkdir -p w m/.git/worktrees/w; mkfifo m/.git/worktrees/w/commondir; echo gitdir: ../m/.git/worktrees/w >w/.git",
+		"the work directory": "git init -q --bare r; mkdir -p r/worktrees/w; echo ../.. >r/worktrees/w/commondir; echo gitdir: . >r/worktrees/w/.git; ln -s r/worktrees/w w",
 		"larger than a path": "mkdir w; head -c 2000000 /dev/zero >w/.git",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := Find(filepath.Join(shell(t, script), "w")); err == nil && got != (Repository{}) {
+			w, err := filepath.EvalSymlinks(filepath.Join(shell(t, script), "w"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := Find(w); err == nil && got.Confirmed {
 				t.Errorf("found %+v", got)
 			}
 		})

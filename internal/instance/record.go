@@ -83,6 +83,9 @@ func (p Paths) WriteRecord(id string, r Record) error {
 	if err != nil {
 		return err
 	}
+	if len(text) > maxRecord {
+		return fmt.Errorf("the settings, arguments and what is protected are larger than %d MiB", maxRecord>>20)
+	}
 	path := p.newRecordPath(id)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return err

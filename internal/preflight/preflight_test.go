@@ -229,7 +229,7 @@ func TestFindVirtiofsd(t *testing.T) {
 func TestFileEnvironment(t *testing.T) {
 	got := FileEnvironment("../../units/claude-vm-setup@.service")
 	want := map[string]string{"GUEST": "@guestdir@", "QEMU": "@qemu@", "VIRTIOFSD": "@virtiofsd@",
-		"READ_ONLY": ".git/hooks .git/config .claude/settings.json .claude/settings.local.json .mcp.json .envrc .vscode"}
+		"READ_ONLY": ".git/hooks .git/config .git/config.worktree .claude/settings.json .claude/settings.local.json .mcp.json .envrc .vscode"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("mismatch (-want +got):\n%s", diff)
 	}

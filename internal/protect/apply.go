@@ -23,16 +23,19 @@ func Apply(root, scratch string, mounts []Mount) error {
 
 func apply(root, scratch string, m Mount) error {
 	// Not kept open for all mounts: a mount on root itself is seen only by a new lookup.
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	target, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(dir)
-	target, err := openBeneath(dir, m.Path)
-	if err != nil {
-		return err
+	defer func() { unix.Close(target) }()
+	if m.Path != "." { // otherwise, root may be a file
+		fd, err := openBeneath(target, m.Path)
+		if err != nil {
+			return err
+		}
+		unix.Close(target)
+		target = fd
 	}
-	defer unix.Close(target)
 	if now, err := typeOf(target); err != nil || now != m.Type {
 		return fmt.Errorf("it was replaced while the VM started (%v)", err)
 	}

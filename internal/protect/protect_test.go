@@ -27,7 +27,7 @@ func makeTree(t *testing.T, names ...string) string {
 		switch {
 		case err != nil:
 		case isLink:
-			err = os.Symlink(strings.ReplaceAll(target, "DIR", dir), full)
+			err = os.Symlink(strings.NewReplacer("DIR", dir, "BASE", filepath.Base(dir)).Replace(target), full)
 		case isPipe:
 			err = unix.Mkfifo(full, 0o600)
 		case strings.HasSuffix(name, "/"):
@@ -64,6 +64,9 @@ func TestLook(t *testing.T) {
 		{"link out of the directory", []string{"a -> ../x", "b -> /etc", "c -> ."}, "a/b b c/d", "a ro, b ro, c ro"},
 		{"absolute link", []string{"a -> DIR/b/c", "b/c"}, "a", "a ro, b rw, b/c ro"},
 		{"link through a parent", []string{"a/l -> ../b", "b/c"}, "a/l/c", "a rw, a/l ro, b rw, b/c ro"},
+		{"link to the directory itself", []string{"a/l -> ."}, "a/l", "a rw, a/l ro"},
+		{"out of the directory and back", []string{"a -> DIR/../BASE/b", "b/c"}, "a", "a ro, b ro"},
+		{"dots after a link", []string{"a -> DIR/l/../c", "l -> d/e", "d/e/", "d/c", "c"}, "a", "a ro, d rw, d/c ro, l ro"},
 		{"named pipe", []string{".envrc|"}, ".envrc", ".envrc ro"},
 		{"name too long", []string{"a/"}, "a/" + strings.Repeat("x", 256), ""},
 		{"hidden", []string{"a/b"}, "a - a/b", "a ro, a/b hidden"},
@@ -72,18 +75,92 @@ func TestLook(t *testing.T) {
 		{"all", []string{"-/x", "a/b"}, ". a/b -/x - a/b", ". ro, a/b hidden"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Look(makeTree(t, tt.tree...), wishes(tt.wishes))
+			dir := makeTree(t, tt.tree...)
+			got, err := Look(roots(t, dir), wishes(dir, tt.wishes))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, text(got)); diff != "" {
+			if diff := cmp.Diff(tt.want, text(got.Mounts[0])); diff != "" {
 				t.Errorf("mismatch (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func wishes(words string) []Wish {
+// TestLookLimits checks what Look rejects or warns of.
+func TestLookLimits(t *testing.T) {
+	deep := strings.Repeat("d/", 300)
+	for _, tt := range []struct{ tree, wish, want string }{
+		{"a -> /proc/self/cwd/b", "a", "leads to /proc"},
+		{"a -> b\xff", "a", "not valid UTF-8"},
+		{"a -> " + deep, "a", "too many directories"},
+		{"a -> .", "a", "a directory that contains it"},
+	} {
+		dir := makeTree(t, tt.tree, "b\xff", deep)
+		found, err := Look(roots(t, dir), wishes(dir, tt.wish))
+		if got := fmt.Sprint(err, found.Warnings); !strings.Contains(got, tt.want) || !strings.Contains(got, dir+"/a") {
+			t.Errorf("%.30s: %s", tt.tree, got)
+		}
+	}
+	dir := makeTree(t, "a")
+	if err := os.Link(dir+"/a", dir+"/b"); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := Look(roots(t, dir), wishes(dir, "a")); err != nil || len(found.Warnings) != 1 || !strings.Contains(found.Warnings[0], "2 names") {
+		t.Errorf("a hard link: %v, %v", found, err)
+	}
+}
+
+// TestLookOtherRoot checks that the target of a link is protected in another shared directory.
+func TestLookOtherRoot(t *testing.T) {
+	dir := makeTree(t, "w/link -> ../other/sub/file", "other/sub/file", "w/inner/x")
+	found, err := Look(roots(t, dir+"/w", dir+"/other", dir+"/w/inner"), wishes(dir, "w/link w/inner/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, mounts := range found.Mounts {
+		got = append(got, text(mounts))
+	}
+	if diff := cmp.Diff([]string{"link ro", "sub rw, sub/file ro", "x ro"}, got); diff != "" {
+		t.Errorf("mismatch (-want +got):\n%s", diff)
+	}
+}
+
+// TestLookReplaced checks that Look looks into the open directory, not at what its path has
+// become, and that a directory in another one can be hidden there.
+func TestLookReplaced(t *testing.T) {
+	dir := makeTree(t, "w/.git/config", "w/in/x", "decoy/")
+	all := roots(t, dir+"/w", dir+"/w/in")
+	if err := os.Rename(dir+"/w", dir+"/moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("decoy", dir+"/w"); err != nil {
+		t.Fatal(err)
+	}
+	found, err := Look(all, append(wishes(dir, "w/.git/config"), Wish{dir + "/w/in", Hidden}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text(found.Mounts[0]) + "; " + text(found.Mounts[1]); got != ".git rw, .git/config ro, in hidden; " {
+		t.Errorf("mounts: %s", got)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	dir := makeTree(t, "a/b", "l -> a", "a/m -> b")
+	for name, opens := range map[string]bool{"a": true, "a/b": true, "l": false, "l/b": false, "a/m": false, "none": false} {
+		fd, err := Open(filepath.Join(dir, name))
+		if (err == nil) != opens {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			unix.Close(fd)
+		}
+	}
+}
+
+func wishes(dir, words string) []Wish {
 	var all []Wish
 	mode := ReadOnly
 	for _, word := range strings.Fields(words) {
@@ -91,7 +168,21 @@ func wishes(words string) []Wish {
 			mode = Hidden
 			continue
 		}
-		all = append(all, Wish{word, mode})
+		all = append(all, Wish{filepath.Join(dir, word), mode})
+	}
+	return all
+}
+
+func roots(t *testing.T, dirs ...string) []Root {
+	t.Helper()
+	var all []Root
+	for _, dir := range dirs {
+		fd, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		all = append(all, Root{dir, fd})
 	}
 	return all
 }
@@ -145,7 +236,11 @@ func attack(dir string) error {
 	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
-	mounts, err := Look(dir, wishes(".git/config .git/hooks .envrc .loop gitfile/x pipe closed - secret secrets gone"))
+	fd, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	found, err := Look([]Root{{dir, fd}}, wishes(dir, ".git/config .git/hooks .envrc .loop gitfile/x pipe closed - secret secrets gone"))
 	if err != nil {
 		return err
 	}
@@ -153,7 +248,7 @@ func attack(dir string) error {
 	if err := os.Mkdir(scratch, 0o700); err != nil {
 		return err
 	}
-	if err := Apply(dir, scratch, mounts); err != nil {
+	if err := Apply(dir, scratch, found.Mounts[0]); err != nil {
 		return err
 	}
 	if err := os.Chdir(dir); err != nil {

@@ -50,18 +50,42 @@ func newPlan(paths instance.Paths, id, dir string, settings vm.VM) (*plan, error
 	p.gitDirectories = gitdir.Nested(dir)
 	p.addRepository(paths, repository)
 	p.checkDirectory()
+	return p, p.protect(repository)
+}
+
+// protect finds out what to protect in the shares. It opens each of them once, without following
+// symbolic links: another VM may be able to replace what is at its path.
+func (p *plan) protect(r gitdir.Repository) error {
+	var roots []protect.Root
+	defer func() {
+		for _, root := range roots {
+			unix.Close(root.FD)
+		}
+	}()
 	for i := range p.shares {
 		s := &p.shares[i]
-		if s.Device, s.Inode, err = identity(s.Path); err != nil {
-			return nil, err
+		fd, err := protect.Open(s.Path)
+		if err != nil {
+			return fmt.Errorf("share %s: %w", s.Path, err)
 		}
-		if wishes := p.wishes(*s, repository); len(wishes) > 0 {
-			if s.Mounts, err = protect.Look(s.Path, wishes); err != nil {
-				return nil, fmt.Errorf("protect or hide %w", err)
-			}
+		roots = append(roots, protect.Root{Path: s.Path, FD: fd})
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return fmt.Errorf("share %s: %w", s.Path, err)
 		}
+		s.Device, s.Inode = st.Dev, st.Ino
 	}
-	return p, nil
+	found, err := protect.Look(roots, p.wishes(r))
+	if err != nil {
+		return fmt.Errorf("protect or hide %w", err)
+	}
+	for i := range p.shares {
+		p.shares[i].Mounts = found.Mounts[i]
+	}
+	for _, text := range found.Warnings {
+		p.warn("", "%s", text)
+	}
+	return nil
 }
 
 // warn adds a warning, with the command that fixes it.
@@ -113,7 +137,7 @@ func (p *plan) addRepository(paths instance.Paths, r gitdir.Repository) {
 	slices.Sort(p.gitDirectories)
 	p.gitDirectories = slices.Compact(p.gitDirectories)
 	for _, objects := range gitdir.Alternates(r.Common) {
-		if !p.sees(objects) {
+		if !p.sees(objects) && paths.Check(objects) == nil {
 			p.warn(mount(objects, ":ro"), "git does not work in the VM: %s uses objects in %s, which is not shared", r.Common, objects)
 		}
 	}
@@ -144,40 +168,48 @@ func (p *plan) checkDirectory() {
 	}
 }
 
-// wishes returns what is to be protected and hidden in a share. Paths in .git also apply to
-// the git directory if it is elsewhere. Of a linked worktree, the files are protected too that
-// refer to the worktree and to the common git directory.
-func (p *plan) wishes(s instance.Share, r gitdir.Repository) []protect.Wish {
+// wishes returns what is to be protected and hidden. Paths in .git also apply to the git
+// directory if it is elsewhere. Of linked worktrees, the files are protected too that refer to
+// the worktree and to the common git directory.
+func (p *plan) wishes(r gitdir.Repository) []protect.Wish {
 	var all []protect.Wish
-	add := func(path string, mode protect.Mode) {
-		if instance.Contains(s.Path, path) {
-			relative, _ := filepath.Rel(s.Path, path) // two absolute paths
-			all = append(all, protect.Wish{Path: relative, Mode: mode})
+	add := func(mode protect.Mode, elements ...string) {
+		all = append(all, protect.Wish{Path: filepath.Join(elements...), Mode: mode})
+	}
+	for _, path := range p.settings.Hide {
+		add(protect.Hidden, p.dir, path)
+		if below, found := strings.CutPrefix(path, ".git/"); found && r.Common != "" {
+			add(protect.Hidden, r.Common, below)
+			add(protect.Hidden, r.Own, below)
 		}
 	}
-	for mode, paths := range map[protect.Mode][]string{protect.ReadOnly: p.settings.ReadOnly, protect.Hidden: p.settings.Hide} {
-		for _, path := range paths {
-			add(filepath.Join(p.dir, path), mode)
-			below, inGit := strings.CutPrefix(path+"/", ".git/")
-			if r.Common == "" || !inGit && path != "." {
-				continue
-			}
-			for _, dir := range []string{r.Common, r.Own} {
-				if path == "." {
-					add(dir, mode)
-					continue
+	inGit := false
+	for _, path := range p.settings.ReadOnly {
+		add(protect.ReadOnly, p.dir, path)
+		below, found := strings.CutPrefix(path+"/", ".git/")
+		if r.Common == "" || !found && path != "." {
+			continue
+		}
+		inGit = true
+		add(protect.ReadOnly, r.Common, below)
+		add(protect.ReadOnly, r.Own, below)
+	}
+	if inGit {
+		for _, dir := range append(gitdir.Linked(r.Common, p.dir), r.Own) {
+			for _, name := range []string{"commondir", "gitdir", "config.worktree"} {
+				if dir != r.Common {
+					add(protect.ReadOnly, dir, name)
 				}
-				add(filepath.Join(dir, below), mode)
-			}
-			if mode == protect.ReadOnly && r.Own != r.Common {
-				add(filepath.Join(r.Own, "commondir"), mode)
-				add(filepath.Join(r.Own, "gitdir"), mode)
 			}
 		}
+		for _, dir := range gitdir.Modules(r.Common) {
+			add(protect.ReadOnly, dir, "hooks")
+			add(protect.ReadOnly, dir, "config")
+		}
 	}
-	// The work directory is in the git directory: it is shared only with its protection.
-	if s.Name == contract.ShareGit {
-		add(p.dir, protect.Hidden)
+	// A work directory in the git directory is shared only with its protection.
+	if r.Common != p.dir && r.Common != "" && instance.Contains(r.Common, p.dir) {
+		add(protect.Hidden, p.dir)
 	}
 	return all
 }

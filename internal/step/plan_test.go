@@ -79,6 +79,30 @@ func TestPlan(t *testing.T) {
 		},
 		"main worktree of linked ones": {
 			script: "git init -q w; cd w; git commit -q --allow-empty -m x; git worktree add -q ../v",
+			want: "work ROOT/w: " + protected + ", .git/worktrees rw, .git/worktrees/v rw, .git/worktrees/v/commondir ro, .git/worktrees/v/gitdir ro\n" +
+				"worktrees of ROOT/w/.git",
+		},
+		"worktrees in the work directory can be removed": {
+			script: "git init -q w; cd w; git commit -q --allow-empty -m x; git worktree add -q .claude/worktrees/v",
+			want:   "work ROOT/w: " + protected + "\nworktrees of ROOT/w/.git",
+		},
+		"sparse checkout": {
+			script: "git init -q w; cd w; git commit -q --allow-empty -m x; git sparse-checkout set x",
+			want:   "work ROOT/w: .git rw, .git/config ro, .git/config.worktree ro, .git/hooks ro\nworktrees of ROOT/w/.git",
+		},
+		"superproject": {
+			script: repository + "cd ..; git init -q w; cd w; git submodule -q add ../m deep/sub",
+			want: "work ROOT/w: .git rw, .git/config ro, .git/hooks ro, .git/modules rw, .git/modules/deep rw, .git/modules/deep/sub rw, " +
+				".git/modules/deep/sub/config ro, .git/modules/deep/sub/hooks ro\nworktrees of ROOT/w/.git",
+		},
+		"link to a repository's settings": {
+			script: repository + "git worktree add -q ../w; echo x >.git/vs; ln -s ../m/.git/vs ../w/.vscode",
+			want: "work ROOT/w: .git ro, .vscode ro\n" +
+				"git ROOT/m/.git: config ro, hooks ro, vs ro, worktrees rw, worktrees/w rw, worktrees/w/commondir ro, worktrees/w/gitdir ro\n" +
+				"worktrees of ROOT/m/.git",
+		},
+		"a directory that is no git directory as alternates": {
+			script: "git init -q w; mkdir -p home/me/.ssh; echo ../../../home/me/.ssh >w/.git/objects/info/alternates",
 			want:   "work ROOT/w: " + protected + "\nworktrees of ROOT/w/.git",
 		},
 		"submodule": {

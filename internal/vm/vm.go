@@ -89,7 +89,7 @@ func Default() VM {
 		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "user",
 		Credentials: []Credential{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
 		ReadOnly: []string{
-			".git/hooks", ".git/config", ".claude/settings.json", ".claude/settings.local.json",
+			".git/hooks", ".git/config", ".git/config.worktree", ".claude/settings.json", ".claude/settings.local.json",
 			".mcp.json", ".envrc", ".vscode",
 		},
 	}
