@@ -41,6 +41,10 @@ func newPlan(paths instance.Paths, id, dir string, settings vm.VM) (*plan, error
 		if err := os.MkdirAll(home, 0o700); err != nil {
 			return nil, err
 		}
+		// For StateDirectory=, systemd can create a link to a directory in ~/.config.
+		if home, err = filepath.EvalSymlinks(home); err != nil {
+			return nil, err
+		}
 		p.shares = append(p.shares, instance.Share{Name: contract.ShareHome, Path: home})
 	}
 	repository, err := gitdir.Find(dir)

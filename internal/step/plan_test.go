@@ -191,6 +191,21 @@ func (p *plan) text() string {
 	return strings.Join(lines, "\n")
 }
 
+// TestPlanHome checks that the state directory can be a link.
+func TestPlanHome(t *testing.T) {
+	root, paths := testTree(t, "mkdir -p w other; ln -s ../../other home/me/state")
+	v := vm.Default()
+	v.Home = "user"
+	p, err := newPlan(paths, "x", root+"/w", v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "work ROOT/w\nhome ROOT/other/claude-vm/user"
+	if diff := cmp.Diff(want, strings.ReplaceAll(p.text(), root, "ROOT")); diff != "" {
+		t.Errorf("mismatch (-want +got):\n%s", diff)
+	}
+}
+
 // TestPlanRefusesOverlap checks that a Mount= cannot reach the work directory through a
 // symbolic link. (Without a link, vm.Validate has already refused it.)
 func TestPlanRefusesOverlap(t *testing.T) {
