@@ -36,35 +36,14 @@ func newCommand(userName string, argv []string, host map[string]string) (*exec.C
 	if err != nil {
 		return nil, err
 	}
-	groups, err := groupsOf(u)
-	if err != nil {
-		return nil, err
-	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = workDir
 	cmd.Env = environment(u, readVariables(environmentFile), host)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:     true,
-		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: groups},
+		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
 	}
 	return cmd, nil
-}
-
-// groupsOf returns the supplementary groups of a user.
-func groupsOf(u *user.User) ([]uint32, error) {
-	ids, err := u.GroupIds()
-	if err != nil {
-		return nil, err
-	}
-	var groups []uint32
-	for _, id := range ids {
-		n, err := strconv.ParseUint(id, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		groups = append(groups, uint32(n))
-	}
-	return groups, nil
 }
 
 // knownTerminal returns name if the guest has a terminfo(5) entry for it, and

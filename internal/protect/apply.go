@@ -1,9 +1,10 @@
 package protect
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ import (
 func Apply(root, scratch string, mounts []Mount) error {
 	for _, m := range mounts {
 		if err := apply(root, scratch, m); err != nil {
-			return fmt.Errorf("make %s %s: %w", path.Join(root, m.Path), m.Mode, err)
+			return fmt.Errorf("make %s %s: %w", m.Path, m.Mode, err)
 		}
 	}
 	return nil
@@ -37,7 +38,7 @@ func apply(root, scratch string, m Mount) error {
 		target = fd
 	}
 	if now, err := typeOf(target); err != nil || now != m.Type {
-		return fmt.Errorf("it was replaced while the VM started (%v)", err)
+		return cmp.Or(err, errors.New("it was replaced while the VM started"))
 	}
 	// Recursive, because a mount namespace with less privileges must not uncover what the
 	// host has mounted over.

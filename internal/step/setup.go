@@ -99,16 +99,6 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	return paths.MakeRun(id, r)
 }
 
-// identity returns the device and inode of a directory or file. Unlike the path, they change
-// when it is replaced by another one.
-func identity(path string) (device, inode uint64, err error) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return 0, 0, &os.PathError{Op: "stat", Path: path, Err: err}
-	}
-	return st.Dev, st.Ino, nil
-}
-
 // authSocket returns the socket of the SSH agent for the guest: the caller's or, if the
 // caller has none, the user manager's. It is empty unless forward is set.
 func authSocket(forward bool, asked string) string {

@@ -61,6 +61,10 @@ func share(_ context.Context, args []string) (int, error) {
 	return 0, execWithout(path, append([]string{"virtiofsd"}, command[1:]...))
 }
 
+// scratch is empty and writable in claude-vm-virtiofsd@. It is not $TMPDIR, which the user manager
+// may have set to a directory that does not exist there.
+const scratch = "/tmp"
+
 // protectShares checks that the directories and files in root are those that setup has
 // checked: the guest of another VM, which shares a parent directory, could have replaced them
 // since then. Then it protects paths in them.
@@ -78,11 +82,21 @@ func protectShares(dir, root string) error {
 		if err != nil {
 			return err
 		}
-		if err := protect.Apply(path, os.TempDir(), s.Mounts); err != nil {
+		if err := protect.Apply(path, scratch, s.Mounts); err != nil {
 			return fmt.Errorf("protect paths in %s: %w", s.Path, err)
 		}
 	}
 	return nil
+}
+
+// identity returns the device and inode of a directory or file. Unlike the path, they change
+// when it is replaced by another one.
+func identity(path string) (device, inode uint64, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return st.Dev, st.Ino, nil
 }
 
 // execWithout executes a program in place of this process, without the capabilities of the

@@ -120,6 +120,7 @@ func TestOddDirectory(t *testing.T) {
 	p := newProjectAt(t, "/srv/closed")
 	sh(t, p.dir, "git init -q; ln -s .envrc .envrc; mkfifo .mcp.json; rm -r .git/hooks; ln -s /etc .git/hooks; mkdir -m 0 .vscode; echo secret >plain; ln -s plain .env; ln -s nowhere dangling")
 	p.vmFile("[Share]\nHide=.env dangling plain/x\n")
+	p.dropin(instance.Virtiofsd.Unit(p.id), "tmpdir.conf", "Environment=TMPDIR=/none")
 	p.start()
 	r := p.root(`for file in .envrc .mcp.json .git/hooks .env plain dangling .vscode .claude; do mv $file away; rm -rf $file; done
 		chmod 755 .vscode .claude; cat .env plain; git status --porcelain`)
