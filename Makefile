@@ -27,14 +27,14 @@ export WORK_DIR
 GO ?= go
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
-SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.conf') internal/contract/version internal/contract/ssh-ports go.mod go.sum
+SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.conf' -o -name groups) internal/contract/version internal/contract/ssh-ports go.mod go.sum
 
 .PHONY: help build install uninstall guest vm vm.run test bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-build: build/claude-vm-ctl build/claude-vm-generator ## Build the programs
+build: build/claude-vm-ctl build/claude-vm-gateway build/claude-vm-generator ## Build the programs
 
 build/claude-vm-%: $(SOURCES)
 	@echo 'Building claude-vm-$*' >&2

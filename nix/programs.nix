@@ -21,6 +21,8 @@ let
           # Embedded by internal/contract.
           ../internal/contract/ssh-ports
           ../internal/contract/version
+          # Embedded by internal/policy.
+          ../internal/policy/groups
         ]
       );
     };
@@ -55,6 +57,7 @@ let
       ];
       subPackages = [
         "cmd/claude-vm-ctl"
+        "cmd/claude-vm-gateway"
         "cmd/claude-vm-generator"
       ];
       ldflags = [

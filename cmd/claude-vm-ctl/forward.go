@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -110,7 +111,7 @@ func (v *target) forward(ctx context.Context, out *output, ports []vm.Port) erro
 func listen(ports []vm.Port) ([]net.Listener, error) {
 	var listeners []net.Listener
 	for _, p := range ports {
-		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", p.Address, p.Host))
+		l, err := net.Listen("tcp", net.JoinHostPort(p.Address, strconv.Itoa(p.Host)))
 		if err != nil {
 			closeAll(listeners)
 			return nil, failure.New(failure.Failed, fixListen(err, p.Host), "%w", err)

@@ -30,6 +30,7 @@ DIR may also be the directory's id, or the name of its .vm file.
   shell      open a shell in the running VM, or run what follows --    [--root]
   stop       shut down the VM; restart restarts it; kill kills it at once
   forward    forward ports of this machine to the running VM         [--detach]
+  network    show what the VM may connect to, or change it         [-f] [--json]
   ssh-config print the configuration for ssh, scp, git and editors
   list       list the running VMs                    [--all] [--watch] [--json]
   status     show the VM's state and its newest log lines       [-n 5] [--json]
@@ -40,7 +41,6 @@ DIR may also be the directory's id, or the name of its .vm file.
   doctor     check the machine and print how to fix problems           [--json]
   uninstall  remove the units that claude-vm-ctl has created           [--stop]
 
-  claude-vm-ctl run ~/src/web
   claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
   claude-vm-ctl shell . -- git diff
 `

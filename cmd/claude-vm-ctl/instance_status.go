@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
@@ -46,9 +48,18 @@ type report struct {
 	DropIns   []string  `json:"dropIns,omitempty"`
 	Warnings  []string  `json:"warnings,omitempty"`
 	Drops     int       `json:"cacheDrops,omitempty"` // how often the guest has dropped its caches
+	Network   *network  `json:"network,omitempty"`
 	Units     []unit    `json:"units,omitempty"`
 	// NextGuest is the version of the guest that the next start will use, if it is another.
 	NextGuest string `json:"nextGuestVersion,omitempty"`
+}
+
+// network is a summary of what claude-vm-ctl network shows.
+type network struct {
+	Mode        string `json:"mode"`
+	Connections int    `json:"connections"`
+	Denied      int    `json:"denied"`   // targets that were denied lately
+	Requests    int    `json:"requests"` // names that the guest asks for
 }
 
 // unit is the state of one unit of an instance.
@@ -58,7 +69,7 @@ type unit struct {
 	Result string `json:"result,omitempty"`
 }
 
-// port is a port that was published at the start.
+// port is a published port.
 type port struct {
 	Protocol string `json:"protocol"`
 	Address  string `json:"address"`
@@ -72,7 +83,10 @@ func (p port) String() string {
 	if p.Guest != p.Host {
 		text += fmt.Sprint(":", p.Guest)
 	}
-	if p.Address != "127.0.0.1" {
+	switch {
+	case strings.Contains(p.Address, ":"):
+		text = "[" + p.Address + "]:" + text
+	case p.Address != "127.0.0.1":
 		text = p.Address + ":" + text
 	}
 	if p.Protocol != "tcp" {
@@ -167,6 +181,7 @@ func newReport(paths instance.Paths, id string, g *units) report {
 	if r.PID != 0 {
 		record, _ := paths.ReadRecord(id) // without a record, the values are omitted
 		r.readRecord(record, *main)
+		r.askGateway(paths.GatewayDirectory(id))
 	}
 	return r
 }
@@ -185,6 +200,26 @@ func (r *report) readRecord(record instance.Record, u manager.Unit) {
 		fmt.Sscan(string(text), &total, &resident)
 		r.Memory = resident * uint64(os.Getpagesize())
 	}
+}
+
+// gatewayTimeout is short: without an answer, the published ports are those of the start.
+const gatewayTimeout = time.Second
+
+// askGateway adds values from the gateway, if there is one.
+func (r *report) askGateway(dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), gatewayTimeout)
+	defer cancel()
+	s, err := control.Ask(ctx, dir, nil)
+	if err != nil {
+		return
+	}
+	r.Ports = []port{}
+	for _, open := range s.Ports {
+		if p, err := vmfile.ParsePort(open.Port); err == nil && open.Error == "" {
+			r.Ports = append(r.Ports, port(p))
+		}
+	}
+	r.Network = &network{Mode: s.Mode, Connections: len(s.Connections), Denied: len(s.Denied), Requests: len(s.Requests)}
 }
 
 // memory returns the memory usage and, after the separator of, the limit if it is known.

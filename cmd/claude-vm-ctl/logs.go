@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,12 +91,23 @@ func journalOfAll(id string) []string {
 // lastLogLine returns the last line that a unit's processes have logged since a time; empty if
 // there is none.
 func lastLogLine(ctx context.Context, unit string, since time.Time) string {
-	args := append(journalOf(unit), "--quiet", "--output=cat", "--lines=20",
+	args := append(journalOf(unit), "--quiet", "--output=json", "--output-fields=MESSAGE,USER_UNIT", "--lines=20",
 		fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000), "_SYSTEMD_USER_UNIT="+unit)
 	text, err := exec.CommandContext(ctx, "journalctl", args...).Output()
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return failure.OneLine(lines[len(lines)-1])
+	last := ""
+	for line := range strings.Lines(string(text)) {
+		// The user manager's own lines, about settings that a second process of a unit
+		// cannot have, have the field USER_UNIT.
+		var entry struct {
+			Message string `json:"MESSAGE"`
+			Manager string `json:"USER_UNIT"`
+		}
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Manager == "" {
+			last = entry.Message
+		}
+	}
+	return failure.OneLine(last)
 }

@@ -74,7 +74,7 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	verbs := map[string]verb{}
 	for _, v := range []verb{
 		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &killVerb{},
-		&attachVerb{}, &shellVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{}, &listVerb{},
+		&attachVerb{}, &shellVerb{}, &networkVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{}, &listVerb{},
 		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v

@@ -37,7 +37,7 @@ func (o *options) register(cmd *kingpin.CmdClause) {
 			flag.SetValue(v)
 		}
 	}
-	cmd.Flag("set", "Set any key of claude-vm.vm(5), or a unit's key as Service.KEY=VALUE.").PlaceHolder("KEY=VALUE").HintOptions(anyText).
+	cmd.Flag("set", "Set any key of claude-vm.vm(5), or Service.KEY=VALUE.").PlaceHolder("KEY=VALUE").HintOptions(anyText).
 		SetValue(&optionValue{list: o, option: vmfile.Option{Flag: "--set"}})
 }
 

@@ -148,6 +148,12 @@ func (r report) print(w io.Writer) error {
 		line("QEMU", "process %d", r.PID)
 		line("SSH", "%s", r.SSHHost)
 	}
+	if n := r.Network; n != nil {
+		line("Network", "Mode=%s, %d connections, %d targets denied lately", n.Mode, n.Connections, n.Denied)
+		if n.Requests > 0 {
+			line("Request", "the guest asks for %d names: claude-vm-ctl network", n.Requests)
+		}
+	}
 	for _, p := range r.Ports {
 		line("Port", "%s", p)
 	}

@@ -33,6 +33,9 @@ func findSystemd(t *testing.T) string {
 // units.
 func TestSystemd(t *testing.T) {
 	systemd := findSystemd(t)
+	if out, _ := exec.Command(systemd, "--version").Output(); bytes.HasPrefix(out, []byte("systemd 252 ")) {
+		t.Skip("systemd 252 lacks Type=notify-reload")
+	}
 	trees := map[string]map[string]string{}
 	for name, text := range goldenUnits(t) {
 		script, path, _ := strings.Cut(name, ": ")

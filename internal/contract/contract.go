@@ -66,6 +66,8 @@ const (
 	QMPSocket     = "qmp.sock"   // QEMU monitor
 	ShareSocket   = "vfs.sock"   // virtiofsd
 	ShareLock     = "vfs.lock"   // locked while virtiofsd runs
+	NetSocket     = "net.sock"   // QEMU's end of the network
+	GatewayLock   = "net.lock"   // locked while the gateway runs
 	ShareDiedFile = "share-died" // created when virtiofsd exits before the guest shuts down
 )
 

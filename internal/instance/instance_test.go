@@ -247,7 +247,7 @@ func TestRecord(t *testing.T) {
 			{Name: "ro0", Path: "/b"},
 		},
 	}
-	if err := p.MakeRun("x", record); err != nil {
+	if err := p.MakeRun("x", record, Secrets{}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := p.ReadRecord("x")
@@ -292,7 +292,7 @@ func TestKeptRequest(t *testing.T) {
 	if got, err := p.KeptRequest("x", "1.7"); got != nil || err != nil {
 		t.Errorf("nothing kept: %v, %v", got, err)
 	}
-	if err := p.MakeRun("x", Record{Request: request, Job: "1.6"}); err != nil {
+	if err := p.MakeRun("x", Record{Request: request, Job: "1.6"}, Secrets{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the suffix of By is added once only

@@ -17,8 +17,8 @@ import (
 
 // Record describes one run of an instance. It is in a file that neither the guest nor QEMU
 // can write. Setup writes it, teardown changes it for a restart, and the other programs on
-// the host read it. It may contain an API key. This discloses nothing: a process that can
-// read the file can also read the memory of the VM.
+// the host read it. QEMU can read it, too: it has what the guest gets, and no secret that
+// stays on the host; see Secrets.
 type Record struct {
 	Request Request `json:"request"`
 	// Job is the id of the user manager's job that started the VM.
@@ -26,6 +26,10 @@ type Record struct {
 	// Restart is the id of the job that is restarting the VM. The setup that runs for
 	// this job uses Request again.
 	Restart string `json:"restart,omitempty"`
+	// Environment are the variables of Claude's environment, except Settings.Environment.
+	Environment map[string]string `json:"environment,omitempty"`
+	// Injected are the names of the secrets that stay on the host. The guest has placeholders.
+	Injected []string `json:"injected,omitempty"`
 	// Settings are the settings of this run.
 	Settings vm.VM `json:"settings"`
 	// ClaudeSettings is the content of SettingsFile=, a JSON object.
@@ -118,12 +122,17 @@ func (p Paths) IsSetUp(id, job string) bool {
 const AgentLink = "ssh-agent"
 
 // MakeRun creates the files of one run of an instance, in place of those of an earlier
-// run: the record, the runtime directory, and the share directory with a link to each share.
-func (p Paths) MakeRun(id string, r Record) error {
+// run: the record, the secrets, the runtime directory, the directory of the gateway, if there is
+// a network, and the share directory with a link to each share.
+func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 	if err := p.RemoveRun(id); err != nil {
 		return err
 	}
-	for _, dir := range []string{p.RuntimeDirectory(id), p.ShareDirectory(id)} {
+	directories := []string{p.RuntimeDirectory(id), p.ShareDirectory(id)}
+	if r.Settings.Network != vm.NetworkNone {
+		directories = append(directories, p.GatewayDirectory(id))
+	}
+	for _, dir := range directories {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -138,19 +147,24 @@ func (p Paths) MakeRun(id string, r Record) error {
 			return err
 		}
 	}
+	if err := p.writeSecrets(id, s); err != nil {
+		return err
+	}
 	return p.WriteRecord(id, r)
 }
 
 // RemoveRun removes the files that MakeRun creates, also if it was killed.
 func (p Paths) RemoveRun(id string) error {
-	return errors.Join(os.RemoveAll(p.recordPath(id)), os.RemoveAll(p.newRecordPath(id)), p.removeDirectories(id))
+	return errors.Join(
+		os.RemoveAll(p.recordPath(id)), os.RemoveAll(p.newRecordPath(id)), os.RemoveAll(p.secretsPath(id)), p.removeDirectories(id),
+	)
 }
 
 func (p Paths) removeDirectories(id string) error {
-	return errors.Join(os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)))
+	return errors.Join(os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)))
 }
 
-// KeepRecord removes the files that MakeRun creates, except the record. It writes the id of
+// KeepRecord removes the files that MakeRun creates, except record and secrets. It writes the id of
 // the restart job to the record, so that setup can use the request again; see KeptRequest.
 func (p Paths) KeepRecord(id, job string) error {
 	r, err := p.ReadRecord(id)

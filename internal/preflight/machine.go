@@ -85,10 +85,10 @@ func older(a, b string) bool {
 	return slices.Compare(numbers(a), numbers(b)) < 0
 }
 
-// The units need -machine i8042=off, which is new in QEMU 7.1, and --translate-uid=, which
+// The units need -netdev stream, which is new in QEMU 7.2, and --translate-uid=, which
 // is new in virtiofsd 1.13.
 const (
-	oldestQEMU      = "7.1"
+	oldestQEMU      = "7.2"
 	oldestVirtiofsd = "1.13"
 )
 

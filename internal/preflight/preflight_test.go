@@ -67,7 +67,7 @@ func TestOlder(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"7.0.0", "7.1", true}, {"7.1", "7.1", false}, {"7.1.0", "7.1", false}, {"10.0.13", "7.1", false}, {"1.9", "1.13", true}, {"1.13.2", "1.13", false},
+		{"7.1.0", "7.2", true}, {"7.2", "7.2", false}, {"7.2.0", "7.2", false}, {"10.0.13", "7.2", false}, {"1.9", "1.13", true}, {"1.13.2", "1.13", false},
 	} {
 		if got := older(c.a, c.b); got != c.want {
 			t.Errorf("older(%s, %s) = %v", c.a, c.b, got)
@@ -116,14 +116,14 @@ func program(t *testing.T, script string) string {
 func TestCheckVersion(t *testing.T) {
 	for _, c := range []struct{ script, want string }{
 		{"echo 'virtiofsd 1.13.2'", "ok: 1.13.2, PROGRAM; fix: "},
-		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.1; fix: upgrade the distribution, or build QEMU from source"},
+		{"echo 'QEMU emulator version 7.0.0 (Debian)'; echo more", "fail: PROGRAM is version 7.0.0, older than 7.2; fix: upgrade the distribution, or build QEMU from source"},
 		{"echo none", `warn: PROGRAM --version prints no version number: "none"; fix: ` + qemuPackage.Install()},
 		{"exit 3", "fail: PROGRAM --version: exit status 3; fix: " + qemuPackage.Install()},
 	} {
 		path := program(t, c.script)
 		oldest := "1.13"
 		if strings.Contains(c.script, "QEMU") {
-			oldest = "7.1"
+			oldest = "7.2"
 		}
 		got := describe(checkVersion(context.Background(), path, oldest, qemuPackage))
 		if want := strings.ReplaceAll(c.want, "PROGRAM", path); got != want {
@@ -229,6 +229,7 @@ func TestFindVirtiofsd(t *testing.T) {
 func TestFileEnvironment(t *testing.T) {
 	got := FileEnvironment("../../units/claude-vm-setup@.service")
 	want := map[string]string{"GUEST": "@guestdir@", "QEMU": "@qemu@", "VIRTIOFSD": "@virtiofsd@",
+		"INJECT":    "ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_OAUTH_TOKEN",
 		"READ_ONLY": ".git/hooks .git/config .git/config.worktree .claude/settings.json .claude/settings.local.json .mcp.json .envrc .vscode"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("mismatch (-want +got):\n%s", diff)

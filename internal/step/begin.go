@@ -17,7 +17,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,6 +65,10 @@ func beginInstance(ctx context.Context, dir string) error {
 	record, err := readRecord(dir)
 	if err != nil {
 		return err
+	}
+	// claude-vm@ only wants its gateway, so that the gateway can be restarted.
+	if record.Settings.Network != vm.NetworkNone && !isLocked(contract.GatewayLock, false) {
+		return errors.New("the gateway, which is the network of the VM, did not start")
 	}
 	client, err := dialBooting(ctx)
 	if err != nil {
@@ -117,18 +121,13 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	if b.Files, err = shareFiles(); err != nil {
 		return b, err
 	}
-	secrets, err := credentials()
-	if err != nil {
-		return b, err
-	}
-	b.Environment = maps.Clone(r.Request.Environment)
+	b.Environment = maps.Clone(r.Environment)
 	if b.Environment == nil {
 		b.Environment = map[string]string{}
 	}
-	for _, entry := range os.Environ() {
-		if name, value, _ := strings.Cut(entry, "="); instance.IsPassed(name, value) && b.Environment[name] == "" && name != "TERM" {
-			b.Environment[name] = value
-		}
+	secrets, err := credentials()
+	if err != nil {
+		return b, err
 	}
 	for name, value := range secrets {
 		if b.Environment[name] == "" {
@@ -141,6 +140,7 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 		}
 	}
 	applySettings(&b, r.Settings)
+	applyPlaceholders(&b, r)
 	return b, nil
 }
 
@@ -182,33 +182,6 @@ func hostname(dir, machineID string) string {
 		base = "claude-vm"
 	}
 	return base + "-" + machineID[:6]
-}
-
-// credentials returns the unit's credentials whose names are valid names of environment
-// variables. They are added to Claude's environment.
-func credentials() (map[string]string, error) {
-	found := map[string]string{}
-	dir := os.Getenv("CREDENTIALS_DIRECTORY")
-	if dir == "" {
-		return found, nil
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, entry := range entries {
-		if !vmfile.IsVariable(entry.Name()) {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
-		if err != nil {
-			return nil, err
-		}
-		if value := strings.TrimSpace(string(text)); value != "" {
-			found[entry.Name()] = value
-		}
-	}
-	return found, nil
 }
 
 // maxStatusFile is the maximum size in bytes of a file that the guest can make QEMU write

@@ -53,8 +53,12 @@ func shareDied() bool {
 
 // shareLives reports whether virtiofsd is running, that is, whether it holds the lock that
 // the share step has taken. If the lock file does not exist, it returns unknown.
-func shareLives(unknown bool) bool {
-	lock, err := os.Open(contract.ShareLock)
+func shareLives(unknown bool) bool { return isLocked(contract.ShareLock, unknown) }
+
+// isLocked reports whether a process holds the lock of a file. If the file does not exist, it
+// returns unknown.
+func isLocked(file string, unknown bool) bool {
+	lock, err := os.Open(file)
 	if err != nil {
 		return unknown
 	}

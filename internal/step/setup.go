@@ -3,14 +3,17 @@ package step
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
@@ -38,6 +41,11 @@ func setup(ctx context.Context, args []string) (int, error) {
 	// is already running.
 	if running || paths.IsSetUp(id, job) {
 		return 0, nil
+	}
+	// A start right after a stop finds the gateway of the previous run still active, in a
+	// directory that is replaced now. This start's job starts it again.
+	if err := control.Quit(ctx, paths.GatewayDirectory(id)); err != nil {
+		return 0, fmt.Errorf("stop the gateway of the previous run: %w", err)
 	}
 	offered, err := paths.OpenOffer(id)
 	if err != nil {
@@ -75,12 +83,29 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 		r.Shares, r.GitDirectories = p.shares, p.gitDirectories
 		r.ClaudeSettings, err = readSettings(r.Settings.SettingsFile)
 	}
+	var certificates []byte
+	if err == nil {
+		certificates, err = readCertificates(r.Settings.ExtraCA)
+	}
 	if err != nil {
 		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "edit", path), "%w", err)
 	}
-	if r.Request, err = takeRequest(paths, id, job, offered); err != nil {
+	kept, err := paths.ReadSecrets(id)
+	if err != nil {
 		return err
 	}
+	if r.Request, err = takeRequest(paths, id, job, offered, kept); err != nil {
+		return err
+	}
+	vmEnvironment, err := m.ServiceEnvironment(ctx, instance.VM.Unit(id))
+	if err != nil {
+		return err
+	}
+	secrets, err := takeSecrets(&r, environment(vmEnvironment, os.Environ()))
+	if err != nil {
+		return err
+	}
+	secrets.ExtraCA = certificates
 	// If they differ, the overrides are left over from a start that was killed. The runtime
 	// unit removes them after this start has failed.
 	if os.Getenv("OVERRIDES") != r.Request.Overrides {
@@ -96,7 +121,7 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if env, err := preflight.BundleEnvironment(bundle); err == nil {
 		r.GuestVersion = env["GUEST_VERSION"]
 	}
-	return paths.MakeRun(id, r)
+	return paths.MakeRun(id, r, secrets)
 }
 
 // authSocket returns the socket of the SSH agent for the guest: the caller's or, if the
@@ -162,18 +187,45 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 	return path, nil
 }
 
-// maxSettings is the maximum size of a settings file in bytes. The file is copied into the
-// record, in the runtime directory, which is small.
+// maxSettings is the maximum size in bytes of a file that a setting names. It is copied into
+// the runtime directory, which is small.
 const maxSettings = 1 << 20
 
 // readSettings returns the content of Claude Code's settings file, or nil without a path.
 func readSettings(path string) (json.RawMessage, error) {
+	text, err := readFile("SettingsFile", path)
+	if text == nil || err != nil {
+		return nil, err
+	}
+	var object map[string]json.RawMessage
+	var other *json.UnmarshalTypeError
+	err = json.Unmarshal(text, &object)
+	switch {
+	case errors.As(err, &other):
+		return nil, fmt.Errorf("SettingsFile=%s: not a JSON object: %s", path, other.Value)
+	case err != nil:
+		return nil, fmt.Errorf("SettingsFile=%s: not a JSON object: %w", path, err)
+	case object == nil:
+		return nil, fmt.Errorf("SettingsFile=%s: not a JSON object: null", path)
+	}
+	return text, nil
+}
+
+// readCertificates returns the content of the file of ExtraCA=, or nil without a path.
+func readCertificates(path string) ([]byte, error) {
+	text, err := readFile("ExtraCA", path)
+	if err == nil && text != nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
+		err = fmt.Errorf("ExtraCA=%s: no certificate in PEM format", path)
+	}
+	return text, err
+}
+
+// readFile returns the content of the file that a key names, or nil without a path.
+func readFile(key, path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
-	invalid := func(err error) (json.RawMessage, error) {
-		return nil, fmt.Errorf("SettingsFile=%s: %w", path, withoutPath(err))
-	}
+	invalid := func(err error) ([]byte, error) { return nil, fmt.Errorf("%s=%s: %w", key, path, withoutPath(err)) }
 	// Opening a named pipe would block.
 	if info, err := os.Stat(path); err != nil {
 		return invalid(err)
@@ -192,28 +244,22 @@ func readSettings(path string) (json.RawMessage, error) {
 	if len(text) > maxSettings {
 		return invalid(errors.New("larger than 1 MiB"))
 	}
-	var object map[string]json.RawMessage
-	var other *json.UnmarshalTypeError
-	if err := json.Unmarshal(text, &object); errors.As(err, &other) {
-		return invalid(errors.New("not a JSON object: " + other.Value))
-	} else if err != nil {
-		return invalid(fmt.Errorf("not a JSON object: %w", err))
-	}
-	if object == nil {
-		return invalid(errors.New("not a JSON object: null"))
-	}
 	return text, nil
 }
 
 // takeRequest returns the request of this start. For a restart it is the request of the
-// previous run.
-func takeRequest(paths instance.Paths, id, job string, offered instance.Offered) (instance.Request, error) {
+// previous run, with the secrets that are not in the record.
+func takeRequest(paths instance.Paths, id, job string, offered instance.Offered, secrets instance.Secrets) (instance.Request, error) {
 	kept, err := paths.KeptRequest(id, job)
 	if err != nil {
 		// A VM without the arguments of the request is better than no VM.
 		fmt.Fprintf(os.Stderr, "restarting without Claude's arguments of the previous run: %v\n", err)
 	}
 	if kept != nil {
+		if kept.Environment == nil {
+			kept.Environment = map[string]string{}
+		}
+		maps.Copy(kept.Environment, secrets.Requested)
 		return *kept, nil
 	}
 	return offered.Take()

@@ -44,8 +44,15 @@ var Settings = [...]Setting{
 	{"Hide", "HIDE", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Hide) }},
 	{"Mount", "MOUNTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Mounts)) }},
 	{"PublishPort", "PORTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Ports)) }},
+	{"Mode", "NETWORK_MODE", true, ofSetup, func(v *VM) string { return v.Network }},
+	{"Allow", "ALLOW", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Allow) }},
+	{"Deny", "DENY", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Deny) }},
+	{"Ask", "ASK", true, ofSetup, func(v *VM) string { return yesNo(v.Ask) }},
+	{"Inject", "INJECT", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Inject)) }},
+	{"Proxy", "PROXY", true, ofSetup, func(v *VM) string { return v.Proxy }},
+	{"ExtraCA", "EXTRA_CA", true, ofSetup, func(v *VM) string { return v.ExtraCA }},
 	// Split by systemd for QEMU's command line, without C escape sequences.
-	{"PublishPort", "NETWORK", false, ofMachine, network},
+	{"Mode", "NETWORK", false, ofMachine, (*VM).network},
 	{"QEMUArguments", "QEMU_ARGUMENTS", false, ofMachine, qemuArguments},
 }
 
@@ -61,7 +68,7 @@ func (s *Setting) line(value string) string {
 type values [len(Settings)]string
 
 // listCount is the number of elements that VM.lists returns. They are an array, too.
-const listCount = 3
+const listCount = 4
 
 func (v *VM) values() (all values) {
 	for i := range Settings {
@@ -106,14 +113,16 @@ func forwardAgent(v *VM) string {
 	return ""
 }
 
-func network(v *VM) string {
-	text, _ := unitfile.JoinPlain(v.network()) // contains no text from a .vm file, so it cannot fail
-	return text
-}
-
 func qemuArguments(v *VM) string {
 	text, _ := unitfile.JoinPlain(v.QEMUArguments) // checked by checkWords
 	return text
+}
+
+func yesNo(value bool) string {
+	if value {
+		return "yes"
+	}
+	return "no"
 }
 
 // texts returns the values as they are written in a .vm file.

@@ -264,8 +264,9 @@ func TestLines(t *testing.T) {
 			want:   [unitCount][]string{Setup: {`Environment="READ_ONLY="`, `Environment="HIDE=\"a b\" 100%%"`}},
 		},
 		"a list is emptied": {
-			change: func(v *VM) { v.Credentials = nil },
-			want:   [unitCount][]string{Machine: {"LoadCredential="}},
+			base:   func(v *VM) { v.Credentials = []Credential{{Name: "A"}} },
+			change: func(v *VM) { v.Credentials, v.Inject = nil, nil },
+			want:   [unitCount][]string{Setup: {`Environment="INJECT="`, "LoadCredential="}, Machine: {"LoadCredential="}},
 		},
 		"a list that defaults.conf has emptied": {
 			base:   func(v *VM) { v.Credentials = nil },

@@ -42,8 +42,13 @@ type VM struct {
 	ReadOnly, Hide []string // clean paths below the work directory, or "."
 	Mounts         []Mount
 
-	Network string // user or none
-	Ports   []Port
+	Network     string   // internet, allow or none
+	Allow, Deny []string // rules; see policy.ParseRule
+	Ask         bool
+	Ports       []Port
+	Inject      []Injection
+	Proxy       string // URL
+	ExtraCA     string
 
 	// Unit and Service are lines that are copied to the VM's unit, in this order.
 	Unit, Service []unitfile.Entry
@@ -63,10 +68,23 @@ type Mount struct {
 	ReadOnly    bool
 }
 
-// Port is a port of the host that is forwarded to the guest.
+// Injection is a credential that does not enter the guest: the gateway adds it to requests.
+type Injection struct {
+	Name   string // of the credential
+	Host   string // empty for the API of Claude Code
+	Scheme string // SchemeBearer, SchemeBasic or the name of a header; empty without Host
+}
+
+// Schemes of an Injection, which are also the words for them in Inject=.
+const (
+	SchemeBearer = "bearer"
+	SchemeBasic  = "basic"
+)
+
+// Port is a port of the host that is published: connections to it reach the guest.
 type Port struct {
 	Protocol    string // tcp or udp
-	Address     string // IPv4
+	Address     string // IPv4 or IPv6
 	Host, Guest int
 }
 
@@ -74,20 +92,21 @@ type Port struct {
 // directory with the link: "wants", "requires" or "upholds".
 type Link struct{ Target, Kind string }
 
-// Values of Terminal and Home that other packages compare with.
+// Values of Terminal, Home and Network that other packages compare with.
 const (
 	TerminalAuto  = "auto"
 	TerminalYes   = "yes"
 	TerminalNo    = "no"
 	HomeEphemeral = "ephemeral"
+	NetworkNone   = "none"
 )
 
 // Default returns the settings of the units without drop-ins. A test compares it with
 // the files in units/.
 func Default() VM {
 	return VM{
-		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "user",
-		Credentials: []Credential{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
+		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true,
+		Inject: []Injection{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
 		ReadOnly: []string{
 			".git/hooks", ".git/config", ".git/config.worktree", ".claude/settings.json", ".claude/settings.local.json",
 			".mcp.json", ".envrc", ".vscode",
@@ -105,6 +124,7 @@ func (v *VM) Clone() VM {
 	c.Credentials = slices.Clone(v.Credentials)
 	c.ReadOnly, c.Hide = slices.Clone(v.ReadOnly), slices.Clone(v.Hide)
 	c.Mounts, c.Ports = slices.Clone(v.Mounts), slices.Clone(v.Ports)
+	c.Allow, c.Deny, c.Inject = slices.Clone(v.Allow), slices.Clone(v.Deny), slices.Clone(v.Inject)
 	c.Unit, c.Service = slices.Clone(v.Unit), slices.Clone(v.Service)
 	c.Links = slices.Clone(v.Links)
 	return c
@@ -121,14 +141,26 @@ func (m Mount) String() string {
 
 // String returns p as a value of PublishPort=.
 func (p Port) String() string {
-	return fmt.Sprintf("%s:%d:%d/%s", p.Address, p.Host, p.Guest, p.Protocol)
+	address := p.Address
+	if strings.Contains(address, ":") {
+		address = "[" + address + "]"
+	}
+	return fmt.Sprintf("%s:%d:%d/%s", address, p.Host, p.Guest, p.Protocol)
+}
+
+// String returns i as a value of Inject=.
+func (i Injection) String() string {
+	if i.Host == "" {
+		return i.Name
+	}
+	return i.Name + ":" + i.Host + ":" + i.Scheme
 }
 
 // Validate checks what the parser of a single key cannot: settings that contradict each
 // other, and total lengths. key is the name of the key with the error; the caller reports
 // the line of its last assignment.
 func (v *VM) Validate() (key string, err error) {
-	if v.Network == "none" && len(v.Ports) > 0 {
+	if v.Network == NetworkNone && len(v.Ports) > 0 {
 		return "PublishPort", fmt.Errorf("PublishPort=%s: cannot publish a port with Mode=none", v.Ports[0])
 	}
 	for i, p := range v.Ports {
@@ -167,7 +199,7 @@ func (v *VM) validateLengths() (key string, err error) {
 			return s.Key, fmt.Errorf("%s= is longer than 128 KiB, the limit for an environment variable", s.Key)
 		}
 	}
-	if len(strings.Join(v.credentialLines(), " ")) > maxVariable {
+	if len(strings.Join(append(v.credentialLines(), v.secretLines()...), " ")) > maxVariable {
 		return "Credential", errors.New("Credential= is longer than 128 KiB")
 	}
 	return "", nil
@@ -177,7 +209,7 @@ func (v *VM) validateLengths() (key string, err error) {
 // validateLengths.
 func (v *VM) size() int {
 	n := len(v.Refusal) + len(v.WorkDirectory)
-	for _, words := range [][]string{v.QEMUArguments, v.Arguments, v.Environment, v.ReadOnly, v.Hide} {
+	for _, words := range [][]string{v.QEMUArguments, v.Arguments, v.Environment, v.ReadOnly, v.Hide, v.Allow, v.Deny} {
 		for _, word := range words {
 			n += len(word) + 8
 		}
@@ -188,13 +220,16 @@ func (v *VM) size() int {
 	for _, c := range v.Credentials {
 		n += 2*len(c.Name) + len(c.Path) + 64
 	}
-	return n + 64*len(v.Ports)
+	for _, i := range v.Inject {
+		n += 3*len(i.Name) + len(i.Host) + len(i.Scheme) + 64
+	}
+	return n + 64*len(v.Ports) + len(v.Proxy)
 }
 
 // clashes reports whether both ports would listen on the same address of the host.
 func (p Port) clashes(q Port) bool {
-	const all = "0.0.0.0"
-	return p.Protocol == q.Protocol && p.Host == q.Host && (p.Address == q.Address || p.Address == all || q.Address == all)
+	all := func(p Port) bool { return p.Address == "0.0.0.0" || p.Address == "::" }
+	return p.Protocol == q.Protocol && p.Host == q.Host && (p.Address == q.Address || all(p) || all(q))
 }
 
 // maxVariable is the maximum length of a variable's name and value: MAX_ARG_STRLEN of

@@ -117,7 +117,7 @@ func TestLongLists(t *testing.T) {
 		"Hide":          func(v *VM) { v.Hide = long },
 		"QEMUArguments": func(v *VM) { v.QEMUArguments = []string{strings.Repeat("x", 128<<10)} },
 		"PublishPort": func(v *VM) {
-			for port := 20000; port < 24000; port++ {
+			for port := 20000; port < 26000; port++ {
 				v.Ports = append(v.Ports, Port{Protocol: "tcp", Address: "127.0.0.1", Host: port, Guest: port})
 			}
 		},
@@ -136,7 +136,7 @@ func TestClone(t *testing.T) {
 	v := VM{
 		Source: []string{"a"}, QEMUArguments: []string{"a"}, Arguments: []string{"a"}, Environment: []string{"a"},
 		Credentials: []Credential{{Name: "a"}}, ReadOnly: []string{"a"}, Hide: []string{"a"}, Mounts: []Mount{{Host: "a"}},
-		Ports: []Port{{Host: 1}}, Unit: []unitfile.Entry{{Key: "a"}}, Service: []unitfile.Entry{{Key: "a"}}, Links: []Link{{Kind: "a"}},
+		Allow: []string{"a"}, Deny: []string{"a"}, Inject: []Injection{{Name: "a"}}, Ports: []Port{{Host: 1}}, Unit: []unitfile.Entry{{Key: "a"}}, Service: []unitfile.Entry{{Key: "a"}}, Links: []Link{{Kind: "a"}},
 	}
 	clone := reflect.ValueOf(v.Clone())
 	for i, field := range reflect.VisibleFields(clone.Type()) {

@@ -14,7 +14,8 @@ import (
 func Applied(getenv func(name string) string, dir string) (vm.VM, error) {
 	edit := failure.Command("claude-vm-ctl", "edit", dir)
 	v := vm.Default()
-	v.WorkDirectory, v.Credentials, v.ReadOnly = dir, nil, nil // these lists are not in variables
+	// The lists of the default are in the variables of the units, too.
+	v.WorkDirectory, v.ReadOnly, v.Inject = dir, nil, nil
 	for i := range vm.Settings {
 		s := &vm.Settings[i]
 		text := getenv(s.Name)
@@ -35,7 +36,7 @@ func Applied(getenv func(name string) string, dir string) (vm.VM, error) {
 		}
 	}
 	if getenv("NETWORK") == "" {
-		v.Network = "none"
+		v.Network = vm.NetworkNone
 	}
 	if _, err := v.Validate(); err != nil {
 		return v, failure.New(failure.HostUnable, edit, "%w", err)

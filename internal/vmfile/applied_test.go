@@ -14,7 +14,9 @@ func TestAppliedIsInverse(t *testing.T) {
 	for _, text := range []string{
 		"",
 		"Memory=3G\nCPUs=7\nGuest=/srv/g\n[Claude]\nArguments=--model \"a b\" %%\nEnvironment=A=1 \"B=x y\"\nTerminal=no\n" +
-			"ForwardAgent=yes\nSettingsFile=/srv/s\nHome=project\n[Share]\nReadOnly=\nReadOnly=\"a b\" c/d\nHide=.env\nMount=\"/srv/x y:/x y\" /srv/b:/b:ro\n[Network]\nPublishPort=80 0.0.0.0:53:5353/udp\n",
+			"ForwardAgent=yes\nSettingsFile=/srv/s\nHome=project\n[Share]\nReadOnly=\nReadOnly=\"a b\" c/d\nHide=.env\nMount=\"/srv/x y:/x y\" /srv/b:/b:ro\n[Network]\nPublishPort=80 0.0.0.0:53:5353/udp [::1]:81\n" +
+			"Mode=allow\nAllow=@github *.a.com:443/tcp [fd00::/8]:53/udp\nDeny=b.a.com\nAsk=no\nInject=GH:github.com:basic K:a.com:x-key\nProxy=http://u:p%%20@a:1\nExtraCA=/srv/ca\n",
+		"[Network]\nInject=\n",
 		"[Network]\nMode=none\n",
 		"[Share]\nReadOnly=\n",
 	} {

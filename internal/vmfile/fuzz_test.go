@@ -2,6 +2,7 @@ package vmfile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -183,7 +184,7 @@ func checkSetup(t *testing.T, v vm.VM, lines []string) {
 		mounts = append(mounts, m.Host+":"+m.Guest+map[bool]string{true: ":ro"}[m.ReadOnly])
 	}
 	for _, p := range v.Ports {
-		ports = append(ports, fmt.Sprintf("%s:%d:%d/%s", p.Address, p.Host, p.Guest, p.Protocol))
+		ports = append(ports, p.String())
 	}
 	readOnly := vm.Default().ReadOnly
 	if value, set := env["READ_ONLY"]; set {
@@ -193,6 +194,19 @@ func checkSetup(t *testing.T, v vm.VM, lines []string) {
 	checkWords(t, "HIDE", v.Hide, words(t, env["HIDE"]))
 	checkWords(t, "MOUNTS", mounts, words(t, env["MOUNTS"]))
 	checkWords(t, "PORTS", ports, words(t, env["PORTS"]))
+	checkWords(t, "ALLOW", v.Allow, words(t, env["ALLOW"]))
+	checkWords(t, "DENY", v.Deny, words(t, env["DENY"]))
+	check(t, env, "NETWORK_MODE", "internet", v.Network)
+	check(t, env, "PROXY", "", v.Proxy)
+	check(t, env, "EXTRA_CA", "", v.ExtraCA)
+	var inject []string
+	for _, i := range v.Inject {
+		inject = append(inject, i.String())
+	}
+	if value, set := env["INJECT"]; set {
+		checkWords(t, "INJECT", inject, words(t, value))
+	}
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "LoadCredential=") })
 	if len(env) != len(lines) {
 		t.Fatalf("there are lines other than variables: %q", lines)
 	}
@@ -214,21 +228,13 @@ func checkMachine(t *testing.T, v vm.VM, lines []string) {
 	checkFiles(t, v, lines)
 }
 
-// checkNetwork checks that each port adds exactly one option to QEMU's -netdev.
+// checkNetwork checks that QEMU has a network card or none.
 func checkNetwork(t *testing.T, v vm.VM, arguments []string) {
 	t.Helper()
-	if v.Network == "none" {
-		checkWords(t, "NETWORK", nil, arguments)
-		return
+	if v.Network != "none" {
+		t.Fatalf("NETWORK is set for Mode=%s", v.Network)
 	}
-	options := []string{"user", "id=net0"}
-	for _, p := range v.Ports {
-		options = append(options, fmt.Sprintf("hostfwd=%s:%s:%d-:%d", p.Protocol, p.Address, p.Host, p.Guest))
-	}
-	if len(arguments) != 4 || arguments[0] != "-netdev" || arguments[2] != "-device" {
-		t.Fatalf("NETWORK is %q", arguments)
-	}
-	checkWords(t, "-netdev", options, strings.Split(arguments[1], ","))
+	checkWords(t, "NETWORK", nil, arguments)
 }
 
 // checkFiles checks the lines of QEMU's unit that contain paths of files.
@@ -261,7 +267,8 @@ func checkFiles(t *testing.T, v vm.VM, lines []string) {
 	}
 	var want []string
 	for _, c := range v.Credentials {
-		if c.Path != "" {
+		inject := slices.ContainsFunc(v.Inject, func(i vm.Injection) bool { return i.Name == c.Name })
+		if c.Path != "" && !inject {
 			want = append(want, c.Name+":"+c.Path)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
@@ -122,7 +124,10 @@ func IsVariable(name string) bool {
 	}) < 0
 }
 
+// addCredential parses NAME[:PATH][:guest]. The credentials of Claude Code stay on the host
+// unless the word ends with :guest.
 func addCredential(v *vm.VM, word string) error {
+	word, inGuest := strings.CutSuffix(word, ":guest")
 	name, file, found := strings.Cut(word, ":")
 	if !IsVariable(name) {
 		return fmt.Errorf("%q is not a valid variable name", abridged(name))
@@ -141,7 +146,20 @@ func addCredential(v *vm.VM, word string) error {
 	}
 	v.Credentials = slices.DeleteFunc(v.Credentials, func(c vm.Credential) bool { return c.Name == name })
 	v.Credentials = append(v.Credentials, vm.Credential{Name: name, Path: file})
+	ofClaude := vm.Injection{Name: name}
+	switch {
+	case inGuest:
+		v.Inject = slices.DeleteFunc(v.Inject, func(i vm.Injection) bool { return i == ofClaude })
+	case slices.Contains(claudeSecrets, name) && !slices.Contains(v.Inject, ofClaude):
+		v.Inject = append(v.Inject, ofClaude)
+	}
 	return nil
+}
+
+// resetCredentials also removes the credentials of Claude Code, which Inject= names by default.
+func resetCredentials(v *vm.VM, _ vm.VM) {
+	v.Credentials = nil
+	v.Inject = slices.DeleteFunc(v.Inject, func(i vm.Injection) bool { return i.Host == "" })
 }
 
 // addPath adds a path relative to the work directory. "." is the work directory.
@@ -230,7 +248,12 @@ func ParsePort(word string) (vm.Port, error) {
 		}
 	}
 	if strings.HasPrefix(text, "[") {
-		return p, invalid("use 127.0.0.1, the default, or 0.0.0.0 for all addresses", "only IPv4 addresses are supported")
+		inner, rest, found := strings.Cut(text[1:], "]:")
+		address, err := netip.ParseAddr(inner)
+		if !found || err != nil || !address.Is6() || address.Zone() != "" {
+			return p, fmt.Errorf("%q is not [IPV6-ADDRESS]:HOST[:GUEST]", abridged(word))
+		}
+		p.Address, text = address.String(), rest
 	}
 	parts := strings.Split(text, ":")
 	if strings.Contains(parts[0], ".") {
@@ -254,4 +277,77 @@ func ParsePort(word string) (vm.Port, error) {
 		*target = int(n)
 	}
 	return p, nil
+}
+
+// setNetwork sets the mode of the network. Versions before the gateway had the mode user.
+func setNetwork(v *vm.VM, value string) error {
+	if value == "user" {
+		return invalid("use Mode=internet, the default; for services of this machine: Allow=host.internal:PORT", "QEMU's user network is not used any more")
+	}
+	return choose(&v.Network, value, policy.Internet, policy.Allow, policy.None)
+}
+
+// addRule adds a word of Allow= or Deny=.
+func addRule(list *[]string, word string) error {
+	r, err := policy.ParseRule(word)
+	if err != nil {
+		if strings.HasPrefix(word, "@") {
+			return invalid("claude-vm-ctl network --groups", "%q: %w", abridged(word), err)
+		}
+		return fmt.Errorf("%q: %w", abridged(word), err)
+	}
+	if !slices.Contains(*list, r.String()) {
+		*list = append(*list, r.String())
+	}
+	return nil
+}
+
+// addInjection parses NAME[:HOST[:SCHEME]].
+func addInjection(v *vm.VM, word string) error {
+	parts := strings.Split(word, ":")
+	i := vm.Injection{Name: parts[0]}
+	switch {
+	case !IsVariable(i.Name) || len(i.Name) > 255: // NAME_MAX: the credential becomes a file
+		return fmt.Errorf("%q is not a valid variable name", abridged(i.Name))
+	case len(parts) > 3:
+		return fmt.Errorf("%q is not NAME[:HOST[:SCHEME]]", abridged(word))
+	case len(parts) == 1 && !slices.Contains(claudeSecrets, i.Name):
+		return invalid("Inject="+i.Name+":HOST, such as api.github.com", "needs the host that gets the secret")
+	}
+	if len(parts) > 1 {
+		var err error
+		if i.Host, err = policy.ParseName(parts[1]); err != nil {
+			return err
+		}
+		i.Scheme = vm.SchemeBearer
+	}
+	if len(parts) == 3 {
+		i.Scheme = parts[2]
+		if strings.Trim(strings.ToLower(i.Scheme), "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || i.Scheme == "" {
+			return fmt.Errorf("%q is neither bearer, basic nor the name of a header", abridged(i.Scheme))
+		}
+	}
+	for _, other := range v.Inject {
+		if i.Host != "" && other.Host == i.Host {
+			return fmt.Errorf("%s already gets %s", i.Host, other.Name)
+		}
+	}
+	if !slices.Contains(v.Inject, i) {
+		v.Inject = append(v.Inject, i)
+	}
+	return nil
+}
+
+// claudeSecrets are the credentials that need no host: they are for the API of Claude Code.
+var claudeSecrets = []string{"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"}
+
+// setProxy checks the URL of a proxy. A password in it is no secret on this machine: Proxy= is
+// in a unit file.
+func setProxy(v *vm.VM, value string) error {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("not a URL such as http://proxy.example.com:3128")
+	}
+	v.Proxy = value
+	return nil
 }

@@ -64,7 +64,8 @@ func TestReset(t *testing.T) {
 		"WorkDirectory": "/srv/web", "Memory": "1G", "CPUs": "1", "Accelerator": "tcg", "Guest": "/srv/guest",
 		"QEMUArguments": "-S", "Arguments": "-c", "SkipPermissions": "yes", "Terminal": "no", "Environment": "A=1",
 		"Credential": "A", "SettingsFile": "/srv/settings", "Home": "user", "ReadOnly": "a", "Hide": "a",
-		"Mount": "/srv/a:/a", "Mode": "none", "PublishPort": "1",
+		"Mount": "/srv/a:/a", "Mode": "none", "Allow": "a", "Deny": "a", "Ask": "no", "PublishPort": "1",
+		"Inject": "A:a.com", "Proxy": "http://a:3128", "ExtraCA": "/srv/ca.pem",
 	} {
 		k := key(t, name)
 		v := vm.Default()

@@ -112,7 +112,7 @@ func BenchmarkList(b *testing.B) {
 	for i := range fakes {
 		name := instance.VM.Unit(fmt.Sprintf("%s-%d", p.id, i))
 		path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", name) // takes precedence over the template
-		writeFile(path, fmt.Sprintf("[Service]\nType=exec\nExecStart=sleep infinity\nEnvironment=MEMORY=1024M NETWORK=hostfwd=tcp:127.0.0.1:%d-:80\n", 3000+i))
+		writeFile(path, fmt.Sprintf("[Service]\nType=exec\nExecStart=sleep infinity\nEnvironment=MEMORY=1024M PORTS=127.0.0.1:%d:80/tcp\n", 3000+i))
 		b.Cleanup(func() { os.Remove(path) })
 		names = append(names, name)
 	}

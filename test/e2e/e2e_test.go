@@ -27,15 +27,15 @@ import (
 const patience = 15 * time.Minute
 
 // settings make the VMs small, so that two can run on a machine with two cores, and
-// make Claude use the test API: the guest reaches the host's loopback as 10.0.2.2.
+// make Claude use the test API, to which the gateway passes its requests.
 // TestDefaults checks the values that they override.
 const settings = `[Service]
 Environment=CPUS=1 MEMORY=1G
-Environment=ANTHROPIC_BASE_URL=http://10.0.2.2:%d
+Environment=ANTHROPIC_BASE_URL=http://127.0.0.1:%d
 Environment=CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1
 `
 
-// apiKey is passed to the guest as a credential.
+// apiKey is a credential that the gateway adds to requests; it does not enter the guest.
 const apiKey = "sk-ant-test-0123456789012345678901234567890123456789"
 
 var (

@@ -256,7 +256,7 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "defaults")
 	text := p.systemctl("cat", p.unit()).ok().stdout
-	for _, want := range []string{"MEMORY=4096M", "CPUS=4", "NETWORK=-netdev user,id=net0 "} {
+	for _, want := range []string{"MEMORY=4096M", "CPUS=4", "NETWORK=-netdev stream,id=net0,"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in the unit", want)
 		}

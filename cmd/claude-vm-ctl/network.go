@@ -1,0 +1,296 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+type networkVerb struct {
+	words                      []string
+	save, json, follow, groups bool
+}
+
+// networkActions are the actions of the verb; each needs further words.
+var networkActions = []string{"allow", "deny", "reset", "publish", "unpublish"}
+
+func (n *networkVerb) register(app *kingpin.Application) string {
+	cmd := app.Command("network", "Show what a VM may connect to and what was denied, or change it while the VM runs.")
+	describe(cmd, "", "network", "network allow example.com '*.example.org:443'", "network ~/src/web publish 8080:80 --save", "network -f --json")
+	cmd.Arg("dir", "The project's directory, its id or its .vm file's name; then allow, deny or reset and rules, or publish or unpublish and ports.").
+		HintAction(networkHints).StringsVar(&n.words)
+	cmd.Flag("save", "Also save the change in a drop-in of the .vm file.").BoolVar(&n.save)
+	cmd.Flag("follow", "Show the decisions from now on, until Ctrl-C.").Short('f').BoolVar(&n.follow)
+	cmd.Flag("groups", "List the groups that rules can use.").BoolVar(&n.groups)
+	cmd.Flag("json", "Print JSON, for scripts.").BoolVar(&n.json)
+	return cmd.FullCommand()
+}
+
+// networkHints completes the first word: an instance or an action.
+func networkHints() []string { return append(instanceHints(), networkActions...) }
+
+// split separates the instance, which may come first, from the action and its words.
+func (n *networkVerb) split() (dir, action string, words []string, err error) {
+	dir, words = ".", n.words
+	if len(words) > 0 && !slices.Contains(networkActions, words[0]) {
+		dir, words = words[0], words[1:]
+	}
+	if len(words) == 0 {
+		if n.save {
+			return "", "", nil, usage(errors.New("--save needs a change"))
+		}
+		return dir, "", nil, nil
+	}
+	action, words = words[0], words[1:]
+	switch {
+	case !slices.Contains(networkActions, action):
+		return "", "", nil, usage(fmt.Errorf("unknown action %s; use %s", action, strings.Join(networkActions, ", ")))
+	case len(words) == 0:
+		return "", "", nil, usage(fmt.Errorf("%s needs a rule or a port", action))
+	case n.follow:
+		return "", "", nil, usage(errors.New("--follow takes no action"))
+	case n.save && (action == "reset" || action == "unpublish"):
+		return "", "", nil, failure.New(failure.Usage, "claude-vm-ctl edit", "--save cannot be used with %s", action)
+	}
+	for _, word := range words {
+		if strings.HasSuffix(action, "publish") {
+			_, err = vmfile.ParsePort(word)
+		} else {
+			_, err = policy.ParseRule(word)
+		}
+		if err != nil {
+			return "", "", nil, usage(fmt.Errorf("%s: %w", word, err))
+		}
+	}
+	return dir, action, words, nil
+}
+
+func (n *networkVerb) run(ctx context.Context, out *output) (int, error) {
+	if n.groups {
+		return 0, n.printGroups(out)
+	}
+	dir, action, words, err := n.split()
+	if err != nil {
+		return 0, err
+	}
+	v, u, err := open(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer v.manager.Close()
+	switch {
+	case action != "":
+		return 0, n.change(ctx, out, v, u, action, words)
+	case n.follow:
+		return 0, n.showEvents(ctx, out, v)
+	}
+	s, err := v.network(ctx, nil)
+	status := 0
+	if !u.Running() {
+		if s, err = v.configuredNetwork(ctx); err != nil {
+			return 0, err
+		}
+		status = failure.NoInstance
+	}
+	if err != nil {
+		return 0, err
+	}
+	if n.json {
+		return status, json.NewEncoder(out.stdout).Encode(s)
+	}
+	if !u.Running() {
+		out.note("no VM is running on %s; these are its settings", v.dir)
+	}
+	_, err = out.stdout.WriteString(v.describeNetwork(s))
+	return status, err
+}
+
+func (n *networkVerb) printGroups(out *output) error {
+	if n.json {
+		return json.NewEncoder(out.stdout).Encode(policy.Groups)
+	}
+	for _, g := range policy.Groups {
+		if _, err := fmt.Fprintf(out.stdout, "%s\n", g.Name); err != nil {
+			return err
+		}
+		for _, name := range g.Names {
+			if _, err := fmt.Fprintf(out.stdout, "\t%s\n", name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// network asks the gateway of a running VM for its status, after a change unless it is nil.
+func (v *target) network(ctx context.Context, change *control.Change) (control.Status, error) {
+	s, err := control.Ask(ctx, v.paths.GatewayDirectory(v.id), change)
+	return s, v.gatewayError(err)
+}
+
+// gatewayError adds to an error why there is no gateway.
+func (v *target) gatewayError(err error) error {
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if r, recordErr := v.paths.ReadRecord(v.id); recordErr == nil && r.Settings.Network == vm.NetworkNone {
+		return failure.New(failure.Failed, "claude-vm-ctl edit"+v.hintArg(), "the VM on %s has no network (Mode=none)", v.dir)
+	}
+	return v.noInstance("claude-vm-ctl start" + v.hintArg())
+}
+
+// configuredNetwork returns what the next start will have.
+func (v *target) configuredNetwork(ctx context.Context) (control.Status, error) {
+	c, _, err := v.settings(ctx)
+	s := control.Status{
+		Mode: c.Network, Allow: []control.Rule{}, Deny: []control.Rule{}, Ports: []control.Port{},
+		Connections: []control.Connection{}, Denied: []control.Denied{}, Requests: []control.Asked{}, Injected: []control.Secret{},
+	}
+	for _, rule := range c.Allow {
+		s.Allow = append(s.Allow, control.Rule{Rule: rule})
+	}
+	for _, rule := range c.Deny {
+		s.Deny = append(s.Deny, control.Rule{Rule: rule})
+	}
+	for _, p := range c.Ports {
+		s.Ports = append(s.Ports, control.Port{Port: p.String()})
+	}
+	return s, err
+}
+
+func (v *target) describeNetwork(s control.Status) string {
+	var b strings.Builder
+	line := func(label, format string, args ...any) {
+		if label != "" {
+			label += ":"
+		}
+		fmt.Fprintf(&b, "%11s %s\n", label, failure.OneLine(fmt.Sprintf(format, args...)))
+	}
+	live := func(added bool) string {
+		if added {
+			return " (until the VM stops)"
+		}
+		return ""
+	}
+	command := "claude-vm-ctl network" + v.hintArg()
+	line("Directory", "%s", v.dir)
+	line("Mode", "%s", s.Mode)
+	for _, r := range s.Allow {
+		line("Allow", "%s%s", r.Rule, live(r.Live))
+	}
+	for _, r := range s.Deny {
+		line("Deny", "%s%s", r.Rule, live(r.Live))
+	}
+	for _, p := range s.Ports {
+		text := p.Port + live(p.Live)
+		if p.Error != "" {
+			text += ": " + p.Error
+		}
+		line("Port", "%s", text)
+	}
+	for _, i := range s.Injected {
+		line("Secret", "%s, for %s", i.Name, i.Host)
+	}
+	if s.Proxy != "" {
+		line("Proxy", "%s", s.Proxy)
+	}
+	for _, c := range s.Connections {
+		name := cmp.Or(c.Name, c.Address)
+		if c.Name != "" && c.Address != "" {
+			name += " (" + c.Address + ")"
+		}
+		line("Connection", "%s port %d/%s, %s", name, c.Port, c.Protocol, ago(time.Since(c.Since)))
+	}
+	for _, d := range s.Denied {
+		times := ""
+		if d.Count > 1 {
+			times = fmt.Sprintf(", %d times", d.Count)
+		}
+		line("Denied", "%s%s, %s ago: %s", d.Target, times, ago(time.Since(d.Last)), d.Reason)
+		if d.Allow != "" {
+			line("", "to allow it: %s allow %s", command, d.Allow)
+		}
+	}
+	for _, r := range s.Requests {
+		line("Request", "%s: %q", r.Rule, r.Reason)
+		line("", "to allow it: %s allow %s", command, failure.Command(r.Rule))
+	}
+	return b.String()
+}
+
+// change changes the network of a running VM, and saves the change if asked to.
+func (n *networkVerb) change(ctx context.Context, out *output, v *target, u manager.Unit, action string, words []string) error {
+	if !u.Running() && !n.save {
+		return v.noInstance("claude-vm-ctl network" + v.hintArg() + " " + action + " --save " + failure.Command(words...))
+	}
+	var c control.Change
+	list := map[string]*[]string{
+		"allow": &c.Allow, "deny": &c.Deny, "reset": &c.Reset, "publish": &c.Publish, "unpublish": &c.Unpublish,
+	}[action]
+	*list = words
+	var s control.Status
+	if u.Running() {
+		var err error
+		if s, err = v.network(ctx, &c); err != nil {
+			return failure.New(failure.Failed, "claude-vm-ctl network"+v.hintArg(), "%w", err)
+		}
+	}
+	if n.save {
+		if err := v.saveNetwork(ctx, out, map[string]string{"allow": "Allow", "deny": "Deny", "publish": "PublishPort"}[action], words); err != nil {
+			return err
+		}
+	}
+	if n.json && u.Running() {
+		return json.NewEncoder(out.stdout).Encode(s)
+	}
+	return nil
+}
+
+// showEvents prints the decisions of the gateway. It connects again if the gateway is
+// restarted.
+func (n *networkVerb) showEvents(ctx context.Context, out *output, v *target) error {
+	encode := json.NewEncoder(out.stdout)
+	for {
+		err := control.Events(ctx, v.paths.GatewayDirectory(v.id), func(e control.Event) error {
+			if n.json {
+				return encode.Encode(e)
+			}
+			text := fmt.Sprintf("%s %-7s %s", e.Time.Local().Format(time.TimeOnly), e.Decision, e.Target)
+			if e.Address != "" && !strings.HasPrefix(e.Target, e.Address) {
+				text += " (" + e.Address + ")"
+			}
+			if e.Reason != "" {
+				text += ": " + e.Reason
+			}
+			_, err := fmt.Fprintln(out.stdout, failure.OneLine(text))
+			return err
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			if _, statErr := os.Stat(v.paths.GatewayDirectory(v.id)); statErr != nil {
+				return v.gatewayError(err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond): // the gateway starts again
+		}
+	}
+}

@@ -1,0 +1,152 @@
+// claude-vm-gateway is the network of one VM; see claude-vm-gateway@.service, which starts
+// it in the instance's runtime directory. It is a program of its own, because none of what
+// claude-vm-ctl links (SSH, a terminal emulator, D-Bus) belongs in a process that the guest talks
+// to.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/gateway"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: claude-vm-gateway DIRECTORY")
+		os.Exit(failure.Usage)
+	}
+	if err := run(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, failure.OneLine(err.Error()))
+		daemon.SdNotify(false, "STATUS="+failure.OneLine(err.Error()))
+		os.Exit(failure.Failed)
+	}
+}
+
+// run is the gateway of the VM on a directory until SIGTERM.
+func run(dir string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, unix.SIGHUP)
+
+	paths, err := instance.HostPaths()
+	if err != nil {
+		return err
+	}
+	id := instance.Escape(dir)
+	config, err := configuration(paths, id)
+	if err != nil {
+		return err
+	}
+	config.Quit = stop
+	// The step begin looks whether there is a gateway. The lock is held until exit.
+	lock, err := unix.Open(contract.GatewayLock, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: contract.GatewayLock, Err: err}
+	}
+	if err := unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %s: %w", contract.GatewayLock, err)
+	}
+	controls, restarted, err := listen(config.Directory)
+	if err != nil {
+		return err
+	}
+	g, err := gateway.New(config, restarted)
+	if err != nil {
+		return err
+	}
+	go g.ServeControl(controls)
+	go g.Serve(ctx, dialQEMU)
+	notify("READY=1\nSTATUS=" + g.Summary())
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-reload:
+		}
+		// notify-reload in systemd.service(5).
+		var now unix.Timespec
+		unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+		notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
+		config, err := configuration(paths, id)
+		if err == nil {
+			err = g.Reload(config)
+		}
+		if err != nil { // go on as before
+			fmt.Fprintln(os.Stderr, "reload:", failure.OneLine(err.Error()))
+		}
+		notify("READY=1\nSTATUS=" + g.Summary())
+	}
+}
+
+// configuration reads what setup has written.
+func configuration(paths instance.Paths, id string) (gateway.Config, error) {
+	record, err := paths.ReadRecord(id)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	secrets, err := paths.ReadSecrets(id)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	return gateway.Config{
+		Settings: record.Settings, Secrets: secrets.Inject, API: secrets.API,
+		Proxy: secrets.Proxy, ExtraCA: secrets.ExtraCA, Directory: paths.GatewayDirectory(id),
+	}, nil
+}
+
+// listen listens on the control socket in a directory, and reports whether another gateway
+// of the same run did before.
+func listen(dir string) (l net.Listener, restarted bool, err error) {
+	// The address of a UNIX socket is limited to 107 bytes; dir may be longer.
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, false, err
+	}
+	defer d.Close()
+	path := filepath.Join("/proc/self/fd", fmt.Sprint(d.Fd()), control.Socket)
+	err = os.Remove(path)
+	restarted = err == nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, false, err
+	}
+	l, err = net.Listen("unix", path)
+	return l, restarted, err
+}
+
+// dialQEMU connects to QEMU's socket in the current directory. QEMU can write this directory,
+// so a symbolic link is not followed: it could lead to another socket.
+func dialQEMU(ctx context.Context) (net.Conn, error) {
+	fd, err := unix.Open(contract.NetSocket, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil, errors.New(contract.NetSocket + " is not a socket")
+	}
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+func notify(text string) {
+	if _, err := daemon.SdNotify(false, text); err != nil {
+		fmt.Fprintln(os.Stderr, "notify the user manager:", err)
+	}
+}

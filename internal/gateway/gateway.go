@@ -1,0 +1,299 @@
+// Package gateway is the only way out of a VM: it decides to which names and addresses the
+// guest may connect, publishes ports, and adds secrets to requests that the guest does not have.
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
+	"github.com/t0mpr1c3/claude-microvm/internal/netstack"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// Config is what a gateway needs to know.
+type Config struct {
+	Settings vm.VM
+	// Secrets are the values of the credentials that the gateway adds to requests.
+	Secrets map[string]string
+	// API is the URL to which requests of Claude Code go.
+	API string
+	// Proxy is the URL of the HTTP proxy; empty for the one in the environment.
+	Proxy string
+	// ExtraCA are certificates in PEM format.
+	ExtraCA []byte
+	// Quit is called when the control socket asks the gateway to exit.
+	Quit func()
+	// Directory is where the gateway keeps its files, for itself alone.
+	Directory string
+}
+
+// maxConnections is the number of TCP connections, and of UDP flows, at the same time.
+const maxConnections = 512
+
+// Gateway is the gateway of one VM.
+type Gateway struct {
+	stack *netstack.Stack
+	names *names
+	audit *audit
+	// directory has the files of the gateway.
+	directory string
+	quit      func()
+	slots     chan struct{} // one for each connection
+	// force is what is in force. It is replaced while mu is held.
+	force atomic.Pointer[force]
+
+	mu    sync.Mutex
+	live  live // changes of the running VM
+	ports map[vm.Port]*publication
+	flows map[*flow]bool
+	asks  []control.Asked
+}
+
+// force is what decides about connections. It is not changed, only replaced.
+type force struct {
+	settings vm.VM // of the run
+	policy   *policy.Policy
+	outside  *outside
+	inject   *inject
+}
+
+// flow is an open connection of the guest.
+type flow struct {
+	request policy.Request
+	since   time.Time
+	close   func()
+}
+
+// New returns a gateway with its ports open. restarted means that the VM is already running: a
+// port that cannot be opened again is then reported but no error.
+func New(c Config, restarted bool) (*Gateway, error) {
+	g := &Gateway{
+		audit: newAudit(), directory: c.Directory, quit: c.Quit, slots: make(chan struct{}, maxConnections),
+		ports: map[vm.Port]*publication{}, flows: map[*flow]bool{},
+	}
+	var err error
+	if g.names, err = openNames(filepath.Join(c.Directory, "names")); err != nil {
+		return nil, err
+	}
+	if g.stack, err = netstack.New(netstack.Handlers{TCP: g.serveTCP, UDP: g.openUDP}); err != nil {
+		return nil, err
+	}
+	if err := g.readLive(); err != nil {
+		return nil, err
+	}
+	f, err := g.newForce(c)
+	if err != nil {
+		return nil, err
+	}
+	g.force.Store(f)
+	for p := range g.live.ports(c.Settings) {
+		if err := g.publish(p); err != nil && !restarted {
+			return nil, err
+		}
+	}
+	return g, g.listen()
+}
+
+// newForce returns what is in force with a configuration and the changes of the running VM.
+func (g *Gateway) newForce(c Config) (*force, error) {
+	f := &force{settings: c.Settings}
+	var err error
+	if f.policy, err = g.live.policy(c.Settings); err != nil {
+		return nil, err
+	}
+	if f.outside, err = newOutside(c.Proxy, c.ExtraCA); err != nil {
+		return nil, err
+	}
+	f.inject, err = newInject(c, f.outside)
+	return f, err
+}
+
+// listen starts the services that the guest has at the addresses of the router.
+func (g *Gateway) listen() error {
+	packets, err := g.stack.ListenUDP(netstack.DNS, 53)
+	if err != nil {
+		return err
+	}
+	queries, err := g.stack.ListenTCP(netstack.DNS, 53)
+	if err != nil {
+		return err
+	}
+	web, err := g.stack.ListenTCP(netstack.Router, 80)
+	if err != nil {
+		return err
+	}
+	go g.serveDNS(packets)
+	go g.acceptAll(queries, g.serveDNSOverTCP)
+	go newServer(g.local()).Serve(web)
+	return nil
+}
+
+// acceptAll serves the connections of a listener within the limit of connections.
+func (g *Gateway) acceptAll(l net.Listener, serve func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if !g.take() {
+			c.Close()
+			continue
+		}
+		go func() {
+			defer g.give()
+			serve(c)
+		}()
+	}
+}
+
+// take takes one of the slots for connections, if there is one.
+func (g *Gateway) take() bool {
+	select {
+	case g.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (g *Gateway) give() { <-g.slots }
+
+// Serve connects to QEMU's socket, again and again until ctx is done.
+func (g *Gateway) Serve(ctx context.Context, dial func(context.Context) (net.Conn, error)) {
+	wait := 10 * time.Millisecond
+	for ctx.Err() == nil {
+		conn, err := dial(ctx)
+		if err == nil {
+			stop := context.AfterFunc(ctx, func() { conn.Close() })
+			err = g.stack.Serve(conn)
+			stop()
+			conn.Close()
+			wait = 10 * time.Millisecond
+		}
+		if ctx.Err() == nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, io.EOF) {
+			fmt.Fprintf(os.Stderr, "connection to QEMU: %v\n", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 100*time.Millisecond)
+	}
+}
+
+// current returns the policy in force.
+func (g *Gateway) current() *policy.Policy { return g.force.Load().policy }
+
+// judge decides about a connection whose address is known.
+func (g *Gateway) judge(q policy.Request) policy.Decision {
+	f := g.force.Load()
+	return f.policy.Address(q, f.outside.own())
+}
+
+// request returns what the guest wants by connecting to an address: a name, if the address
+// stands for one.
+func (g *Gateway) request(protocol string, to netip.AddrPort) policy.Request {
+	q := policy.Request{Protocol: protocol, Port: to.Port()}
+	if name, ok := g.names.name(to.Addr()); ok {
+		q.Name = name
+	} else {
+		q.Address = to.Addr()
+	}
+	return q
+}
+
+// decide decides about a connection before a name is resolved.
+func (g *Gateway) decide(q policy.Request) policy.Decision {
+	if q.Name != "" {
+		return g.current().Name(q)
+	}
+	return g.judge(q)
+}
+
+// track registers a connection, so that it is closed when the policy changes and denies it. The
+// returned function removes it.
+func (g *Gateway) track(q policy.Request, close func()) (untrack func()) {
+	f := &flow{request: q, since: time.Now(), close: close}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.flows[f] = true
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.flows, f)
+	}
+}
+
+// ServeControl answers claude-vm-ctl.
+func (g *Gateway) ServeControl(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "control socket: %v\n", err)
+			time.Sleep(100 * time.Millisecond) // for example, too many files are open
+			continue
+		}
+		go g.serveControl(c)
+	}
+}
+
+// serveControl serves one client.
+func (g *Gateway) serveControl(c net.Conn) {
+	defer c.Close()
+	var r control.Request
+	if json.NewDecoder(c).Decode(&r) != nil {
+		return
+	}
+	out := json.NewEncoder(c)
+	if r.Quit && g.quit != nil {
+		g.quit()
+		io.Copy(io.Discard, c) // until the process has exited
+		return
+	}
+	if r.Change != nil {
+		if err := g.Change(*r.Change); err != nil {
+			out.Encode(control.Reply{Error: err.Error()})
+			return
+		}
+	}
+	if !r.Events {
+		status := g.Status()
+		out.Encode(control.Reply{Status: &status})
+		return
+	}
+	events, stop := g.audit.listen()
+	defer stop()
+	gone := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, c)
+		close(gone)
+	}()
+	for {
+		select {
+		case e := <-events:
+			if out.Encode(control.Reply{Event: &e}) != nil {
+				return
+			}
+		case <-gone:
+			return
+		}
+	}
+}
+
+// newServer returns an HTTP server with limits for a client that is not trusted.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+}

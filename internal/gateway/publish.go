@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/relay"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+)
+
+// publication is an open port of the host.
+type publication struct {
+	io.Closer
+	failure string
+}
+
+// publish opens a port of the host. The caller holds g.mu, or is New.
+func (g *Gateway) publish(p vm.Port) error {
+	address := net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
+	var open io.Closer
+	var err error
+	if p.Protocol == "udp" {
+		var l net.PacketConn
+		if l, err = net.ListenPacket("udp", address); err == nil {
+			open = l
+			go g.serveDatagrams(l, p.Guest)
+		}
+	} else {
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			open = l
+			go g.acceptAll(l, func(c net.Conn) { g.enter(c, p.Guest) })
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("publish port %s: %w", p, plain(err))
+		g.ports[p] = &publication{failure: err.Error()}
+		return err
+	}
+	g.ports[p] = &publication{Closer: open}
+	return nil
+}
+
+// plain returns an error without the address, which the caller reports.
+func plain(err error) error {
+	if op, ok := err.(*net.OpError); ok {
+		return op.Err
+	}
+	return err
+}
+
+// unpublish closes a port. Open connections stay. The caller holds g.mu.
+func (g *Gateway) unpublish(p vm.Port) {
+	if open := g.ports[p]; open != nil && open.Closer != nil {
+		open.Close()
+	}
+	delete(g.ports, p)
+}
+
+// enter connects a client on the host to a port of the guest.
+func (g *Gateway) enter(c net.Conn, port int) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	in, err := g.stack.DialTCP(ctx, port)
+	if err != nil {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			tcp.SetLinger(0) // a reset, as if nothing had listened
+		}
+		c.Close()
+		return
+	}
+	relay.Join(half(c), in)
+}
+
+// serveDatagrams passes datagrams to a port of the guest, and its answers back to the
+// client that they are for.
+func (g *Gateway) serveDatagrams(l net.PacketConn, port int) {
+	clients := map[netip.AddrPort]net.Conn{}
+	var mu sync.Mutex
+	buf := make([]byte, maxDatagram)
+	for {
+		n, from, err := l.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		client := from.(*net.UDPAddr).AddrPort()
+		mu.Lock()
+		in := clients[client]
+		if in == nil && g.take() {
+			if in, err = g.stack.DialUDP(port); err != nil {
+				g.give()
+				in = nil
+			} else {
+				clients[client] = in
+				go func() {
+					defer g.give()
+					g.answerDatagrams(l, from, in)
+					mu.Lock()
+					delete(clients, client)
+					mu.Unlock()
+				}()
+			}
+		}
+		mu.Unlock()
+		if in != nil {
+			in.SetReadDeadline(time.Now().Add(udpIdle))
+			in.Write(buf[:n])
+		}
+	}
+}
+
+// answerDatagrams passes the answers of the guest to a client until there are none for
+// udpIdle.
+func (g *Gateway) answerDatagrams(l net.PacketConn, client net.Addr, in net.Conn) {
+	defer in.Close()
+	buf := make([]byte, maxDatagram)
+	for {
+		n, err := in.Read(buf)
+		if err != nil {
+			return
+		}
+		in.SetReadDeadline(time.Now().Add(udpIdle))
+		if _, err := l.WriteTo(buf[:n], client); err != nil {
+			return
+		}
+	}
+}

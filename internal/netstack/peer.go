@@ -1,0 +1,62 @@
+package netstack
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+)
+
+// Peer is the guest's end of the link, for tests without a VM.
+type Peer struct{ stack *stack.Stack }
+
+// NewPeer returns the guest's end of a connection whose other end is passed to Serve.
+func NewPeer(conn net.Conn) (*Peer, error) {
+	l := &link{self: guestMAC, peer: routerMAC, accept: func(header.IPv4) bool { return true }}
+	l.out = conn
+	s := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+	})
+	if err := s.CreateNIC(nic, l); err != nil {
+		return nil, errors.New(err.String())
+	}
+	a := tcpip.ProtocolAddress{
+		Protocol:          header.IPv4ProtocolNumber,
+		AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(Guest.As4()), PrefixLen: 24},
+	}
+	if err := s.AddProtocolAddress(nic, a, stack.AddressProperties{}); err != nil {
+		return nil, errors.New(err.String())
+	}
+	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}})
+	go l.serve(conn)
+	return &Peer{s}, nil
+}
+
+// Dial connects from the guest.
+func (p *Peer) Dial(ctx context.Context, protocol string, to netip.AddrPort) (net.Conn, error) {
+	remote := full(to.Addr(), int(to.Port()))
+	if protocol == "udp" {
+		return gonet.DialUDP(p.stack, nil, &remote, ipv4.ProtocolNumber)
+	}
+	return gonet.DialContextTCP(ctx, p.stack, remote, ipv4.ProtocolNumber)
+}
+
+// Listen listens on a TCP port of the guest.
+func (p *Peer) Listen(port int) (net.Listener, error) {
+	return gonet.ListenTCP(p.stack, full(Guest, port), ipv4.ProtocolNumber)
+}
+
+// ListenPacket listens on a UDP port of the guest.
+func (p *Peer) ListenPacket(port int) (net.PacketConn, error) {
+	local := full(Guest, port)
+	return gonet.DialUDP(p.stack, &local, nil, ipv4.ProtocolNumber)
+}

@@ -1,0 +1,142 @@
+package step
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+const (
+	// baseURL is the variable with the URL of the API of Claude Code.
+	baseURL = "ANTHROPIC_BASE_URL"
+	// standardAPI is its default.
+	standardAPI = "https://api.anthropic.com"
+	// gatewayURL is the URL of the gateway in the guest.
+	gatewayURL = "http://gateway.internal"
+)
+
+// environment returns the variables of Claude's environment that do not come from a request:
+// those of the VM's unit, and those of the user manager.
+func environment(unit map[string]string, manager []string) map[string]string {
+	found := map[string]string{}
+	for _, entry := range manager {
+		if name, value, _ := strings.Cut(entry, "="); instance.IsPassed(name, value) && name != "TERM" {
+			found[name] = value
+		}
+	}
+	for name, value := range unit {
+		if instance.IsPassed(name, value) && name != "TERM" {
+			found[name] = value
+		}
+	}
+	return found
+}
+
+// takeSecrets sets the environment of a record: the variables of the request and else those in
+// others. It removes the secrets that stay on the host from the record, and returns them.
+func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets, error) {
+	r.Environment = others
+	for name, value := range r.Request.Environment {
+		r.Environment[name] = value
+	}
+	s := instance.Secrets{Inject: map[string]string{}, Requested: map[string]string{}}
+	files, err := credentials()
+	if err != nil {
+		return s, err
+	}
+	// Environment= has priority; see applySettings.
+	configured := func(name string) string {
+		for _, variable := range r.Settings.Environment {
+			if value, found := strings.CutPrefix(variable, name+"="); found {
+				return value
+			}
+		}
+		return ""
+	}
+	forClaude := false
+	for _, i := range r.Settings.Inject {
+		value := cmp.Or(configured(i.Name), r.Environment[i.Name], files[i.Name])
+		if value == "" {
+			continue
+		}
+		s.Inject[i.Name] = value
+		if !slices.Contains(r.Injected, i.Name) {
+			r.Injected = append(r.Injected, i.Name)
+		}
+		forClaude = forClaude || i.Host == ""
+	}
+	if forClaude {
+		s.API = cmp.Or(configured(baseURL), r.Environment[baseURL], standardAPI)
+	}
+	s.Proxy, r.Settings.Proxy = r.Settings.Proxy, ""
+	for _, name := range r.Injected {
+		if value := r.Request.Environment[name]; value != "" {
+			s.Requested[name] = value
+		}
+		delete(r.Request.Environment, name)
+		delete(r.Environment, name)
+		r.Settings.Environment = slices.DeleteFunc(r.Settings.Environment, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
+	}
+	return s, nil
+}
+
+// applyPlaceholders adds what the guest has in place of the secrets that stay on the host:
+// placeholders for Claude Code and, for git, the URL at which the gateway adds the secret.
+func applyPlaceholders(b *contract.Begin, r instance.Record) {
+	count := 0
+	for _, i := range r.Settings.Inject {
+		if !slices.Contains(r.Injected, i.Name) {
+			continue
+		}
+		online := r.Settings.Network != vm.NetworkNone
+		switch {
+		case i.Host == "":
+			b.Environment[i.Name] = vm.Placeholder(i.Name)
+			if online {
+				b.Environment[baseURL] = gatewayURL
+			}
+		case online && b.Environment["GIT_CONFIG_COUNT"] == "":
+			b.Environment[fmt.Sprint("GIT_CONFIG_KEY_", count)] = "url." + gatewayURL + "/host/" + i.Host + "/.insteadOf"
+			b.Environment[fmt.Sprint("GIT_CONFIG_VALUE_", count)] = "https://" + i.Host + "/"
+			count++
+		}
+	}
+	if count > 0 {
+		b.Environment["GIT_CONFIG_COUNT"] = fmt.Sprint(count)
+	}
+}
+
+// credentials returns the unit's credentials whose names are valid names of environment
+// variables.
+func credentials() (map[string]string, error) {
+	found := map[string]string{}
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return found, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		if !vmfile.IsVariable(entry.Name()) {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if value := strings.TrimSpace(string(text)); value != "" {
+			found[entry.Name()] = value
+		}
+	}
+	return found, nil
+}
