@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
@@ -22,6 +27,33 @@ func checkRuntime(_ context.Context, h *host) (string, error) {
 		return "", h.filesErr
 	}
 	return preflight.RuntimeDirectory(h.paths.Runtime)
+}
+
+// checkNetwork connects to the API, as the gateway of a VM does. VMs start without it.
+func checkNetwork(ctx context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(filepath.Dir(self), "claude-vm-gateway")
+	d := h.files.Defaults
+	out, err := exec.CommandContext(ctx, program, "--check", os.Getenv("ANTHROPIC_BASE_URL"), d.Proxy, d.ExtraCA).Output()
+	text, hint, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return text, nil
+	case errors.As(err, &exit) && text != "":
+		return "", preflight.Warn(hint, "%s", text)
+	case errors.Is(err, os.ErrNotExist):
+		return "", failure.New(failure.Failed, "make install && systemctl --user daemon-reload", "claude-vm-gateway is not installed in %s", filepath.Dir(program))
+	case ctx.Err() != nil:
+		return "", preflight.Warn("resolvectl query api.anthropic.com", "the API of Claude Code does not answer")
+	}
+	return "", err
 }
 
 // checkFileLimit checks how many files a virtiofsd can have open: one for each file that the

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,11 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: claude-vm-gateway DIRECTORY")
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "--check":
+		os.Exit(check(os.Args[2:]))
+	case len(os.Args) != 2 || os.Args[1] == "--help":
+		fmt.Fprintln(os.Stderr, "usage: claude-vm-gateway DIRECTORY\n       claude-vm-gateway --check [API [PROXY [CERTIFICATES]]]")
 		os.Exit(failure.Usage)
 	}
 	if err := run(os.Args[1]); err != nil {
@@ -32,6 +36,27 @@ func main() {
 		daemon.SdNotify(false, "STATUS="+failure.OneLine(err.Error()))
 		os.Exit(failure.Failed)
 	}
+}
+
+// check prints how the API is reached from this machine, or the reason why it is not and, on
+// a second line, how to fix that. It is for claude-vm-ctl doctor.
+func check(args []string) int {
+	args = append(args, "", "", "")
+	var certificates []byte
+	if args[2] != "" {
+		var err error
+		if certificates, err = os.ReadFile(args[2]); err != nil {
+			fmt.Println(failure.OneLine(err.Error()))
+			return failure.Failed
+		}
+	}
+	fact, err := gateway.Check(context.Background(), cmp.Or(args[0], "https://api.anthropic.com"), args[1], certificates)
+	if err != nil {
+		fmt.Printf("%s\n%s\n", failure.OneLine(err.Error()), failure.HintOf(err))
+		return failure.Failed
+	}
+	fmt.Println(fact)
+	return 0
 }
 
 // run is the gateway of the VM on a directory until SIGTERM.

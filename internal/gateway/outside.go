@@ -112,6 +112,9 @@ func (o *outside) lookup(ctx context.Context, name string) ([]netip.Addr, error)
 	if found && time.Since(l.time) < lookupAge {
 		return l.addresses, nil
 	}
+	if a, err := netip.ParseAddr(name); err == nil {
+		return []netip.Addr{a}, nil
+	}
 	rooted := name
 	if strings.Contains(name, ".") {
 		rooted += "." // the host's search domains are only for names without a dot

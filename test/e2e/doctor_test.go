@@ -34,12 +34,17 @@ func TestDoctor(t *testing.T) {
 		"memory":            "",
 		"open files":        "up to 524288 for each VM",
 		"runtime directory": "",
+		"network":           "",
 	}
 	for _, f := range findings {
 		want, certain := facts[f.Check]
 		switch {
 		case f.Check == "KVM" || f.Check == "clock": // depends on the machine
 		case f.Check == "open files" && f.State == "warn" && strings.HasPrefix(f.Reason, "up to ") && f.Fix != "": // so does the limit
+		case f.Check == "network": // the test's CA is not among those of the system
+			if f.State != "warn" || f.Reason != "api.anthropic.com: tls: failed to verify certificate: x509: certificate signed by unknown authority" || !strings.Contains(f.Fix, "ExtraCA=") {
+				t.Errorf("%+v", f)
+			}
 		case !certain:
 			t.Errorf("unknown check: %+v", f)
 		case f.State == "warn" && (f.Check == ".vm files" || f.Check == "generator"): // other tests have invalid files
