@@ -133,7 +133,8 @@ func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 func (v *target) explain(ctx context.Context, began time.Time, offer *instance.Offer) error {
 	hint := "claude-vm-ctl logs" + v.hintArg()
 	for _, p := range instance.Parts {
-		if p.When != instance.Always {
+		// A gateway that cannot start makes the VM's unit fail.
+		if p.When != instance.Always && p != instance.Gateway {
 			continue
 		}
 		name := p.Unit(v.id)

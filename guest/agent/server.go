@@ -256,7 +256,11 @@ func (c *client) control(p *process) {
 		case sig := <-c.signals:
 			p.signal(sig)
 		case <-c.gone:
-			p.stop()
+			select {
+			case <-p.exited: // its background processes may go on
+			default:
+				p.stop()
+			}
 			return
 		case <-p.exited:
 			return

@@ -197,9 +197,12 @@ func (g *Gateway) Serve(ctx context.Context, dial func(context.Context) (net.Con
 // current returns the policy in force.
 func (g *Gateway) current() *policy.Policy { return g.force.Load().policy }
 
-// judge decides about a connection whose address is known.
+// judge decides about a connection, to a name that is not yet resolved or to an address.
 func (g *Gateway) judge(q policy.Request) policy.Decision {
 	f := g.force.Load()
+	if q.Name != "" && !q.Address.IsValid() {
+		return f.policy.Name(q)
+	}
 	return f.policy.Address(q, f.outside.own())
 }
 
@@ -213,14 +216,6 @@ func (g *Gateway) request(protocol string, to netip.AddrPort) policy.Request {
 		q.Address = to.Addr()
 	}
 	return q
-}
-
-// decide decides about a connection before a name is resolved.
-func (g *Gateway) decide(q policy.Request) policy.Decision {
-	if q.Name != "" {
-		return g.current().Name(q)
-	}
-	return g.judge(q)
 }
 
 // track registers a connection, so that it is closed when the policy changes and denies it. The

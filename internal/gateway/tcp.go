@@ -31,7 +31,7 @@ func (g *Gateway) serveTCP(r *netstack.Request) {
 		return
 	}
 	defer g.give()
-	decision := g.decide(q)
+	decision := g.judge(q)
 	if !decision.Allowed {
 		g.denyTCP(r, q, decision)
 		return

@@ -20,7 +20,7 @@ const maxDatagram = 65507
 // openUDP decides about the first datagram of a flow.
 func (g *Gateway) openUDP(to netip.AddrPort) func(net.Conn) {
 	q := g.request(policy.UDP, to)
-	decision := g.decide(q)
+	decision := g.judge(q)
 	if !decision.Allowed {
 		g.audit.deniedBy(q, decision)
 		return nil

@@ -266,7 +266,7 @@ func (s *Session) Copy(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 }
 
 // dialTimeout is longer than a guest takes to answer under load.
-const dialTimeout = 20 * time.Second
+const dialTimeout = time.Minute
 
 // WithTimeout returns a context for Dial to a guest that has booted.
 func WithTimeout(ctx context.Context) (context.Context, context.CancelFunc) {

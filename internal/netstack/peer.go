@@ -26,6 +26,9 @@ func NewPeer(conn net.Conn) (*Peer, error) {
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
+	if err := limitTimeWait(s); err != nil {
+		return nil, errors.New(err.String())
+	}
 	if err := s.CreateNIC(nic, l); err != nil {
 		return nil, errors.New(err.String())
 	}

@@ -229,7 +229,7 @@ func TestReconnects(t *testing.T) {
 		}
 	}
 	lost.wait().fails(123, "lost the connection to the VM on "+p.dir+", which still runs", "claude-vm-ctl logs")
-	silent.wait().fails(123, "cannot connect to the VM on "+p.dir+": the guest does not answer: timed out after 20s", "claude-vm-ctl logs")
+	silent.wait().fails(123, "cannot connect to the VM on "+p.dir+": the guest does not answer: timed out after 1m0s", "claude-vm-ctl logs")
 }
 
 // lostAndSilent starts two commands whose connections, through the first port, fail while

@@ -1,0 +1,134 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// backend is a way out of the same VM, with a network card of its own.
+type backend struct {
+	name    string
+	address string // of the server on the host
+	unit    string // whose CPU time is counted besides QEMU's
+	// Seconds of each round.
+	up, down, connect, all, cpu []float64
+}
+
+// BenchmarkNetwork compares the gateway with QEMU's user network and with passt, each in turn
+// in the same VM. Ratios are those of the medians, above 1 if the gateway is faster.
+func BenchmarkNetwork(b *testing.B) {
+	const size, connections, rounds = 32 << 20, 200, 3
+	p := bench(b)
+	port := freePort(b)
+	p.command("cp", "/usr/local/bin/claude-vm-netbench", "netbench").ok()
+	server := p.spawn("", "/usr/local/bin/claude-vm-netbench", "serve", fmt.Sprintf("127.0.0.1:%d", port))
+	defer server.Process.Kill()
+	socket := filepath.Join(b.TempDir(), "passt")
+	passt := "claude-vm-bench-passt.service"
+	p.command("systemd-run", "--user", "--quiet", "--collect", "--unit="+passt, "passt", "--foreground", "--socket", socket,
+		"--address", "10.0.4.15", "--netmask", "24", "--gateway", "10.0.4.2", "--ipv4-only", "--mtu", "65520").ok()
+	defer p.systemctl("stop", passt)
+	p.eventually("passt listens", func() bool { _, err := os.Stat(socket); return err == nil })
+	p.vmFile(fmt.Sprintf("CPUs=1\nMemory=1G\nQEMUArguments=-netdev user,id=n1,net=10.0.3.0/24 -device virtio-net-pci,netdev=n1,romfile= "+
+		"-netdev stream,id=n2,server=off,addr.type=unix,addr.path=%s -device virtio-net-pci,netdev=n2,romfile=,host_mtu=65520\n"+
+		"[Network]\nAllow=host.internal:%d\n[Service]\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\nPrivateNetwork=no\nBindPaths=%s\n",
+		socket, port, filepath.Dir(socket)))
+	p.start()
+	p.root("for i in 1 2; do busybox ip link set eth$i up; busybox ip addr add 10.0.$((i+2)).15/24 dev eth$i; done")
+	backends := []*backend{
+		{name: "gateway", address: "host.internal", unit: instance.Gateway.Unit(p.id)},
+		{name: "slirp", address: "10.0.3.2"},
+		{name: "passt", address: "10.0.4.2", unit: passt},
+	}
+	for b.Loop() {
+		for range rounds {
+			for _, n := range backends {
+				before := p.cpuSeconds(n.unit)
+				var r struct{ Up, Down, Connect, All float64 }
+				out := p.guest(fmt.Sprintf("./netbench %s:%d %d %d", n.address, port, size, connections))
+				if err := json.Unmarshal([]byte(out), &r); err != nil {
+					b.Fatalf("%s: %s", n.name, out)
+				}
+				n.up, n.down = append(n.up, r.Up), append(n.down, r.Down)
+				n.connect, n.all = append(n.connect, r.Connect), append(n.all, r.All)
+				n.cpu = append(n.cpu, p.cpuSeconds(n.unit)-before)
+			}
+		}
+	}
+	for _, n := range backends {
+		b.Logf("%-8s up %5.1f MB/s, down %5.1f MB/s, %4.0f connections/s, connect %.1f ms, CPU %.1f s", n.name,
+			size/1e6/median(n.up), size/1e6/median(n.down), connections/median(n.all), 1000*median(n.connect), median(n.cpu))
+	}
+	for _, n := range backends[1:] {
+		g := backends[0]
+		b.ReportMetric(median(n.up)/median(g.up), "up-of-"+n.name)
+		b.ReportMetric(median(n.down)/median(g.down), "down-of-"+n.name)
+		b.ReportMetric(median(n.all)/median(g.all), "connections-of-"+n.name)
+		b.ReportMetric(median(g.connect)/median(n.connect), "connect-time-of-"+n.name)
+		b.ReportMetric(median(n.cpu)/median(g.cpu), "cpu-of-"+n.name)
+	}
+	b.ReportMetric(p.resident(instance.Gateway.Unit(p.id)), "gateway-MB")
+	switches := p.switches()
+	p.command("sleep", "10").ok()
+	b.ReportMetric(p.switches()-switches, "idle-wakeups-in-10s")
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// cpuSeconds returns the CPU time of QEMU and of another unit.
+func (p *project) cpuSeconds(unit string) float64 {
+	total := 0.0
+	for _, u := range []string{p.unit(), unit} {
+		if u == "" {
+			continue
+		}
+		nsec, err := strconv.ParseFloat(strings.TrimSpace(p.systemctl("show", "--value", "--property=CPUUsageNSec", u).ok().stdout), 64)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		total += nsec / 1e9
+	}
+	return total
+}
+
+// processStatus returns the values of a field in the status of all threads of the gateway.
+func (p *project) processStatus(pattern, field string) (sum float64) {
+	files, _ := filepath.Glob(pattern)
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(text)) {
+			if name, value, _ := strings.Cut(line, ":"); name == field {
+				n, _ := strconv.ParseFloat(strings.Fields(value)[0], 64)
+				sum += n
+			}
+		}
+	}
+	return sum
+}
+
+func (p *project) mainPID(unit string) string {
+	return strings.TrimSpace(p.systemctl("show", "--value", "--property=MainPID", unit).ok().stdout)
+}
+
+// resident returns the resident memory of a unit's main process in MB.
+func (p *project) resident(unit string) float64 {
+	return p.processStatus(filepath.Join("/proc", p.mainPID(unit), "status"), "VmRSS") / 1024
+}
+
+// switches returns how often the threads of the gateway went to sleep.
+func (p *project) switches() float64 {
+	return p.processStatus(filepath.Join("/proc", p.mainPID(instance.Gateway.Unit(p.id)), "task/*/status"), "voluntary_ctxt_switches")
+}
