@@ -24,5 +24,8 @@ func (a *attachVerb) run(ctx context.Context, out *output) (int, error) {
 	if !u.Running() {
 		return 0, v.notRunning()
 	}
+	if s, err := v.network(ctx, nil); err == nil && len(s.Requests) > 0 {
+		out.note("the guest asks for %d names: claude-vm-ctl network%s", len(s.Requests), v.hintArg())
+	}
 	return v.join(ctx, out, u, false)
 }

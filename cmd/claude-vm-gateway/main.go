@@ -92,6 +92,7 @@ func run(dir string) error {
 	if err != nil {
 		return err
 	}
+	defer g.Flush()
 	go g.ServeControl(controls)
 	go g.Serve(ctx, dialQEMU)
 	notify("READY=1\nSTATUS=" + g.Summary())

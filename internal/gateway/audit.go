@@ -40,12 +40,70 @@ type audit struct {
 	left      int // decisions that are not in the journal
 	denied    map[string]*control.Denied
 	listeners map[chan control.Event]bool
+	// lines are written by a goroutine: journald may be slow, and connections do not wait.
+	lines chan line
+	idle  chan struct{} // closed when all lines are written, after flush
 }
 
+// line is an entry of the journal.
+type line struct {
+	priority journal.Priority
+	text     string
+	fields   map[string]string
+}
+
+// maxLines is the number of lines that wait for journald.
+const maxLines = 2 * logBurst
+
 func newAudit() *audit {
-	return &audit{
+	a := &audit{
 		limit:  rate.NewLimiter(logRate, logBurst),
 		denied: map[string]*control.Denied{}, listeners: map[chan control.Event]bool{},
+		lines: make(chan line, maxLines), idle: make(chan struct{}),
+	}
+	go func() {
+		defer close(a.idle)
+		for l := range a.lines {
+			l.send()
+		}
+	}()
+	return a
+}
+
+// flush writes the lines that wait. The gateway exits afterwards.
+func (a *audit) flush() {
+	a.mu.Lock()
+	lines := a.lines
+	a.lines = nil // later lines are lost
+	a.mu.Unlock()
+	if lines == nil {
+		return
+	}
+	close(lines)
+	select {
+	case <-a.idle:
+	case <-time.After(time.Second):
+	}
+}
+
+// write adds a line to the journal, if it may. The caller holds a.mu.
+func (a *audit) write(l line) {
+	if !a.limit.Allow() {
+		a.left++
+		return
+	}
+	if a.left > 0 {
+		a.queue(line{journal.PriNotice, fmt.Sprintf("%d decisions are not in the journal", a.left), map[string]string{"CLAUDE_VM_SUPPRESSED": fmt.Sprint(a.left)}})
+		a.left = 0
+	}
+	a.queue(l)
+}
+
+func (a *audit) queue(l line) {
+	select {
+	case a.lines <- l:
+	default:
+		a.left++
 	}
 }
 
@@ -115,14 +173,6 @@ func (a *audit) report(q policy.Request, e control.Event) {
 		default: // a client that does not read
 		}
 	}
-	if !a.limit.Allow() {
-		a.left++
-		return
-	}
-	if a.left > 0 {
-		send(journal.PriNotice, fmt.Sprintf("%d decisions are not in the journal", a.left), map[string]string{"CLAUDE_VM_SUPPRESSED": fmt.Sprint(a.left)})
-		a.left = 0
-	}
 	text, priority := e.Decision+" "+e.Target, journal.PriInfo
 	if q.Name != "" && e.Address != "" {
 		text += " (" + e.Address + ")"
@@ -138,15 +188,15 @@ func (a *audit) report(q policy.Request, e control.Event) {
 		"CLAUDE_VM_PORT": fmt.Sprint(q.Port), "CLAUDE_VM_RULE": e.Rule, "CLAUDE_VM_REASON": e.Reason,
 	}
 	maps.DeleteFunc(fields, func(_, value string) bool { return value == "" })
-	send(priority, text, fields)
+	a.write(line{priority, text, fields})
 }
 
-// send sends a line with fields to the journal; without journald, as in tests, to standard
+// send sends a line with its fields to the journal; without journald, as in tests, to standard
 // error.
-func send(priority journal.Priority, text string, fields map[string]string) {
-	fields["SYSLOG_IDENTIFIER"] = "claude-vm-gateway"
-	if journal.Send(text, priority, fields) != nil {
-		fmt.Fprintln(os.Stderr, text)
+func (l line) send() {
+	l.fields["SYSLOG_IDENTIFIER"] = "claude-vm-gateway"
+	if journal.Send(l.text, l.priority, l.fields) != nil {
+		fmt.Fprintln(os.Stderr, l.text)
 	}
 }
 
@@ -174,11 +224,7 @@ func (a *audit) asked(rule, reason string) {
 		default:
 		}
 	}
-	if !a.limit.Allow() {
-		a.left++
-		return
-	}
-	send(journal.PriNotice, fmt.Sprintf("the guest asks for %s: %q", rule, reason), map[string]string{
+	a.write(line{journal.PriNotice, fmt.Sprintf("the guest asks for %s: %q", rule, reason), map[string]string{
 		"CLAUDE_VM_DECISION": asked, "CLAUDE_VM_RULE": rule, "CLAUDE_VM_REASON": reason,
-	})
+	}})
 }

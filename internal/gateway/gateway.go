@@ -141,6 +141,9 @@ func (g *Gateway) listen() error {
 	return nil
 }
 
+// Flush writes what is not yet in the journal. The gateway must not be used afterwards.
+func (g *Gateway) Flush() { g.audit.flush() }
+
 // acceptAll serves the connections of a listener within the limit of connections.
 func (g *Gateway) acceptAll(l net.Listener, serve func(net.Conn)) {
 	for {

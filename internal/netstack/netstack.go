@@ -27,10 +27,10 @@ const nic tcpip.NICID = 1
 const (
 	// maxHandshakes is the number of incoming connections that wait for an answer.
 	maxHandshakes = 256
-	// Sizes of the buffers of a TCP connection. The link has almost no latency, so that
-	// larger ones would only help a guest to fill the memory.
-	defaultBuffer = 128 << 10
-	maxBuffer     = 256 << 10
+	// bufferSize is the size of each of the two buffers of a TCP connection in bytes. With
+	// less than eight packets of the link, the window is often almost full, and the guest gets
+	// two acknowledgements for each packet. More would only help a guest to fill the memory.
+	bufferSize = 512 << 10
 )
 
 // Stack is the router of one guest.
@@ -108,7 +108,7 @@ func destination(id stack.TransportEndpointID) netip.AddrPort {
 }
 
 func (s *Stack) configure() tcpip.Error {
-	sizes := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: defaultBuffer, Max: maxBuffer}
+	sizes := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: bufferSize, Max: bufferSize}
 	if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sizes); err != nil {
 		return err
 	}

@@ -13,6 +13,11 @@ type Conn interface {
 	CloseWrite() error
 }
 
+// bufferSize lets a network stack send the largest packets of a virtual link.
+const bufferSize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
 // Join copies in both directions until both are closed, then closes a and b.
 func Join(a, b Conn) {
 	defer a.Close()
@@ -20,7 +25,11 @@ func Join(a, b Conn) {
 	var copies sync.WaitGroup
 	for _, way := range [][2]Conn{{a, b}, {b, a}} {
 		copies.Go(func() {
-			if _, err := io.Copy(way[0], way[1]); err != nil {
+			// Without methods such as ReadFrom, for which io.Copy would use smaller buffers.
+			to, from := struct{ io.Writer }{way[0]}, struct{ io.Reader }{way[1]}
+			buffer := buffers.Get().(*[bufferSize]byte)
+			defer buffers.Put(buffer)
+			if _, err := io.CopyBuffer(to, from, buffer[:]); err != nil {
 				way[1].Close() // way[0] cannot receive: stop the sender
 			}
 			way[0].CloseWrite()

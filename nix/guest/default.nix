@@ -151,6 +151,7 @@ in
         "${cfg.package}/etc/systemd/journald.conf.d/50-claude-vm.conf";
       "systemd/system.conf.d/50-claude-vm.conf".source =
         "${cfg.package}/etc/systemd/system.conf.d/50-claude-vm.conf";
+      "claude-code/CLAUDE.md".source = "${cfg.package}/etc/claude-code/CLAUDE.md";
       "resolv.conf".source = "${cfg.package}/etc/resolv.conf";
       # programs.git.config replaces it.
       gitconfig.source = lib.mkDefault "${cfg.package}/etc/gitconfig";

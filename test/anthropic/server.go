@@ -26,6 +26,7 @@ type Request struct {
 	// LastUserText is the prompt of a message request, without the client's
 	// reminders. It is empty for other requests.
 	LastUserText string
+	Body         string
 }
 
 // Server answers the API's requests and records them. It is an http.Handler
@@ -72,7 +73,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) record(r *http.Request, body []byte) {
-	rec := Request{Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone()}
+	rec := Request{Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Body: string(body)}
 	var call call
 	if json.Unmarshal(body, &call) == nil {
 		rec.LastUserText, _ = call.prompt()

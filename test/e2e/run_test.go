@@ -66,6 +66,9 @@ func TestArgumentsReachClaudeUnchanged(t *testing.T) {
 			if got := r.Header.Get("X-Api-Key"); got != apiKey {
 				t.Errorf("the API received the key %q, want %q", got, apiKey)
 			}
+			if !strings.Contains(r.Body, "You run in a virtual machine of claude-vm.") {
+				t.Error("Claude does not read /etc/claude-code/CLAUDE.md of the guest")
+			}
 			p.wantNoSecret()
 			return
 		}
