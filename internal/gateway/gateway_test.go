@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"fmt"
@@ -234,6 +235,29 @@ func TestHTTPNames(t *testing.T) {
 	_, body := exchange(t, c, "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 50\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: evil.test\r\n\r\n")
 	if strings.Contains(body, "evil") {
 		t.Errorf("a request was smuggled: %s", body)
+	}
+	// After an upgrade, which the server has accepted, both sides can write what they want.
+	w.web("93.184.216.34:80", func(rw http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		io.Copy(c, c)
+	})
+	up := w.must("example.com:80")
+	io.WriteString(up, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	in := bufio.NewReader(up)
+	if r, err := http.ReadResponse(in, nil); err != nil || r.StatusCode != 101 {
+		t.Errorf("upgrade: %v, %v", r, err)
+	}
+	for range 3 {
+		io.WriteString(up, "hello")
+		buf := make([]byte, 5)
+		if _, err := io.ReadFull(in, buf); err != nil || string(buf) != "hello" {
+			t.Errorf("after an upgrade: %q, %v", buf, err)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	// The reason of a denial.
 	r, body := exchange(t, w.must("evil.test:80"), "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n")

@@ -84,7 +84,14 @@ func denial(q policy.Request, d policy.Decision) http.Handler {
 func serveOne(c net.Conn, h http.Handler) {
 	closed := make(chan struct{})
 	l := &oneListener{conn: c, closed: closed}
-	server := newServer(h)
+	// Until the handlers have returned, also of a connection that was hijacked for an upgrade.
+	var handlers sync.WaitGroup
+	defer handlers.Wait()
+	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handlers.Add(1)
+		defer handlers.Done()
+		h.ServeHTTP(w, r)
+	}))
 	var once sync.Once
 	server.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed || s == http.StateHijacked {

@@ -59,6 +59,9 @@ func TestInject(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.header, body, c.want)
 		}
 	}
+	if r, body := exchange(t, w.must("gateway.internal:80"), "CONNECT api.test:443 HTTP/1.1\r\nHost: api.test\r\n\r\n"); r.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("CONNECT: %s %s", r.Status, body)
+	}
 	if list := w.gateway.Status().Injected; len(list) != 4 {
 		t.Errorf("injected: %+v", list)
 	}

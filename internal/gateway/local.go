@@ -27,6 +27,10 @@ func (g *Gateway) local() http.Handler {
 	mux.HandleFunc("/host/{host}/", func(w http.ResponseWriter, r *http.Request) { g.force.Load().inject.serveHost(w, r) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { g.force.Load().inject.serveAPI(w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			http.Error(w, "this is no proxy", http.StatusMethodNotAllowed)
+			return
+		}
 		if !g.take() {
 			http.Error(w, "too many connections are open", http.StatusServiceUnavailable)
 			return

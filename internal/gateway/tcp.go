@@ -55,6 +55,12 @@ func (g *Gateway) serveTCP(r *netstack.Request) {
 		return
 	}
 	defer g.track(q, func() { in.Close(); out.Close() })()
+	if d := g.judge(q); !d.Allowed { // the policy has changed since the decision
+		g.audit.deniedBy(q, d)
+		in.Close()
+		out.Close()
+		return
+	}
 	switch byName := g.current().ByName(); {
 	case byName && q.Port == 80:
 		g.serveHTTP(in, out, q, decision)
