@@ -72,6 +72,9 @@ func (n *networkVerb) split() (dir, action string, words []string, err error) {
 		} else {
 			_, err = policy.ParseRule(word)
 		}
+		if err != nil && strings.HasPrefix(word, "@") {
+			return "", "", nil, failure.New(failure.Usage, "claude-vm-ctl network --groups", "%s: %w", word, err)
+		}
 		if err != nil {
 			return "", "", nil, usage(fmt.Errorf("%s: %w", word, err))
 		}
@@ -115,8 +118,18 @@ func (n *networkVerb) run(ctx context.Context, out *output) (int, error) {
 	if !u.Running() {
 		out.note("no VM is running on %s; these are its settings", v.dir)
 	}
-	_, err = out.stdout.WriteString(v.describeNetwork(s))
+	_, err = out.stdout.WriteString(v.describeNetwork(s, v.vmFile()))
 	return status, err
+}
+
+// vmFile returns the .vm file of the instance; empty if there is none.
+func (v *target) vmFile() string {
+	for _, c := range vmfile.Load(vmfile.SearchPath(v.paths), v.paths).VMs {
+		if c.WorkDirectory == v.dir {
+			return c.Source[0]
+		}
+	}
+	return ""
 }
 
 func (n *networkVerb) printGroups(out *output) error {
@@ -172,7 +185,8 @@ func (v *target) configuredNetwork(ctx context.Context) (control.Status, error) 
 	return s, err
 }
 
-func (v *target) describeNetwork(s control.Status) string {
+// describeNetwork returns the text for a status. file is the .vm file, if there is one.
+func (v *target) describeNetwork(s control.Status, file string) string {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
 		if label != "" {
@@ -188,6 +202,9 @@ func (v *target) describeNetwork(s control.Status) string {
 	}
 	command := "claude-vm-ctl network" + v.hintArg()
 	line("Directory", "%s", v.dir)
+	if file != "" {
+		line(".vm file", "%s", file)
+	}
 	line("Mode", "%s", s.Mode)
 	for _, r := range s.Allow {
 		line("Allow", "%s%s", r.Rule, live(r.Live))

@@ -10,7 +10,6 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
-	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // networkDropIn is the name of the drop-in that "network --save" writes, so that the user's own
@@ -26,12 +25,7 @@ func (v *target) saveNetwork(ctx context.Context, out *output, key string, words
 		return err
 	}
 	defer unlock()
-	file := ""
-	for _, c := range vmfile.Load(vmfile.SearchPath(v.paths), v.paths).VMs {
-		if c.WorkDirectory == v.dir {
-			file = c.Source[0]
-		}
-	}
+	file := v.vmFile()
 	if file == "" {
 		d, err := newDocument(config, v.dir, v.paths)
 		if err != nil {
