@@ -81,7 +81,8 @@ func run(dir string) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: contract.GatewayLock, Err: err}
 	}
-	if err := unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB); err != nil {
+	// Not LOCK_NB: begin holds the lock for a moment when it looks.
+	if err := unix.Flock(lock, unix.LOCK_SH); err != nil {
 		return fmt.Errorf("lock %s: %w", contract.GatewayLock, err)
 	}
 	controls, restarted, err := listen(config.Directory)

@@ -21,6 +21,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/netstack"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"golang.org/x/net/netutil"
 )
 
 // Config is what a gateway needs to know.
@@ -40,8 +41,13 @@ type Config struct {
 	Directory string
 }
 
-// maxConnections is the number of TCP connections, and of UDP flows, at the same time.
-const maxConnections = 512
+const (
+	// maxConnections is the number of TCP connections and UDP flows at the same time. With
+	// their buffers, they fit into MemoryMax= of the unit.
+	maxConnections = 256
+	// maxRequests is the number of connections to gateway.internal.
+	maxRequests = 128
+)
 
 // Gateway is the gateway of one VM.
 type Gateway struct {
@@ -137,7 +143,7 @@ func (g *Gateway) listen() error {
 	}
 	go g.serveDNS(packets)
 	go g.acceptAll(queries, g.serveDNSOverTCP)
-	go newServer(g.local()).Serve(web)
+	go newServer(g.local()).Serve(netutil.LimitListener(web, maxRequests))
 	return nil
 }
 
@@ -148,8 +154,13 @@ func (g *Gateway) Flush() { g.audit.flush() }
 func (g *Gateway) acceptAll(l net.Listener, serve func(net.Conn)) {
 	for {
 		c, err := l.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // for example, too many files are open
+			fmt.Fprintf(os.Stderr, "%v: %v\n", l.Addr(), err)
+			time.Sleep(100 * time.Millisecond)
+			continue
 		}
 		if !g.take() {
 			c.Close()
@@ -293,5 +304,5 @@ func (g *Gateway) serveControl(c net.Conn) {
 
 // newServer returns an HTTP server with limits for a client that is not trusted.
 func newServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	return &http.Server{Handler: h, ErrorLog: quiet, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 }

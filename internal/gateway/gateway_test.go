@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +185,15 @@ func TestDeniedNames(t *testing.T) {
 	w.web("93.184.216.34:80", func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, r.Host) })
 	config := trust.Clone()
 	config.InsecureSkipVerify = true
+	if r, _ := sendTo(t, w, "Host: evil.test.."); r.StatusCode != 403 {
+		t.Errorf("a name that is invalid: %s", r.Status)
+	}
+	if r, _ := sendTo(t, w, "Host: evil.test:80:80"); r.StatusCode != 403 && r.StatusCode != 400 {
+		t.Errorf("two ports: %s", r.Status)
+	}
+	if answers(w.must("93.184.216.34:443")) {
+		t.Error("something else than TLS is allowed")
+	}
 	for name, want := range map[string]bool{"evil.test": false, "good.test": true} {
 		config.ServerName = name
 		if got := tls.Client(w.must("93.184.216.34:443"), config).Handshake() == nil; got != want {
@@ -193,6 +204,11 @@ func TestDeniedNames(t *testing.T) {
 			t.Errorf("HTTP for %s: %v", name, r.Status)
 		}
 	}
+}
+
+// sendTo sends a request with a header to an address.
+func sendTo(t *testing.T, w *world, header string) (*http.Response, string) {
+	return exchange(t, w.must("93.184.216.34:80"), "GET / HTTP/1.1\r\n"+header+"\r\nConnection: close\r\n\r\n")
 }
 
 func TestHTTPNames(t *testing.T) {
@@ -236,17 +252,32 @@ func TestHTTPNames(t *testing.T) {
 	if strings.Contains(body, "evil") {
 		t.Errorf("a request was smuggled: %s", body)
 	}
+	// One connection of the guest is one connection to the server, whatever is in Host.
+	w.dialed = nil
+	c = w.must("example.com:80")
+	requests := bufio.NewReader(c)
+	for port := range 50 {
+		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: example.com:%d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", port+1)
+		r, err := http.ReadResponse(requests, nil)
+		if err != nil || r.StatusCode != 200 {
+			t.Fatalf("request %d: %v, %v", port, r, err)
+		}
+		io.Copy(io.Discard, r.Body)
+	}
+	if len(w.dialed) != 1 {
+		t.Errorf("50 requests made %d connections", len(w.dialed))
+	}
 	// After an upgrade, which the server has accepted, both sides can write what they want.
 	w.web("93.184.216.34:80", func(rw http.ResponseWriter, r *http.Request) {
 		c, _, err := http.NewResponseController(rw).Hijack()
 		if err != nil {
 			return
 		}
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		io.Copy(c, c)
 	})
 	up := w.must("example.com:80")
-	io.WriteString(up, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	io.WriteString(up, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	in := bufio.NewReader(up)
 	if r, err := http.ReadResponse(in, nil); err != nil || r.StatusCode != 101 {
 		t.Errorf("upgrade: %v, %v", r, err)
@@ -379,6 +410,18 @@ func TestPublish(t *testing.T) {
 	if err := w.gateway.Change(control.Change{Unpublish: []string{"1"}}); err == nil {
 		t.Error("a port that is not published was closed")
 	}
+	// A port goes on after an error of accept(2).
+	accepts := &failingListener{}
+	go w.gateway.acceptAll(accepts, func(net.Conn) {})
+	for range 100 {
+		if accepts.calls.Load() > 1 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if accepts.calls.Load() < 2 {
+		t.Error("the port is dead after an error of accept")
+	}
 	// A port at which nothing listens in the guest.
 	port := freePort(t)
 	if err := w.gateway.Change(control.Change{Publish: []string{fmt.Sprintf("%d:99", port)}}); err != nil {
@@ -389,6 +432,21 @@ func TestPublish(t *testing.T) {
 		t.Error("a closed port of the guest answers")
 	}
 }
+
+// failingListener fails as if too many files were open, and then is closed.
+type failingListener struct {
+	net.Listener
+	calls atomic.Int32
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if l.calls.Add(1) > 1 {
+		return nil, net.ErrClosed
+	}
+	return nil, syscall.EMFILE
+}
+
+func (l *failingListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 func freePort(t *testing.T) int {
 	t.Helper()
@@ -549,6 +607,17 @@ func TestFlood(t *testing.T) {
 	}
 	if w.echoes("93.184.216.34:7") {
 		t.Error("too many connections are possible")
+	}
+	for _, c := range open {
+		c.Close()
+	}
+	open = nil
+	for range maxRequests + 20 { // gateway.internal has a limit of its own
+		c, err := w.dial("tcp", "10.0.2.2:80")
+		if err != nil {
+			break
+		}
+		open = append(open, c)
 	}
 	for _, c := range open {
 		c.Close()

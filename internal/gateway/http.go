@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/netstack"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
@@ -23,7 +24,7 @@ func (g *Gateway) serveHTTP(in netstack.Conn, out net.Conn, q policy.Request, d 
 	first := make(chan net.Conn, 1)
 	first <- out
 	transport := &http.Transport{
-		DisableCompression: true,
+		DisableCompression: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			select {
 			case c := <-first:
@@ -41,8 +42,14 @@ func (g *Gateway) serveHTTP(in netstack.Conn, out net.Conn, q policy.Request, d 
 		FlushInterval: -1, // at once
 		ErrorLog:      quiet,
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", r.In.Host, r.In.Host
+			// URL.Host is only the key of the transport's connections.
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "destination", r.In.Host
 			keepQuery(r)
+			// After another upgrade, requests could follow that are not checked.
+			if !strings.EqualFold(r.Out.Header.Get("Upgrade"), "websocket") {
+				r.Out.Header.Del("Upgrade")
+				r.Out.Header.Del("Connection")
+			}
 		},
 	}
 	serveOne(in, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -50,9 +57,8 @@ func (g *Gateway) serveHTTP(in netstack.Conn, out net.Conn, q policy.Request, d 
 		if r.Method == http.MethodConnect {
 			name, err = "", fmt.Errorf("CONNECT")
 		}
-		if refused := g.claims(q, name, err); refused != nil {
+		if refused := g.claims(q, d, name, err); refused != nil {
 			g.audit.deniedBy(q, *refused)
-			w.Header().Set("Connection", "close")
 			denial(q, *refused).ServeHTTP(w, r)
 			return
 		}
@@ -76,6 +82,7 @@ func denial(q policy.Request, d policy.Decision) http.Handler {
 		text += fmt.Sprintf("Only the user can allow it. To ask: curl -d %s http://%s/ask\n", rule, Name)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
 		http.Error(w, strings.TrimSuffix(text, "\n"), http.StatusForbidden)
 	})
 }
@@ -98,7 +105,6 @@ func serveOne(c net.Conn, h http.Handler) {
 			once.Do(func() { close(closed) })
 		}
 	}
-	server.ErrorLog = quiet
 	server.Serve(l)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -22,7 +23,8 @@ import (
 // it sends them in the headers in which the API expects the secret; for other hosts, it needs
 // nothing.
 type inject struct {
-	api       *url.URL // nil if there is no secret for it
+	api       *url.URL        // nil if there is no secret for it
+	forAPI    map[string]bool // names of the secrets for it
 	hosts     map[string]vm.Injection
 	secrets   map[string]string
 	transport *http.Transport
@@ -31,7 +33,7 @@ type inject struct {
 
 // newInject returns an error if the URL of the API is invalid.
 func newInject(c Config, o *outside) (*inject, error) {
-	in := &inject{hosts: map[string]vm.Injection{}, secrets: c.Secrets}
+	in := &inject{hosts: map[string]vm.Injection{}, forAPI: map[string]bool{}, secrets: c.Secrets}
 	for _, i := range c.Settings.Inject {
 		secret := c.Secrets[i.Name]
 		switch {
@@ -39,19 +41,27 @@ func newInject(c Config, o *outside) (*inject, error) {
 			continue
 		case i.Host != "":
 			in.hosts[i.Host] = i
-		case in.api == nil:
-			api, err := url.Parse(c.API)
-			if err != nil || api.Host == "" || api.Scheme != "https" && api.Scheme != "http" {
-				return nil, fmt.Errorf("ANTHROPIC_BASE_URL=%s is not the URL of an API", c.API)
-			}
-			in.api = api
+		default:
+			in.forAPI[i.Name] = true
 		}
 		in.needles = append(in.needles, []byte(secret), []byte(basic(secret)))
 	}
+	if len(in.forAPI) > 0 {
+		var err error
+		in.api, err = url.Parse(c.API)
+		if err != nil || in.api.Host == "" || in.api.Scheme != "https" && in.api.Scheme != "http" {
+			return nil, errors.New("ANTHROPIC_BASE_URL is not the URL of an API") // it may contain a password
+		}
+	}
+	dialer := net.Dialer{Timeout: dialTimeout}
 	in.transport = &http.Transport{
-		Proxy:           func(r *http.Request) (*url.URL, error) { return o.proxy(r.URL) },
-		TLSClientConfig: o.tls, ForceAttemptHTTP2: true, DisableCompression: true,
+		Proxy:       func(r *http.Request) (*url.URL, error) { return o.proxy(r.URL) },
+		DialContext: dialer.DialContext,
+		// A copy, because the transport changes it.
+		TLSClientConfig: o.tls.Clone(), ForceAttemptHTTP2: true, DisableCompression: true,
 		TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
+		// A connection can be dead after the host was suspended, or has changed its network.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
 	return in, nil
 }
@@ -59,23 +69,14 @@ func newInject(c Config, o *outside) (*inject, error) {
 // list returns the secrets that are added, and for which hosts.
 func (in *inject) list() []control.Secret {
 	list := []control.Secret{}
-	for name := range in.secrets {
-		if in.api != nil && !slices.ContainsFunc(mapValues(in.hosts), func(i vm.Injection) bool { return i.Name == name }) {
-			list = append(list, control.Secret{Name: name, Host: in.api.Host})
-		}
+	for name := range in.forAPI {
+		list = append(list, control.Secret{Name: name, Host: in.api.Host})
 	}
 	for host, i := range in.hosts {
 		list = append(list, control.Secret{Name: i.Name, Host: host})
 	}
 	slices.SortFunc(list, func(a, b control.Secret) int { return strings.Compare(a.Name+a.Host, b.Name+b.Host) })
 	return list
-}
-
-func mapValues(m map[string]vm.Injection) (values []vm.Injection) {
-	for _, v := range m {
-		values = append(values, v)
-	}
-	return values
 }
 
 // basic is the form of a password in HTTP's Basic authentication. GitHub and GitLab ignore
@@ -102,7 +103,7 @@ func (in *inject) serveAPI(w http.ResponseWriter, r *http.Request) {
 				scheme, value = "", values[0]
 			}
 			// What is not a placeholder is the guest's own, and is not passed on.
-			if name, found := vm.PlaceholderName(value); found && in.secrets[name] != "" {
+			if name, found := vm.PlaceholderName(value); found && in.forAPI[name] {
 				h.Set(key, strings.TrimSpace(scheme+" "+in.secrets[name]))
 			}
 		}
@@ -162,8 +163,20 @@ func (in *inject) pass(w http.ResponseWriter, r *http.Request, to *url.URL, chan
 			}})
 		},
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(finalOnly{w}, r)
 }
+
+// finalOnly ignores answers before the final one, such as 103 Early Hints, which are not checked.
+type finalOnly struct{ http.ResponseWriter }
+
+func (w finalOnly) WriteHeader(status int) {
+	if status >= 200 {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w finalOnly) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // withoutTrailers removes the headers after the body, which check cannot see.
 type withoutTrailers struct{ http.RoundTripper }
@@ -184,7 +197,7 @@ var errEcho = errors.New("the answer contains the secret that was added to the r
 // check rejects an answer with a secret in its headers, and makes one with a secret in its
 // body end before it.
 func (in *inject) check(r *http.Response) error {
-	if r.StatusCode == http.StatusSwitchingProtocols || r.Header.Get("Content-Encoding") != "" {
+	if encoding := r.Header.Get("Content-Encoding"); r.StatusCode == http.StatusSwitchingProtocols || encoding != "" && encoding != "identity" {
 		return errors.New("the answer cannot be checked: it is compressed or not HTTP")
 	}
 	for _, values := range r.Header {

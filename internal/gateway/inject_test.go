@@ -50,11 +50,8 @@ func TestInject(t *testing.T) {
 		{"Authorization: Bearer " + vm.Placeholder("ANTHROPIC_AUTH_TOKEN"), "key=false auth="}, // there is none
 		{"X-Api-Key: sk-ant-of-the-guest", "key=false auth="},
 		{"Authorization: Bearer sk-of-the-guest", "key=false auth="},
-		{"Authorization: Bearer " + vm.Placeholder("GH"), "key=false auth=Bearer ghp"},
+		{"Authorization: Bearer " + vm.Placeholder("GH"), "key=false auth="}, // for another host
 	} {
-		if strings.Contains(c.want, "ghp") { // for another host, but also a secret of the gateway's
-			continue
-		}
 		if _, body := w.get("/v1/messages?beta=true", c.header, "Cookie: a=b", "Upgrade: websocket"); body != "/base/v1/messages?beta=true "+c.want+" cookie= upgrade=" {
 			t.Errorf("%s: %s, want %s", c.header, body, c.want)
 		}
@@ -91,6 +88,11 @@ func TestEcho(t *testing.T) {
 			z := gzip.NewWriter(rw)
 			fmt.Fprint(z, key)
 			z.Close()
+		case "/early":
+			rw.Header().Set("Link", key)
+			rw.WriteHeader(http.StatusEarlyHints)
+			rw.Header().Del("Link")
+			fmt.Fprint(rw, "body")
 		case "/trailer":
 			rw.Header().Set("Trailer", "X-Echo")
 			fmt.Fprint(rw, "body")
@@ -103,9 +105,12 @@ func TestEcho(t *testing.T) {
 			rw.WriteHeader(http.StatusSwitchingProtocols)
 		}
 	})
-	for _, path := range []string{"/header", "/body", "/pieces", "/other", "/basic", "/gzip", "/trailer", "/redirect", "/upgrade"} {
+	for _, path := range []string{"/header", "/body", "/pieces", "/other", "/basic", "/gzip", "/early", "/trailer", "/redirect", "/upgrade"} {
 		r, body := w.get(path, "X-Api-Key: "+vm.Placeholder("ANTHROPIC_API_KEY"), "Accept-Encoding: gzip", "Connection: Upgrade", "Upgrade: x")
-		all := new(bytes.Buffer)
+		c := w.must("gateway.internal:80")
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nX-Api-Key: %s\r\nConnection: close\r\n\r\n", path, vm.Placeholder("ANTHROPIC_API_KEY"))
+		raw, _ := io.ReadAll(c)
+		all := bytes.NewBuffer(raw)
 		r.Header.Write(all)
 		r.Trailer.Write(all)
 		all.WriteString(body)

@@ -31,11 +31,6 @@ func (g *Gateway) local() http.Handler {
 			http.Error(w, "this is no proxy", http.StatusMethodNotAllowed)
 			return
 		}
-		if !g.take() {
-			http.Error(w, "too many connections are open", http.StatusServiceUnavailable)
-			return
-		}
-		defer g.give()
 		mux.ServeHTTP(w, r)
 	})
 }

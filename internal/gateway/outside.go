@@ -222,7 +222,7 @@ func (o *outside) connect(ctx context.Context, proxy *url.URL, q policy.Request)
 	c.SetDeadline(time.Now().Add(dialTimeout))
 	if proxy.Scheme == "https" {
 		config := o.tls.Clone()
-		config.ServerName = proxy.Hostname()
+		config.ServerName, config.NextProtos = proxy.Hostname(), nil
 		c = tls.Client(c, config)
 	}
 	host := cmp.Or(q.Name, q.Address.String())

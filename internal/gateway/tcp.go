@@ -90,7 +90,7 @@ func (g *Gateway) serveTLS(in netstack.Conn, out net.Conn, q policy.Request, d p
 	in.SetReadDeadline(time.Now().Add(helloTimeout))
 	name, hello, err := readHello(in)
 	in.SetReadDeadline(time.Time{})
-	if refused := g.claims(q, name, err); refused != nil {
+	if refused := g.claims(q, d, name, err); refused != nil {
 		g.audit.deniedBy(q, *refused)
 		in.Close()
 		out.Close()
@@ -106,10 +106,16 @@ func (g *Gateway) serveTLS(in netstack.Conn, out net.Conn, q policy.Request, d p
 }
 
 // claims decides about the name that a connection itself claims to be for; err is why it
-// claims none. It returns nil if there is no objection.
-func (g *Gateway) claims(q policy.Request, name string, err error) *policy.Decision {
+// claims none. allowed is the decision about the connection. It returns nil if there is no
+// objection.
+func (g *Gateway) claims(q policy.Request, allowed policy.Decision, name string, err error) *policy.Decision {
 	if q.Name == "" { // to an address: only what Deny= denies by name
-		if name == "" {
+		switch {
+		case allowed.Rule != "": // of Allow=, for this address
+			return nil
+		case err != nil:
+			return &policy.Decision{Reason: "the connection does not name its server: " + err.Error()}
+		case name == "":
 			return nil
 		}
 		d := g.current().Name(policy.Request{Protocol: q.Protocol, Name: name, Port: q.Port})

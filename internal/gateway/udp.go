@@ -39,9 +39,14 @@ func (g *Gateway) openUDP(to netip.AddrPort) func(net.Conn) {
 			g.audit.failed(q, err)
 			return
 		}
-		g.audit.allowed(q, decision)
 		stop := func() { in.Close(); out.Close() }
 		defer g.track(q, stop)()
+		if d := g.judge(q); !d.Allowed { // the policy has changed since the decision
+			g.audit.deniedBy(q, d)
+			out.Close()
+			return
+		}
+		g.audit.allowed(q, decision)
 		joinDatagrams(in, out)
 	}
 }

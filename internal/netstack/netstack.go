@@ -166,8 +166,26 @@ func (r *Request) Accept() (Conn, error) {
 	}
 	r.request.Complete(false)
 	endpoint.SocketOptions().SetKeepAlive(true)
-	return gonet.NewTCPConn(&queue, endpoint), nil
+	return &tcpConn{gonet.NewTCPConn(&queue, endpoint), endpoint}, nil
 }
+
+// tcpConn is a connection that the stack forgets some time after it was closed, also if the
+// guest does not read what is still to be sent.
+type tcpConn struct {
+	*gonet.TCPConn
+	endpoint tcpip.Endpoint
+}
+
+// lingerTime is how long the guest has to read the rest.
+const lingerTime = 10 * time.Second
+
+func (c *tcpConn) Close() error {
+	time.AfterFunc(lingerTime, c.endpoint.Abort)
+	return c.TCPConn.Close()
+}
+
+// Abort resets the connection.
+func (c *tcpConn) Abort() { c.endpoint.Abort() }
 
 // Reject resets the guest's connection.
 func (r *Request) Reject() { r.request.Complete(true) }

@@ -13,10 +13,11 @@ var special = prefixes(
 )
 
 var (
-	global6 = netip.MustParsePrefix("2000::/3")      // all global unicast addresses
-	nat64   = netip.MustParsePrefix("64:ff9b::/96")  // RFC 6052: an IPv4 address in the last 32 bits
-	metaV6  = netip.MustParsePrefix("fd00:ec2::/32") // metadata of Amazon EC2
-	nothing = prefixes("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "169.254.0.0/16", "fe80::/10", "ff00::/8", "::/128")
+	global6 = netip.MustParsePrefix("2000::/3")     // all global unicast addresses
+	nat64   = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052: an IPv4 address in the last 32 bits
+	nothing = prefixes("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "169.254.0.0/16", "fe80::/10", "ff00::/8", "::/128",
+		// Metadata services at other addresses: Amazon EC2, Google Cloud, Azure, Alibaba, Oracle.
+		"fd00:ec2::/32", "fd20:ce::/32", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32")
 )
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -45,11 +46,9 @@ func Public(a netip.Addr) bool {
 	return a.IsValid() && !contains(special, a)
 }
 
-// never reports whether no rule opens an address: multicast, broadcast, unspecified, and
-// link-local addresses, where clouds have their metadata and its secrets.
-func never(a netip.Addr) bool {
-	return !a.IsValid() || contains(nothing, a) || metaV6.Contains(a)
-}
+// never reports whether no rule opens an address: multicast, broadcast, unspecified and
+// link-local addresses, and metadata services of clouds, which have secrets.
+func never(a netip.Addr) bool { return !a.IsValid() || contains(nothing, a) }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	for _, p := range prefixes {

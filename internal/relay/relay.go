@@ -3,6 +3,7 @@ package relay
 
 import (
 	"io"
+	"net"
 	"sync"
 )
 
@@ -18,6 +19,17 @@ const bufferSize = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
+// abort closes a connection so that the other end notices, if the protocol can do that.
+func abort(c Conn) {
+	switch c := c.(type) {
+	case interface{ Abort() }:
+		c.Abort()
+	case *net.TCPConn:
+		c.SetLinger(0) // Close sends a reset
+	}
+	c.Close()
+}
+
 // Join copies in both directions until both are closed, then closes a and b.
 func Join(a, b Conn) {
 	defer a.Close()
@@ -30,7 +42,10 @@ func Join(a, b Conn) {
 			buffer := buffers.Get().(*[bufferSize]byte)
 			defer buffers.Put(buffer)
 			if _, err := io.CopyBuffer(to, from, buffer[:]); err != nil {
-				way[1].Close() // way[0] cannot receive: stop the sender
+				// Not CloseWrite: what way[0] has received would look complete.
+				abort(way[0])
+				abort(way[1])
+				return
 			}
 			way[0].CloseWrite()
 		})

@@ -77,7 +77,11 @@ func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets
 		s.API = cmp.Or(configured(baseURL), r.Environment[baseURL], standardAPI)
 	}
 	s.Proxy, r.Settings.Proxy = r.Settings.Proxy, ""
-	for _, name := range r.Injected {
+	hidden := slices.Clone(r.Injected)
+	if forClaude {
+		hidden = append(hidden, baseURL) // it may contain a password
+	}
+	for _, name := range hidden {
 		if value := r.Request.Environment[name]; value != "" {
 			s.Requested[name] = value
 		}
