@@ -398,3 +398,26 @@ func TestProxy(t *testing.T) {
 		t.Errorf("the proxy's password is in a file that QEMU sees: %s", text)
 	}
 }
+
+// TestToken checks a login token in place of a key: Claude Code sends it in another header.
+func TestToken(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "token")
+	const token = "sk-ant-oat01-test-0123456789012345678901234567890123456789"
+	file := filepath.Join(filepath.Dir(p.dir), "oauth")
+	writeFile(file, token+"\n")
+	p.vmFile("[Claude]\nCredential=\nCredential=CLAUDE_CODE_OAUTH_TOKEN:" + file + "\n")
+	r := p.ctl("run", ".", "--", "-p", "say: the token works").ok()
+	if r.stdout != "the token works\n" {
+		t.Errorf("Claude answered %q", r.stdout)
+	}
+	for _, r := range api.Requests() {
+		if r.LastUserText == "say: the token works" {
+			if got := r.Header.Get("Authorization"); got != "Bearer "+token || r.Header.Get("X-Api-Key") != "" {
+				t.Errorf("the API received %q and the key %q", got, r.Header.Get("X-Api-Key"))
+			}
+			return
+		}
+	}
+	t.Error("the API did not receive the prompt")
+}
