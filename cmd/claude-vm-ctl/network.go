@@ -14,10 +14,12 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"golang.org/x/sys/unix"
 )
 
 type networkVerb struct {
@@ -157,13 +159,18 @@ func (v *target) network(ctx context.Context, change *control.Change) (control.S
 
 // gatewayError adds to an error why there is no gateway.
 func (v *target) gatewayError(err error) error {
-	if !errors.Is(err, os.ErrNotExist) {
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
 		return err
 	}
-	if r, recordErr := v.paths.ReadRecord(v.id); recordErr == nil && r.Settings.Network == vm.NetworkNone {
+	r, recordErr := v.paths.ReadRecord(v.id)
+	switch {
+	case recordErr != nil:
+		return v.noInstance("claude-vm-ctl start" + v.hintArg())
+	case r.Settings.Network == vm.NetworkNone:
 		return failure.New(failure.Failed, "claude-vm-ctl edit"+v.hintArg(), "the VM on %s has no network (Mode=none)", v.dir)
 	}
-	return v.noInstance("claude-vm-ctl start" + v.hintArg())
+	gateway := failure.Command(instance.Gateway.Unit(v.id))
+	return failure.New(failure.Failed, "systemctl --user restart "+gateway, "the gateway of the VM on %s does not run; journalctl --user -u %s shows why", v.dir, gateway)
 }
 
 // configuredNetwork returns what the next start will have.
@@ -262,7 +269,12 @@ func (n *networkVerb) change(ctx context.Context, out *output, v *target, u mana
 	var s control.Status
 	if u.Running() {
 		var err error
-		if s, err = v.network(ctx, &c); err != nil {
+		s, err = v.network(ctx, &c)
+		var known *failure.Error
+		if errors.As(err, &known) {
+			return err
+		}
+		if err != nil {
 			return failure.New(failure.Failed, "claude-vm-ctl network"+v.hintArg(), "%w", err)
 		}
 	}

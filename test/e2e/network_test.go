@@ -270,6 +270,12 @@ func TestGatewayDies(t *testing.T) {
 		p.eventually("a connection after "+verb, func() bool { _, status := p.fetch("http://example.com/"); return status == 0 })
 	}
 	load.Process.Kill()
+	p.systemctl("stop", unit).ok()
+	if r := p.ctl("network"); r.status != 1 || !strings.Contains(r.stderr, "the gateway of the VM on "+p.dir+" does not run") || !strings.Contains(r.stderr, "hint: systemctl --user restart ") {
+		t.Errorf("network without a gateway: %d, %s", r.status, r.stderr)
+	}
+	p.systemctl("restart", unit).ok()
+	p.ctl("network").ok()
 	if after := p.property("InvocationID"); after != before || p.property("ActiveState") != "active" {
 		t.Error("the VM did not survive its gateway")
 	}
