@@ -75,7 +75,7 @@ func TestDecisions(t *testing.T) {
 			"192.168.1.1:80 host.internal:22 127.0.0.1:80 x.y=127.0.0.1:5432 169.254.169.254:80"},
 		{"internet", "", "example.com *.bad.org 1.1.1.0/24 evil.org:25 @npm",
 			"www.example.com:443 bad.org:80 evil.org:80 8.8.8.8:53/udp",
-			"example.com:443 example.com:443/udp a.bad.org:80 a.b.bad.org:80 1.1.1.1:80 x.y=1.1.1.1:80 evil.org:25 registry.npmjs.org:443"},
+			"example.com:443 example.com:443/udp a.bad.org:80 a.b.bad.org:80 1.1.1.1:80 x.y=1.1.1.1:80 evil.org:25 a.npmjs.org:443"},
 		{"allow", "example.com *.good.org:443 8.8.8.8:53/udp @github 192.168.0.0/16:22", "gist.good.org",
 			"example.com:22 a.good.org:443 example.com=1.1.1.1:443 8.8.8.8:53/udp github.com:22 192.168.1.1:22",
 			"www.example.com:443 good.org:443 a.good.org:80 gist.good.org:443 example.com:53/udp 8.8.8.8:53 1.1.1.1:443 " +
