@@ -25,7 +25,7 @@ func (a *attachVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, v.notRunning()
 	}
 	if s, err := v.network(ctx, nil); err == nil && len(s.Requests) > 0 {
-		out.note("the guest asks for %d names: claude-vm-ctl network%s", len(s.Requests), v.hintArg())
+		out.note("requests of the guest: %d; see claude-vm-ctl network%s", len(s.Requests), v.hintArg())
 	}
 	return v.join(ctx, out, u, false)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
@@ -17,7 +15,6 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
-	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
@@ -103,52 +100,17 @@ func (n *networkVerb) run(ctx context.Context, out *output) (int, error) {
 	case n.follow:
 		return 0, n.showEvents(ctx, out, v)
 	}
-	s, err := v.network(ctx, nil)
-	status := 0
 	if !u.Running() {
-		if s, err = v.configuredNetwork(ctx); err != nil {
-			return 0, err
+		if !n.json {
+			out.note("no VM is running on %s; these are its settings", v.dir)
 		}
-		status = failure.NoInstance
+		return failure.NoInstance, n.show(out, v, v.configuredNetwork())
 	}
+	s, err := v.network(ctx, nil)
 	if err != nil {
 		return 0, err
 	}
-	if n.json {
-		return status, json.NewEncoder(out.stdout).Encode(s)
-	}
-	if !u.Running() {
-		out.note("no VM is running on %s; these are its settings", v.dir)
-	}
-	_, err = out.stdout.WriteString(v.describeNetwork(s, v.vmFile()))
-	return status, err
-}
-
-// vmFile returns the .vm file of the instance; empty if there is none.
-func (v *target) vmFile() string {
-	for _, c := range vmfile.Load(vmfile.SearchPath(v.paths), v.paths).VMs {
-		if c.WorkDirectory == v.dir {
-			return c.Source[0]
-		}
-	}
-	return ""
-}
-
-func (n *networkVerb) printGroups(out *output) error {
-	if n.json {
-		return json.NewEncoder(out.stdout).Encode(policy.Groups)
-	}
-	for _, g := range policy.Groups {
-		if _, err := fmt.Fprintf(out.stdout, "%s\n", g.Name); err != nil {
-			return err
-		}
-		for _, name := range g.Names {
-			if _, err := fmt.Fprintf(out.stdout, "\t%s\n", name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return 0, n.show(out, v, s)
 }
 
 // network asks the gateway of a running VM for its status, after a change unless it is nil.
@@ -166,94 +128,11 @@ func (v *target) gatewayError(err error) error {
 	switch {
 	case recordErr != nil:
 		return v.noInstance("claude-vm-ctl start" + v.hintArg())
-	case r.Settings.Network == vm.NetworkNone:
+	case r.Settings.Network == policy.None:
 		return failure.New(failure.Failed, "claude-vm-ctl edit"+v.hintArg(), "the VM on %s has no network (Mode=none)", v.dir)
 	}
 	gateway := failure.Command(instance.Gateway.Unit(v.id))
 	return failure.New(failure.Failed, "systemctl --user restart "+gateway, "the gateway of the VM on %s does not run; journalctl --user -u %s shows why", v.dir, gateway)
-}
-
-// configuredNetwork returns what the next start will have.
-func (v *target) configuredNetwork(ctx context.Context) (control.Status, error) {
-	c, _, err := v.settings(ctx)
-	s := control.Status{
-		Mode: c.Network, Allow: []control.Rule{}, Deny: []control.Rule{}, Ports: []control.Port{},
-		Connections: []control.Connection{}, Denied: []control.Denied{}, Requests: []control.Asked{}, Injected: []control.Secret{},
-	}
-	for _, rule := range c.Allow {
-		s.Allow = append(s.Allow, control.Rule{Rule: rule})
-	}
-	for _, rule := range c.Deny {
-		s.Deny = append(s.Deny, control.Rule{Rule: rule})
-	}
-	for _, p := range c.Ports {
-		s.Ports = append(s.Ports, control.Port{Port: p.String()})
-	}
-	return s, err
-}
-
-// describeNetwork returns the text for a status. file is the .vm file, if there is one.
-func (v *target) describeNetwork(s control.Status, file string) string {
-	var b strings.Builder
-	line := func(label, format string, args ...any) {
-		if label != "" {
-			label += ":"
-		}
-		fmt.Fprintf(&b, "%11s %s\n", label, failure.OneLine(fmt.Sprintf(format, args...)))
-	}
-	live := func(added bool) string {
-		if added {
-			return " (until the VM stops)"
-		}
-		return ""
-	}
-	command := "claude-vm-ctl network" + v.hintArg()
-	line("Directory", "%s", v.dir)
-	if file != "" {
-		line(".vm file", "%s", file)
-	}
-	line("Mode", "%s", s.Mode)
-	for _, r := range s.Allow {
-		line("Allow", "%s%s", r.Rule, live(r.Live))
-	}
-	for _, r := range s.Deny {
-		line("Deny", "%s%s", r.Rule, live(r.Live))
-	}
-	for _, p := range s.Ports {
-		text := p.Port + live(p.Live)
-		if p.Error != "" {
-			text += ": " + p.Error
-		}
-		line("Port", "%s", text)
-	}
-	for _, i := range s.Injected {
-		line("Secret", "%s, for %s", i.Name, i.Host)
-	}
-	if s.Proxy != "" {
-		line("Proxy", "%s", s.Proxy)
-	}
-	for _, c := range s.Connections {
-		name := cmp.Or(c.Name, c.Address)
-		if c.Name != "" && c.Address != "" {
-			name += " (" + c.Address + ")"
-		}
-		line("Connection", "%s port %d/%s, %s", name, c.Port, c.Protocol, ago(time.Since(c.Since)))
-	}
-	for _, d := range s.Denied {
-		times := ""
-		if d.Count > 1 {
-			times = fmt.Sprintf(", %d times", d.Count)
-		}
-		line("Denied", "%s%s, %s ago: %s", d.Target, times, ago(time.Since(d.Last)), d.Reason)
-		if d.Allow != "" {
-			line("", "to allow it: %s allow %s", command, d.Allow)
-		}
-	}
-	for _, r := range s.Requests {
-		line("Request", "%s: %q", r.Rule, r.Reason)
-		line("", "to allow it: %s allow %s", command, failure.Command(r.Rule))
-	}
-	return b.String()
 }
 
 // change changes the network of a running VM, and saves the change if asked to.
@@ -287,39 +166,4 @@ func (n *networkVerb) change(ctx context.Context, out *output, v *target, u mana
 		return json.NewEncoder(out.stdout).Encode(s)
 	}
 	return nil
-}
-
-// showEvents prints the decisions of the gateway. It connects again if the gateway is
-// restarted.
-func (n *networkVerb) showEvents(ctx context.Context, out *output, v *target) error {
-	encode := json.NewEncoder(out.stdout)
-	for {
-		err := control.Events(ctx, v.paths.GatewayDirectory(v.id), func(e control.Event) error {
-			if n.json {
-				return encode.Encode(e)
-			}
-			text := fmt.Sprintf("%s %-7s %s", e.Time.Local().Format(time.TimeOnly), e.Decision, e.Target)
-			if e.Address != "" && !strings.HasPrefix(e.Target, e.Address) {
-				text += " (" + e.Address + ")"
-			}
-			if e.Reason != "" {
-				text += ": " + e.Reason
-			}
-			_, err := fmt.Fprintln(out.stdout, failure.OneLine(text))
-			return err
-		})
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			if _, statErr := os.Stat(v.paths.GatewayDirectory(v.id)); statErr != nil {
-				return v.gatewayError(err)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(200 * time.Millisecond): // the gateway starts again
-		}
-	}
 }

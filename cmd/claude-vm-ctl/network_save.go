@@ -25,6 +25,12 @@ func (v *target) saveNetwork(ctx context.Context, out *output, key string, words
 		return err
 	}
 	defer unlock()
+	var created []string // removed if the change cannot be saved
+	defer func() {
+		for _, file := range created {
+			os.Remove(file)
+		}
+	}()
 	file := v.vmFile()
 	if file == "" {
 		d, err := newDocument(config, v.dir, v.paths)
@@ -35,6 +41,7 @@ func (v *target) saveNetwork(ctx context.Context, out *output, key string, words
 			return err
 		}
 		file = d.file
+		created = append(created, file)
 	}
 	dir := filepath.Join(config, filepath.Base(file)+".d")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -44,6 +51,7 @@ func (v *target) saveNetwork(ctx context.Context, out *output, key string, words
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
 		text, err = []byte("[Network]\n"), os.WriteFile(name, []byte("[Network]\n"), 0o644)
+		created = append(created, name)
 	}
 	if err != nil {
 		return failure.Plain(err)
@@ -64,6 +72,7 @@ func (v *target) saveNetwork(ctx context.Context, out *output, key string, words
 	if err := saveText(d, text); err != nil {
 		return err
 	}
+	created = nil
 	out.note("saved %s", d.file)
 	d.dir = "" // the change is already applied to the running VM
 	return d.apply(context.WithoutCancel(ctx), out, v.paths)

@@ -111,15 +111,7 @@ func (v *target) overridesOf(ctx context.Context, o options) (*overrides, error)
 // settings returns the settings of the instance in the .vm files, and whether the user
 // manager has read them.
 func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err error) {
-	set := vmfile.Load(vmfile.SearchPath(v.paths), v.paths)
-	mine := vmfile.Set{Defaults: set.Defaults}
-	base = set.Defaults
-	for _, configured := range set.VMs {
-		if configured.WorkDirectory == v.dir {
-			base = configured
-			mine.VMs = append(mine.VMs, configured)
-		}
-	}
+	mine, base := v.files()
 	tree, _ := dropin.Build(mine, v.paths) // for an invalid file, the tree contains the error
 	units, err := v.manager.Brief(ctx, instance.Configured(v.id)...)
 	if err != nil {
@@ -131,6 +123,28 @@ func (v *target) settings(ctx context.Context) (base vm.VM, current bool, err er
 		}
 	}
 	return base, true, nil
+}
+
+// files returns what the .vm files have for the instance: as a set, and its settings.
+func (v *target) files() (mine vmfile.Set, base vm.VM) {
+	set := vmfile.Load(vmfile.SearchPath(v.paths), v.paths)
+	mine, base = vmfile.Set{Defaults: set.Defaults}, set.Defaults
+	for _, configured := range set.VMs {
+		if configured.WorkDirectory == v.dir {
+			base = configured
+			mine.VMs = append(mine.VMs, configured)
+		}
+	}
+	return mine, base
+}
+
+// vmFile returns the .vm file of the instance; empty if there is none.
+func (v *target) vmFile() string {
+	_, c := v.files()
+	if c.Name == "" { // the settings of all VMs
+		return ""
+	}
+	return c.Source[0]
 }
 
 // setOverrides removes the overrides that a killed start may have left, writes those of this

@@ -151,7 +151,7 @@ func (r report) print(w io.Writer) error {
 	if n := r.Network; n != nil {
 		line("Network", "Mode=%s, %d connections, %d targets denied lately", n.Mode, n.Connections, n.Denied)
 		if n.Requests > 0 {
-			line("Request", "the guest asks for %d names: claude-vm-ctl network", n.Requests)
+			line("Request", "%d of the guest; see claude-vm-ctl network", n.Requests)
 		}
 	}
 	for _, p := range r.Ports {

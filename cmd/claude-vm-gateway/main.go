@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -20,16 +19,32 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/gateway"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
+
+// version is set at build time.
+var version = "devel"
+
+const usage = `usage: claude-vm-gateway DIRECTORY
+       claude-vm-gateway --check [API [PROXY [CERTIFICATES]]]
+
+claude-vm-gateway@.service runs it; claude-vm-ctl doctor runs --check.
+`
 
 func main() {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "--check":
 		os.Exit(check(os.Args[2:]))
-	case len(os.Args) != 2 || os.Args[1] == "--help":
-		fmt.Fprintln(os.Stderr, "usage: claude-vm-gateway DIRECTORY\n       claude-vm-gateway --check [API [PROXY [CERTIFICATES]]]")
+	case len(os.Args) != 2:
+		fmt.Fprint(os.Stderr, usage)
 		os.Exit(failure.Usage)
+	case os.Args[1] == "--help":
+		fmt.Print(usage)
+		return
+	case os.Args[1] == "--version":
+		fmt.Println(version)
+		return
 	}
 	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, failure.OneLine(err.Error()))
@@ -50,7 +65,7 @@ func check(args []string) int {
 			return failure.Failed
 		}
 	}
-	fact, err := gateway.Check(context.Background(), cmp.Or(args[0], "https://api.anthropic.com"), args[1], certificates)
+	fact, err := gateway.Check(context.Background(), cmp.Or(args[0], vm.StandardAPI), args[1], certificates)
 	if err != nil {
 		fmt.Printf("%s\n%s\n", failure.OneLine(err.Error()), failure.HintOf(err))
 		return failure.Failed
@@ -85,7 +100,7 @@ func run(dir string) error {
 	if err := unix.Flock(lock, unix.LOCK_SH); err != nil {
 		return fmt.Errorf("lock %s: %w", contract.GatewayLock, err)
 	}
-	controls, restarted, err := listen(config.Directory)
+	controls, restarted, err := control.Listen(config.Directory)
 	if err != nil {
 		return err
 	}
@@ -132,25 +147,6 @@ func configuration(paths instance.Paths, id string) (gateway.Config, error) {
 		Settings: record.Settings, Secrets: secrets.Inject, API: secrets.API,
 		Proxy: secrets.Proxy, ExtraCA: secrets.ExtraCA, Directory: paths.GatewayDirectory(id),
 	}, nil
-}
-
-// listen listens on the control socket in a directory, and reports whether another gateway
-// of the same run did before.
-func listen(dir string) (l net.Listener, restarted bool, err error) {
-	// The address of a UNIX socket is limited to 107 bytes; dir may be longer.
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, false, err
-	}
-	defer d.Close()
-	path := filepath.Join("/proc/self/fd", fmt.Sprint(d.Fd()), control.Socket)
-	err = os.Remove(path)
-	restarted = err == nil
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, false, err
-	}
-	l, err = net.Listen("unix", path)
-	return l, restarted, err
 }
 
 // dialQEMU connects to QEMU's socket in the current directory. QEMU can write this directory,

@@ -71,6 +71,9 @@ const (
 	ShareDiedFile = "share-died" // created when virtiofsd exits before the guest shuts down
 )
 
+// GatewayName is the name of the gateway in the guest.
+const GatewayName = "gateway.internal"
+
 // Names used in the SSH protocol.
 const (
 	// BeginChannel is a channel type. The client writes Begin as JSON and closes its

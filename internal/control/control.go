@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Socket is the name of the socket in the gateway's directory.
-const Socket = "control.sock"
+// socket is the name of the socket in the gateway's directory.
+const socket = "control.sock"
 
 // Request asks the gateway for its status, after a change if there is one, or for its
 // decisions.
@@ -186,12 +186,39 @@ func exchange(ctx context.Context, dir string, r Request, handle func(Reply) err
 }
 
 func dial(ctx context.Context, dir string) (net.Conn, error) {
-	// The address of a UNIX socket is limited to 107 bytes; dir may be longer.
-	d, err := os.Open(dir)
+	d, path, err := open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
 	var dialer net.Dialer
-	return dialer.DialContext(ctx, "unix", filepath.Join("/proc/self/fd", fmt.Sprint(d.Fd()), Socket))
+	return dialer.DialContext(ctx, "unix", path)
+}
+
+// Listen listens on the socket in a directory. restarted reports whether another gateway of
+// the same run did before.
+func Listen(dir string) (l net.Listener, restarted bool, err error) {
+	d, path, err := open(dir)
+	if err != nil {
+		return nil, false, err
+	}
+	defer d.Close()
+	err = os.Remove(path)
+	restarted = err == nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, false, err
+	}
+	l, err = net.Listen("unix", path)
+	return l, restarted, err
+}
+
+// open opens a directory, and returns a path of the socket in it, which is valid until the
+// directory is closed: the address of a UNIX socket is limited to 107 bytes, and dir may be
+// longer.
+func open(dir string) (d *os.File, path string, err error) {
+	d, err = os.Open(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	return d, filepath.Join("/proc/self/fd", fmt.Sprint(d.Fd()), socket), nil
 }

@@ -8,14 +8,13 @@ import (
 	"net"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/netstack"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
 const (
-	// Name is the name of the gateway in the guest.
-	Name = "gateway.internal"
 	// timeToLive of answers, in seconds. It is short, because a name can get another address.
 	timeToLive = 30
 	// maxMessage is the largest message over UDP that the guest may send, in bytes.
@@ -107,7 +106,7 @@ func (g *Gateway) resolve(q dnsmessage.Question, m *dnsmessage.Message) dnsmessa
 		return dnsmessage.RCodeNameError
 	}
 	address := netstack.Router
-	if name != Name {
+	if name != contract.GatewayName {
 		if code := g.exists(name); code != dnsmessage.RCodeSuccess {
 			return code
 		}

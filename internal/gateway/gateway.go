@@ -4,12 +4,10 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -62,10 +60,12 @@ type Gateway struct {
 	force atomic.Pointer[force]
 
 	mu    sync.Mutex
-	live  live // changes of the running VM
-	ports map[vm.Port]*publication
-	flows map[*flow]bool
-	asks  []control.Asked
+	live  live                  // changes of the running VM
+	ports map[vm.Port]io.Closer // that are open
+	// failures are why ports of the settings could not be opened again after a restart.
+	failures map[vm.Port]error
+	flows    map[*flow]bool
+	asks     []control.Asked
 }
 
 // force is what decides about connections. It is not changed, only replaced.
@@ -88,7 +88,7 @@ type flow struct {
 func New(c Config, restarted bool) (*Gateway, error) {
 	g := &Gateway{
 		audit: newAudit(), directory: c.Directory, quit: c.Quit, slots: make(chan struct{}, maxConnections),
-		ports: map[vm.Port]*publication{}, flows: map[*flow]bool{},
+		ports: map[vm.Port]io.Closer{}, failures: map[vm.Port]error{}, flows: map[*flow]bool{},
 	}
 	var err error
 	if g.names, err = openNames(filepath.Join(c.Directory, "names")); err != nil {
@@ -106,8 +106,13 @@ func New(c Config, restarted bool) (*Gateway, error) {
 	}
 	g.force.Store(f)
 	for p := range g.live.ports(c.Settings) {
-		if err := g.publish(p); err != nil && !restarted {
+		err := g.publish(p)
+		if err != nil && !restarted {
 			return nil, err
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			g.failures[p] = err
 		}
 	}
 	return g, g.listen()
@@ -152,24 +157,31 @@ func (g *Gateway) Flush() { g.audit.flush() }
 
 // acceptAll serves the connections of a listener within the limit of connections.
 func (g *Gateway) acceptAll(l net.Listener, serve func(net.Conn)) {
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil { // for example, too many files are open
-			fmt.Fprintf(os.Stderr, "%v: %v\n", l.Addr(), err)
-			time.Sleep(100 * time.Millisecond)
-			continue
-		}
+	accept(l, func(c net.Conn) {
 		if !g.take() {
 			c.Close()
-			continue
+			return
 		}
 		go func() {
 			defer g.give()
 			serve(c)
 		}()
+	})
+}
+
+// accept calls serve for each connection of a listener until it is closed.
+func accept(l net.Listener, serve func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // for example, too many files are open
+			fmt.Fprintf(os.Stderr, "%v: %v\n", l.Addr(), err)
+			time.Sleep(100 * time.Millisecond)
+		default:
+			serve(c)
+		}
 	}
 }
 
@@ -184,6 +196,9 @@ func (g *Gateway) take() bool {
 }
 
 func (g *Gateway) give() { <-g.slots }
+
+// errTooMany is why a connection fails if there is no slot.
+var errTooMany = errors.New("too many connections are open")
 
 // Serve connects to QEMU's socket, again and again until ctx is done.
 func (g *Gateway) Serve(ctx context.Context, dial func(context.Context) (net.Conn, error)) {
@@ -244,65 +259,4 @@ func (g *Gateway) track(q policy.Request, close func()) (untrack func()) {
 		defer g.mu.Unlock()
 		delete(g.flows, f)
 	}
-}
-
-// ServeControl answers claude-vm-ctl.
-func (g *Gateway) ServeControl(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "control socket: %v\n", err)
-			time.Sleep(100 * time.Millisecond) // for example, too many files are open
-			continue
-		}
-		go g.serveControl(c)
-	}
-}
-
-// serveControl serves one client.
-func (g *Gateway) serveControl(c net.Conn) {
-	defer c.Close()
-	var r control.Request
-	if json.NewDecoder(c).Decode(&r) != nil {
-		return
-	}
-	out := json.NewEncoder(c)
-	if r.Quit && g.quit != nil {
-		g.quit()
-		io.Copy(io.Discard, c) // until the process has exited
-		return
-	}
-	if r.Change != nil {
-		if err := g.Change(*r.Change); err != nil {
-			out.Encode(control.Reply{Error: err.Error()})
-			return
-		}
-	}
-	if !r.Events {
-		status := g.Status()
-		out.Encode(control.Reply{Status: &status})
-		return
-	}
-	events, stop := g.audit.listen()
-	defer stop()
-	gone := make(chan struct{})
-	go func() {
-		io.Copy(io.Discard, c)
-		close(gone)
-	}()
-	for {
-		select {
-		case e := <-events:
-			if out.Encode(control.Reply{Event: &e}) != nil {
-				return
-			}
-		case <-gone:
-			return
-		}
-	}
-}
-
-// newServer returns an HTTP server with limits for a client that is not trusted.
-func newServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ErrorLog: quiet, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 }

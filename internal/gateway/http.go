@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/netstack"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 )
@@ -55,7 +58,7 @@ func (g *Gateway) serveHTTP(in netstack.Conn, out net.Conn, q policy.Request, d 
 	serveOne(in, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, err := policy.ParseName(hostOf(r.Host))
 		if r.Method == http.MethodConnect {
-			name, err = "", fmt.Errorf("CONNECT")
+			name, err = "", errors.New("CONNECT is for proxies")
 		}
 		if refused := g.claims(q, d, name, err); refused != nil {
 			g.audit.deniedBy(q, *refused)
@@ -79,12 +82,17 @@ func hostOf(host string) string {
 func denial(q policy.Request, d policy.Decision) http.Handler {
 	text := fmt.Sprintf("claude-vm denied the connection to %s: %s.\n", strings.TrimSuffix(q.String(), "/tcp"), d.Reason)
 	if rule := d.Allow(q); rule != "" {
-		text += fmt.Sprintf("Only the user can allow it. To ask: curl -d %s http://%s/ask\n", rule, Name)
+		text += fmt.Sprintf("Only the user can allow it. To ask: curl -d %s http://%s/ask\n", rule, contract.GatewayName)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		http.Error(w, strings.TrimSuffix(text, "\n"), http.StatusForbidden)
 	})
+}
+
+// newServer returns an HTTP server with limits for a client that is not trusted.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ErrorLog: quiet, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 }
 
 // serveOne serves HTTP on one connection until it is closed.
@@ -110,11 +118,7 @@ func serveOne(c net.Conn, h http.Handler) {
 
 // quiet discards what net/http logs about bad clients and servers, which are reported to
 // the guest.
-var quiet = log.New(discard{}, "", 0)
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
+var quiet = log.New(io.Discard, "", 0)
 
 // oneListener accepts one connection, and returns an error when it is closed.
 type oneListener struct {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,17 +82,12 @@ func (g *Gateway) Change(c control.Change) error {
 	if err != nil {
 		return err
 	}
-	opened, closed, err := next.publish(c, old.settings)
+	opened, closed, err := next.publish(c, old.settings, g.ports)
 	if err != nil {
 		return err
 	}
-	for i, p := range opened {
-		if err := g.publish(p); err != nil {
-			for _, done := range opened[:i] {
-				g.unpublish(done)
-			}
-			return err
-		}
+	if err := g.publishAll(opened); err != nil {
+		return err
 	}
 	if err := g.writeLive(next); err != nil {
 		for _, p := range opened {
@@ -142,15 +138,20 @@ func (l *live) rules(c control.Change, settings vm.VM) error {
 	return nil
 }
 
-// publish changes the ports, and returns those to open and to close.
-func (l *live) publish(c control.Change, settings vm.VM) (opened, closed []vm.Port, err error) {
+// publish changes the ports, and returns those to open and to close. open are those that are
+// open now: one that could not be opened again after a restart can be published again.
+func (l *live) publish(c control.Change, settings vm.VM, open map[vm.Port]io.Closer) (opened, closed []vm.Port, err error) {
 	before := l.ports(settings)
 	for _, text := range c.Publish {
 		p, err := vmfile.ParsePort(text)
 		if err != nil {
 			return nil, nil, err
 		}
-		if _, found := before[p]; found || slices.Contains(opened, p) {
+		if open[p] != nil || slices.Contains(opened, p) {
+			continue
+		}
+		opened = append(opened, p)
+		if _, found := before[p]; found {
 			continue
 		}
 		if i := slices.Index(l.Closed, p); i >= 0 {
@@ -158,7 +159,6 @@ func (l *live) publish(c control.Change, settings vm.VM) (opened, closed []vm.Po
 		} else {
 			l.Ports = append(l.Ports, p)
 		}
-		opened = append(opened, p)
 	}
 	for _, text := range c.Unpublish {
 		wanted, err := vmfile.ParsePort(text)
@@ -186,47 +186,6 @@ func (l *live) publish(c control.Change, settings vm.VM) (opened, closed []vm.Po
 	return opened, closed, nil
 }
 
-// Status returns what is in force and what has happened lately.
-func (g *Gateway) Status() control.Status {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f := g.force.Load()
-	s := control.Status{
-		Mode: f.settings.Network, Allow: rules(f.settings.Allow, g.live.Allow), Deny: rules(f.settings.Deny, g.live.Deny),
-		Ports: []control.Port{}, Connections: []control.Connection{}, Denied: g.audit.recentlyDenied(),
-		Requests: append([]control.Asked{}, g.asks...), Injected: f.inject.list(), Proxy: f.outside.shown(),
-	}
-	for p, isLive := range g.live.ports(f.settings) {
-		entry := control.Port{Port: p.String(), Live: isLive, Error: "not open"}
-		if open := g.ports[p]; open != nil {
-			entry.Error = open.failure
-		}
-		s.Ports = append(s.Ports, entry)
-	}
-	slices.SortFunc(s.Ports, func(a, b control.Port) int { return strings.Compare(a.Port, b.Port) })
-	for open := range g.flows {
-		q := open.request
-		c := control.Connection{Protocol: q.Protocol, Name: q.Name, Port: int(q.Port), Since: open.since}
-		if q.Address.IsValid() {
-			c.Address = q.Address.String()
-		}
-		s.Connections = append(s.Connections, c)
-	}
-	slices.SortFunc(s.Connections, func(a, b control.Connection) int { return a.Since.Compare(b.Since) })
-	return s
-}
-
-func rules(configured, added []string) []control.Rule {
-	list := []control.Rule{}
-	for _, text := range configured {
-		list = append(list, control.Rule{Rule: text})
-	}
-	for _, text := range added {
-		list = append(list, control.Rule{Rule: text, Live: true})
-	}
-	return list
-}
-
 // Reload uses another configuration. The changes of the running VM stay. The ports are not
 // changed: they belong to the start of the VM.
 func (g *Gateway) Reload(c Config) error {
@@ -245,32 +204,9 @@ func (g *Gateway) Reload(c Config) error {
 // g.mu.
 func (g *Gateway) enforce(f *force) {
 	g.force.Store(f)
-	own := f.outside.own()
 	for open := range g.flows {
-		d := f.policy.Name(open.request)
-		if open.request.Address.IsValid() {
-			d = f.policy.Address(open.request, own)
-		}
-		if !d.Allowed {
+		if !g.judge(open.request).Allowed {
 			go open.close()
 		}
 	}
-}
-
-// Summary is the status text of the gateway's unit.
-func (g *Gateway) Summary() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f := g.force.Load()
-	text := "Mode=" + f.settings.Network
-	if n := len(f.policy.Allow); n > 0 {
-		text += fmt.Sprintf(", %d allowed", n)
-	}
-	if n := len(f.policy.Deny); n > 0 {
-		text += fmt.Sprintf(", %d denied", n)
-	}
-	if n := len(g.ports); n > 0 {
-		text += fmt.Sprintf(", %d ports", n)
-	}
-	return text
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 )
@@ -56,7 +57,7 @@ func (g *Gateway) describe(w http.ResponseWriter, _ *http.Request) {
 	for _, r := range p.Deny {
 		fmt.Fprintf(w, "  %s\n", r)
 	}
-	fmt.Fprintf(w, "Only the user can change this. To ask for a name, with a reason:\n  curl -d 'example.com because ...' http://%s/ask\n", Name)
+	fmt.Fprintf(w, "Only the user can change this. To ask for a name, with a reason:\n  curl -d 'example.com because ...' http://%s/ask\n", contract.GatewayName)
 }
 
 // ask notes that the guest asks for a name: "RULE REASON".

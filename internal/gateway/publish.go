@@ -10,40 +10,49 @@ import (
 	"sync"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/relay"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
-// publication is an open port of the host.
-type publication struct {
-	io.Closer
-	failure string
-}
-
 // publish opens a port of the host. The caller holds g.mu, or is New.
 func (g *Gateway) publish(p vm.Port) error {
+	open, err := g.open(p)
+	if err != nil {
+		return fmt.Errorf("publish port %s: %w", p, plain(err))
+	}
+	g.ports[p] = open
+	delete(g.failures, p)
+	return nil
+}
+
+// open listens on a port and serves it until it is closed.
+func (g *Gateway) open(p vm.Port) (io.Closer, error) {
 	address := net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
-	var open io.Closer
-	var err error
-	if p.Protocol == "udp" {
-		var l net.PacketConn
-		if l, err = net.ListenPacket("udp", address); err == nil {
-			open = l
+	if p.Protocol == policy.UDP {
+		l, err := net.ListenPacket("udp", address)
+		if err == nil {
 			go g.serveDatagrams(l, p.Guest)
 		}
-	} else {
-		var l net.Listener
-		if l, err = net.Listen("tcp", address); err == nil {
-			open = l
-			go g.acceptAll(l, func(c net.Conn) { g.enter(c, p.Guest) })
+		return l, err
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		go g.acceptAll(l, func(c net.Conn) { g.enter(c, p.Guest) })
+	}
+	return l, err
+}
+
+// publishAll opens ports, all or none. The caller holds g.mu.
+func (g *Gateway) publishAll(ports []vm.Port) error {
+	for i, p := range ports {
+		if err := g.publish(p); err != nil {
+			for _, open := range ports[:i] {
+				g.unpublish(open)
+			}
+			return err
 		}
 	}
-	if err != nil {
-		err = fmt.Errorf("publish port %s: %w", p, plain(err))
-		g.ports[p] = &publication{failure: err.Error()}
-		return err
-	}
-	g.ports[p] = &publication{Closer: open}
 	return nil
 }
 
@@ -57,10 +66,11 @@ func plain(err error) error {
 
 // unpublish closes a port. Open connections stay. The caller holds g.mu.
 func (g *Gateway) unpublish(p vm.Port) {
-	if open := g.ports[p]; open != nil && open.Closer != nil {
+	if open := g.ports[p]; open != nil {
 		open.Close()
 	}
 	delete(g.ports, p)
+	delete(g.failures, p)
 }
 
 // enter connects a client on the host to a port of the guest.

@@ -26,7 +26,7 @@ const (
 func (g *Gateway) serveTCP(r *netstack.Request) {
 	q := g.request(policy.TCP, r.Destination)
 	if !g.take() {
-		g.audit.failed(q, errors.New("too many connections are open"))
+		g.audit.failed(q, errTooMany)
 		r.Reject()
 		return
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -25,13 +24,13 @@ func (g *Gateway) openUDP(to netip.AddrPort) func(net.Conn) {
 		g.audit.deniedBy(q, decision)
 		return nil
 	}
-	if !g.take() {
-		g.audit.failed(q, errors.New("too many connections are open"))
-		return nil
-	}
 	return func(in net.Conn) {
-		defer g.give()
 		defer in.Close()
+		if !g.take() {
+			g.audit.failed(q, errTooMany)
+			return
+		}
+		defer g.give()
 		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 		defer cancel()
 		out, q, err := g.force.Load().outside.dial(ctx, q, g.judge)

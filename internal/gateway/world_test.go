@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -64,24 +62,12 @@ func (w *world) start(restarted bool) {
 		t.Fatal(err)
 	}
 	w.replace(w.gateway.force.Load().outside)
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	peer, stopPeer, err := netstack.NewPeer(w.gateway.stack)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	go w.gateway.stack.Serve(ours)
-	if w.guest, err = netstack.NewPeer(theirs); err != nil {
-		t.Fatal(err)
-	}
+	w.guest = peer
+	t.Cleanup(stopPeer)
 	var stop func()
 	w.events, stop = w.gateway.audit.listen()
 	t.Cleanup(stop)
@@ -288,17 +274,6 @@ func exchange(t *testing.T, c net.Conn, text string) (*http.Response, string) {
 	}
 	body, _ := io.ReadAll(r.Body)
 	return r, string(body)
-}
-
-func (w *world) addrPort(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
-
-func readAll(t *testing.T, path string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
 }
 
 // dialTo connects to one server, whatever the address.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
@@ -129,7 +130,7 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 		return err
 	}
 	directories := []string{p.RuntimeDirectory(id), p.ShareDirectory(id)}
-	if r.Settings.Network != vm.NetworkNone {
+	if r.Settings.Network != policy.None {
 		directories = append(directories, p.GatewayDirectory(id))
 	}
 	for _, dir := range directories {

@@ -6,39 +6,23 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// wire returns a stack and the guest's end of its link.
-func wire(t testing.TB, h Handlers) (*Stack, net.Conn) {
+// wire returns the guest's end of the link of a stack that rejects all connections.
+func wire(t testing.TB) net.Conn {
 	t.Helper()
-	if h.TCP == nil {
-		h.TCP = (*Request).Reject
-	}
-	if h.UDP == nil {
-		h.UDP = func(netip.AddrPort) func(net.Conn) { return nil }
-	}
-	s, err := New(h)
+	s, err := New(Handlers{TCP: (*Request).Reject, UDP: func(netip.AddrPort) func(net.Conn) { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	ours, theirs, err := socketPair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
 	done := make(chan bool)
 	go func() {
 		s.Serve(ours)
@@ -50,11 +34,11 @@ func wire(t testing.TB, h Handlers) (*Stack, net.Conn) {
 		<-done
 		s.stack.Close()
 	})
-	return s, theirs
+	return theirs
 }
 
 func TestTransfer(t *testing.T) {
-	_, wire := wire(t, Handlers{
+	s, err := New(Handlers{
 		TCP: func(r *Request) {
 			if r.Destination.Port() == 1 {
 				r.Reject()
@@ -78,10 +62,14 @@ func TestTransfer(t *testing.T) {
 			}
 		},
 	})
-	p, err := NewPeer(wire)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p, stop, err := NewPeer(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
 	c, err := p.Dial(t.Context(), "tcp", netip.MustParseAddrPort("192.0.2.1:7"))
 	if err != nil {
 		t.Fatal(err)
@@ -167,13 +155,13 @@ func TestSpoofing(t *testing.T) {
 		"IPv4 that is cut":                      {frame(guest, "\x08\x00", ping(Guest, Router)[:19]), false},
 		"a frame that is shorter than a header": {append([]byte{0, 0, 0, 5}, "short"...), false},
 	} {
-		_, c2 := wire(t, Handlers{})
-		c2.Write(c.frame)
-		c2.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		link := wire(t)
+		link.Write(c.frame)
+		link.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 		if c.want {
-			c2.SetReadDeadline(time.Now().Add(10 * time.Second))
+			link.SetReadDeadline(time.Now().Add(10 * time.Second))
 		}
-		if n, _ := c2.Read(make([]byte, 1000)); (n > 0) != c.want {
+		if n, _ := link.Read(make([]byte, 1000)); (n > 0) != c.want {
 			t.Errorf("%s: %d bytes of answer", name, n)
 		}
 	}
@@ -183,7 +171,7 @@ func TestSpoofing(t *testing.T) {
 // not make the gateway allocate that much.
 func TestFrameLength(t *testing.T) {
 	for _, length := range []uint32{0, maxFrame + 1, 1 << 31, 0xffffffff} {
-		_, c := wire(t, Handlers{})
+		c := wire(t)
 		c.Write(binary.BigEndian.AppendUint32(nil, length))
 		c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -18,8 +20,49 @@ import (
 // Peer is the guest's end of the link, for tests without a VM.
 type Peer struct{ stack *stack.Stack }
 
-// NewPeer returns the guest's end of a connection whose other end is passed to Serve.
-func NewPeer(conn net.Conn) (*Peer, error) {
+// NewPeer returns a guest that is connected to a router until stop is called.
+func NewPeer(router *Stack) (p *Peer, stop func(), err error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		router.Serve(ours)
+		ours.Close()
+		close(done)
+	}()
+	stop = func() {
+		theirs.Close()
+		<-done
+	}
+	if p, err = newPeer(theirs); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return p, stop, nil
+}
+
+// socketPair returns two connected UNIX sockets, as QEMU and the gateway have.
+func socketPair() (a, b net.Conn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	var ends [2]net.Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "socketpair")
+		ends[i], err = net.FileConn(f)
+		f.Close()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return ends[0], ends[1], nil
+}
+
+// newPeer returns the guest's end of a connection.
+func newPeer(conn net.Conn) (*Peer, error) {
 	l := &link{self: guestMAC, peer: routerMAC, accept: func(header.IPv4) bool { return true }}
 	l.out = conn
 	s := stack.New(stack.Options{

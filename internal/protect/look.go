@@ -110,7 +110,7 @@ func (l *look) add(w Wish) error {
 			continue
 		}
 		next := path.Join(at.path, name)
-		fd, err := unix.Openat(at.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, st, err := openIn(at.fd, name)
 		switch err {
 		case nil:
 		case unix.EACCES, unix.EPERM: // the directory cannot be searched
@@ -118,11 +118,6 @@ func (l *look) add(w Wish) error {
 		case unix.ENOENT, unix.ENAMETOOLONG:
 			return nil
 		default:
-			return err
-		}
-		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil {
-			unix.Close(fd)
 			return err
 		}
 		switch st.Mode & unix.S_IFMT {
@@ -162,14 +157,30 @@ func (l *look) add(w Wish) error {
 			return l.mount(next, w.Mode, st)
 		}
 	}
-	end := stack[len(stack)-1].path
+	return l.mountEnd(stack[len(stack)-1].path, w.Mode, links)
+}
+
+// openIn opens a name in a directory, without following it if it is a link.
+func openIn(dir int, name string) (fd int, st unix.Stat_t, err error) {
+	if fd, err = unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		return -1, st, err
+	}
+	if err = unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return -1, st, err
+	}
+	return fd, st, nil
+}
+
+// mountEnd finds the mount for the directory at which a path ends. links are those on the path.
+func (l *look) mountEnd(end string, mode Mode, links []string) error {
 	for _, link := range links {
 		if contains(end, link) {
 			l.warnings = append(l.warnings, fmt.Sprintf("%q is a symbolic link to a directory that contains it: only the link is protected", link))
 			return nil
 		}
 	}
-	return l.mount(end, w.Mode, unix.Stat_t{Mode: unix.S_IFDIR})
+	return l.mount(end, mode, unix.Stat_t{Mode: unix.S_IFDIR})
 }
 
 // push opens a directory by its path and appends it to the stack, which is nil after an error.

@@ -17,7 +17,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +67,7 @@ func beginInstance(ctx context.Context, dir string) error {
 		return err
 	}
 	// claude-vm@ only wants its gateway, so that the gateway can be restarted.
-	if record.Settings.Network != vm.NetworkNone && !isLocked(contract.GatewayLock, false) {
+	if record.Settings.Network != policy.None && !isLocked(contract.GatewayLock, false) {
 		return errors.New("the gateway, which is the network of the VM, did not start")
 	}
 	client, err := dialBooting(ctx)

@@ -3,6 +3,7 @@ package step
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
@@ -17,10 +19,8 @@ import (
 const (
 	// baseURL is the variable with the URL of the API of Claude Code.
 	baseURL = "ANTHROPIC_BASE_URL"
-	// standardAPI is its default.
-	standardAPI = "https://api.anthropic.com"
 	// gatewayURL is the URL of the gateway in the guest.
-	gatewayURL = "http://gateway.internal"
+	gatewayURL = "http://" + contract.GatewayName
 )
 
 // environment returns the variables of Claude's environment that do not come from a request:
@@ -28,15 +28,11 @@ const (
 func environment(unit map[string]string, manager []string) map[string]string {
 	found := map[string]string{}
 	for _, entry := range manager {
-		if name, value, _ := strings.Cut(entry, "="); instance.IsPassed(name, value) && name != "TERM" {
-			found[name] = value
-		}
+		name, value, _ := strings.Cut(entry, "=")
+		found[name] = value
 	}
-	for name, value := range unit {
-		if instance.IsPassed(name, value) && name != "TERM" {
-			found[name] = value
-		}
-	}
+	maps.Copy(found, unit)
+	maps.DeleteFunc(found, func(name, value string) bool { return !instance.IsPassed(name, value) || name == "TERM" })
 	return found
 }
 
@@ -44,9 +40,7 @@ func environment(unit map[string]string, manager []string) map[string]string {
 // others. It removes the secrets that stay on the host from the record, and returns them.
 func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets, error) {
 	r.Environment = others
-	for name, value := range r.Request.Environment {
-		r.Environment[name] = value
-	}
+	maps.Copy(r.Environment, r.Request.Environment)
 	s := instance.Secrets{Inject: map[string]string{}, Requested: map[string]string{}}
 	files, err := credentials()
 	if err != nil {
@@ -74,7 +68,7 @@ func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets
 		forClaude = forClaude || i.Host == ""
 	}
 	if forClaude {
-		s.API = cmp.Or(configured(baseURL), r.Environment[baseURL], standardAPI)
+		s.API = cmp.Or(configured(baseURL), r.Environment[baseURL], vm.StandardAPI)
 	}
 	s.Proxy, r.Settings.Proxy = r.Settings.Proxy, ""
 	hidden := slices.Clone(r.Injected)
@@ -100,7 +94,7 @@ func applyPlaceholders(b *contract.Begin, r instance.Record) {
 		if !slices.Contains(r.Injected, i.Name) {
 			continue
 		}
-		online := r.Settings.Network != vm.NetworkNone
+		online := r.Settings.Network != policy.None
 		switch {
 		case i.Host == "":
 			b.Environment[i.Name] = vm.Placeholder(i.Name)

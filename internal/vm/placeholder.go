@@ -2,6 +2,9 @@ package vm
 
 import "strings"
 
+// StandardAPI is the URL of the API of Claude Code, unless ANTHROPIC_BASE_URL is set.
+const StandardAPI = "https://api.anthropic.com"
+
 // placeholder and its end have the form of an API key, which Claude Code checks.
 const (
 	placeholder    = "sk-ant-claude-vm-"

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
@@ -141,7 +142,7 @@ const networkCard = "-netdev stream,id=net0,server=on,addr.type=unix,addr.path=n
 
 // network returns QEMU's arguments for the network card, if there is one.
 func (v *VM) network() string {
-	if v.Network == NetworkNone {
+	if v.Network == policy.None {
 		return ""
 	}
 	return networkCard

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
 
@@ -92,13 +93,12 @@ type Port struct {
 // directory with the link: "wants", "requires" or "upholds".
 type Link struct{ Target, Kind string }
 
-// Values of Terminal, Home and Network that other packages compare with.
+// Values of Terminal and Home that other packages compare with.
 const (
 	TerminalAuto  = "auto"
 	TerminalYes   = "yes"
 	TerminalNo    = "no"
 	HomeEphemeral = "ephemeral"
-	NetworkNone   = "none"
 )
 
 // Default returns the settings of the units without drop-ins. A test compares it with
@@ -160,7 +160,7 @@ func (i Injection) String() string {
 // other, and total lengths. key is the name of the key with the error; the caller reports
 // the line of its last assignment.
 func (v *VM) Validate() (key string, err error) {
-	if v.Network == NetworkNone && len(v.Ports) > 0 {
+	if v.Network == policy.None && len(v.Ports) > 0 {
 		return "PublishPort", fmt.Errorf("PublishPort=%s: cannot publish a port with Mode=none", v.Ports[0])
 	}
 	for i, p := range v.Ports {

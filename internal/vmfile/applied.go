@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -36,7 +37,7 @@ func Applied(getenv func(name string) string, dir string) (vm.VM, error) {
 		}
 	}
 	if getenv("NETWORK") == "" {
-		v.Network = vm.NetworkNone
+		v.Network = policy.None
 	}
 	if _, err := v.Validate(); err != nil {
 		return v, failure.New(failure.HostUnable, edit, "%w", err)

@@ -46,9 +46,9 @@ var proxied = map[string]string{"proxied.test:443": "93.184.216.34:443", "proxie
 
 func main() {
 	go echo()
-	go echoDatagrams()
 	if len(os.Args) > 1 {
-		go serveDNS()
+		go func() { log.Fatal(datagrams(":53", resolve)) }()
+		go func() { log.Fatal(datagrams("93.184.216.34:123", func(p []byte) []byte { return p })) }()
 		go proxy()
 		ca := newAuthority()
 		api := anthropic.New()
@@ -109,43 +109,30 @@ func echo() {
 	}
 }
 
-func echoDatagrams() {
-	c, err := net.ListenPacket("udp", "93.184.216.34:123")
+// datagrams answers datagrams at an address.
+func datagrams(address string, answer func([]byte) []byte) error {
+	c, err := net.ListenPacket("udp", address)
 	if err != nil {
-		return // the neighbour, which has another address
+		return err
 	}
 	buf := make([]byte, 1<<16)
 	for {
 		n, from, err := c.ReadFrom(buf)
 		if err != nil {
-			log.Fatal(err)
+			return err
 		}
-		c.WriteTo(buf[:n], from)
-	}
-}
-
-func serveDNS() {
-	c, err := net.ListenPacket("udp", ":53")
-	if err != nil {
-		log.Fatal(err)
-	}
-	buf := make([]byte, 4096)
-	for {
-		n, from, err := c.ReadFrom(buf)
-		if err != nil {
-			log.Fatal(err)
-		}
-		var m dnsmessage.Message
-		if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
-			continue
-		}
-		if answer := resolve(m); answer != nil {
-			c.WriteTo(answer, from)
+		if text := answer(buf[:n]); text != nil {
+			c.WriteTo(text, from)
 		}
 	}
 }
 
-func resolve(m dnsmessage.Message) []byte {
+// resolve answers a DNS query.
+func resolve(query []byte) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(query) != nil || len(m.Questions) != 1 {
+		return nil
+	}
 	q := m.Questions[0]
 	log.Printf("query %v %v", q.Type, q.Name)
 	answer := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}

@@ -1,0 +1,116 @@
+package step
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+)
+
+// TestTakeSecrets checks where secrets are taken from, in order of priority, that they are
+// nowhere in the record afterwards, and what the guest gets instead.
+func TestTakeSecrets(t *testing.T) {
+	const key, api = "ANTHROPIC_API_KEY", "https://user:password@proxy.test"
+	files := t.TempDir()
+	for name, text := range map[string]string{key: "of-file\n", "GH": "of-gh\n", "CLAUDE_CODE_OAUTH_TOKEN": "\n"} {
+		if err := os.WriteFile(filepath.Join(files, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", files)
+	for name, c := range map[string]struct {
+		others, request     map[string]string
+		environment, inject []string
+		mode                string
+		want                instance.Secrets
+		guest               map[string]string
+	}{
+		"file": {
+			inject: []string{key}, mode: "internet",
+			want:  instance.Secrets{Inject: map[string]string{key: "of-file"}, API: vm.StandardAPI},
+			guest: map[string]string{key: vm.Placeholder(key), baseURL: gatewayURL},
+		},
+		"user manager": {
+			others: map[string]string{key: "of-manager", "ANTHROPIC_MODEL": "m"}, inject: []string{key}, mode: "internet",
+			want:  instance.Secrets{Inject: map[string]string{key: "of-manager"}, API: vm.StandardAPI},
+			guest: map[string]string{key: vm.Placeholder(key), baseURL: gatewayURL, "ANTHROPIC_MODEL": "m"},
+		},
+		"request": {
+			others: map[string]string{key: "of-manager"}, request: map[string]string{key: "of-request", baseURL: api, "TERM": "x"}, inject: []string{key}, mode: "allow",
+			want: instance.Secrets{
+				Inject: map[string]string{key: "of-request"}, API: api, Requested: map[string]string{key: "of-request", baseURL: api},
+			},
+			guest: map[string]string{key: vm.Placeholder(key), baseURL: gatewayURL, "TERM": "x"},
+		},
+		"Environment=": {
+			request: map[string]string{key: "of-request"}, environment: []string{key + "=of-settings", baseURL + "=" + api, "A=1"}, inject: []string{key}, mode: "internet",
+			want:  instance.Secrets{Inject: map[string]string{key: "of-settings"}, API: api, Requested: map[string]string{key: "of-request"}},
+			guest: map[string]string{key: vm.Placeholder(key), baseURL: gatewayURL, "A": "1"},
+		},
+		"no network": {
+			inject: []string{key}, mode: "none",
+			want:  instance.Secrets{Inject: map[string]string{key: "of-file"}, API: vm.StandardAPI},
+			guest: map[string]string{key: vm.Placeholder(key)},
+		},
+		"another host": {
+			request: map[string]string{"GH": "of-request"}, inject: []string{"GH:git.test:basic", "CLAUDE_CODE_OAUTH_TOKEN"}, mode: "internet",
+			want: instance.Secrets{Inject: map[string]string{"GH": "of-request"}, Requested: map[string]string{"GH": "of-request"}},
+			guest: map[string]string{
+				"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "url." + gatewayURL + "/host/git.test/.insteadOf", "GIT_CONFIG_VALUE_0": "https://git.test/",
+			},
+		},
+		"nothing stays on the host": {
+			request: map[string]string{key: "of-request", baseURL: api}, mode: "internet",
+			guest: map[string]string{key: "of-request", baseURL: api},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings := map[string]string{"NETWORK_MODE": c.mode, "NETWORK": "a card", "INJECT": strings.Join(c.inject, " ")}
+			if c.mode == policy.None {
+				settings["NETWORK"] = ""
+			}
+			r := instance.Record{Request: instance.Request{Session: contract.Session{Environment: c.request}}}
+			var err error
+			if r.Settings, err = vmfile.Applied(func(name string) string { return settings[name] }, "/w"); err != nil {
+				t.Fatal(err)
+			}
+			r.Settings.Environment = c.environment
+			others := maps.Clone(c.others)
+			for _, m := range []*map[string]string{&others, &c.want.Inject, &c.want.Requested} {
+				if *m == nil {
+					*m = map[string]string{}
+				}
+			}
+			got, err := takeSecrets(&r, others)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("secrets mismatch (-want +got):\n%s", diff)
+			}
+			text, err := json.Marshal(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(c.inject) > 0 && regexp.MustCompile("of-|password").Match(text) {
+				t.Errorf("the record has a secret: %s", text)
+			}
+			b := contract.Begin{Session: contract.Session{Environment: maps.Clone(r.Environment)}}
+			applySettings(&b, r.Settings)
+			applyPlaceholders(&b, r)
+			if diff := cmp.Diff(c.guest, b.Environment); diff != "" {
+				t.Errorf("environment of the guest mismatch (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
