@@ -101,11 +101,8 @@ func (l *look) add(w Wish) error {
 		name := rest[0]
 		rest = rest[1:]
 		if name == ".." {
-			unix.Close(at.fd)
-			if stack = stack[:len(stack)-1]; len(stack) == 0 {
-				if stack, err = l.push(nil, path.Dir(at.path)); err != nil {
-					return err
-				}
+			if stack, err = l.pop(stack); err != nil {
+				return err
 			}
 			continue
 		}
@@ -131,11 +128,7 @@ func (l *look) add(w Wish) error {
 			}
 			stack = append(stack, place{next, fd})
 		case unix.S_IFLNK:
-			target, err := readLink(fd)
-			unix.Close(fd)
-			if err == nil {
-				err = l.mount(next, w.Mode, st)
-			}
+			target, err := l.link(fd, next, w.Mode, st)
 			if err != nil {
 				return err
 			}
@@ -158,6 +151,25 @@ func (l *look) add(w Wish) error {
 		}
 	}
 	return l.mountEnd(stack[len(stack)-1].path, w.Mode, links)
+}
+
+// link finds the mount for a symbolic link, closes it, and returns its target.
+func (l *look) link(fd int, path string, mode Mode, st unix.Stat_t) (target string, err error) {
+	defer unix.Close(fd)
+	if target, err = readLink(fd); err != nil {
+		return "", err
+	}
+	return target, l.mount(path, mode, st)
+}
+
+// pop closes the last directory of the stack, and opens its parent if no other is left.
+func (l *look) pop(stack []place) ([]place, error) {
+	at := stack[len(stack)-1]
+	unix.Close(at.fd)
+	if stack = stack[:len(stack)-1]; len(stack) > 0 {
+		return stack, nil
+	}
+	return l.push(nil, path.Dir(at.path))
 }
 
 // openIn opens a name in a directory, without following it if it is a link.
