@@ -8,18 +8,22 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
+	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
-	"golang.org/x/sys/unix"
 )
 
 type forwardVerb struct {
@@ -31,7 +35,7 @@ func (f *forwardVerb) register(app *kingpin.Application) string {
 	cmd := app.Command("forward", "Forward ports of this machine, [ADDRESS:]PORT[:GUESTPORT], to a running VM until Ctrl-C.")
 	describe(cmd, "", "forward 8080", "forward --detach ~/src/web 127.0.0.2:80:8080 5432")
 	cmd.Arg("dir", "The project's directory, its id or its .vm file's name; then ports.").HintAction(instanceHints).StringsVar(&f.words)
-	cmd.Flag("detach", "Forward in the background, in a unit, until the VM stops.").Short('d').BoolVar(&f.detach)
+	cmd.Flag("detach", "Forward in the background, until the VM stops.").Short('d').BoolVar(&f.detach)
 	return cmd.FullCommand()
 }
 
@@ -50,9 +54,6 @@ func (f *forwardVerb) split() (dir string, ports []vm.Port, err error) {
 	}
 	for _, word := range words {
 		p, err := vmfile.ParsePort(word)
-		if err == nil && p.Protocol != "tcp" {
-			return "", nil, failure.New(failure.Usage, "claude-vm-ctl start --publish "+word+" "+failure.Command(dir), "%s: only TCP ports can be forwarded to a running VM", word)
-		}
 		if err != nil {
 			return "", nil, usage(err)
 		}
@@ -74,13 +75,83 @@ func (f *forwardVerb) run(ctx context.Context, out *output) (int, error) {
 	if !u.Running() {
 		return 0, v.noInstance("claude-vm-ctl start" + v.hintArg())
 	}
-	if f.detach {
+	r, err := v.paths.ReadRecord(v.id)
+	if err != nil {
+		return 0, err
+	}
+	switch hasGateway := r.Settings.Network != policy.None; {
+	case hasGateway && f.detach:
+		return 0, v.publish(ctx, out, ports)
+	case hasGateway:
+		return 0, v.hold(ctx, out, ports)
+	case slices.ContainsFunc(ports, func(p vm.Port) bool { return p.Protocol == policy.UDP }):
+		return 0, failure.New(failure.Usage, "", "only TCP ports can be forwarded to a VM that has no network (Mode=none)")
+	case f.detach:
 		return 0, v.forwardDetached(ctx, out, ports)
 	}
 	return 0, v.forward(ctx, out, ports)
 }
 
-// forward forwards the ports into the VM until the connection is lost or ctx is done.
+// noteForward reports that a port is forwarded.
+func (v *target) noteForward(out *output, p vm.Port, more string) {
+	out.note("forwarding %s:%d to port %d of the VM on %s%s", p.Address, p.Host, p.Guest, v.dir, more)
+}
+
+// publish makes the gateway forward the ports until the VM stops.
+func (v *target) publish(ctx context.Context, out *output, ports []vm.Port) error {
+	if _, err := v.network(ctx, &control.Change{Publish: words(ports)}); err != nil {
+		return err
+	}
+	for _, p := range ports {
+		v.noteForward(out, p, "; to stop: claude-vm-ctl network"+v.hintArg()+" unpublish "+p.String())
+	}
+	return nil
+}
+
+// hold makes the gateway forward the ports until ctx is done or the VM stops. A gateway that
+// is restarted gets the request again.
+func (v *target) hold(ctx context.Context, out *output, ports []vm.Port) error {
+	var once sync.Once
+	ready := func() {
+		once.Do(func() {
+			for _, p := range ports {
+				v.noteForward(out, p, "")
+			}
+		})
+	}
+	for {
+		err := control.Hold(ctx, v.paths.GatewayDirectory(v.id), words(ports), ready)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var rejected *failure.Error
+		if errors.As(err, &rejected) {
+			return err
+		}
+		u, err := v.manager.Unit(ctx, v.unit())
+		if err != nil {
+			return err
+		}
+		if !u.Running() {
+			return v.lost(ctx)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond): // RestartSec= of the gateway
+		}
+	}
+}
+
+// words returns ports in the format of PublishPort=.
+func words(ports []vm.Port) []string {
+	list := make([]string, len(ports))
+	for i, p := range ports {
+		list[i] = p.String()
+	}
+	return list
+}
+
+// forward forwards the ports into the VM over SSH until the connection is lost or ctx is done.
 func (v *target) forward(ctx context.Context, out *output, ports []vm.Port) error {
 	listeners, err := listen(ports)
 	if err != nil {
@@ -95,7 +166,7 @@ func (v *target) forward(ctx context.Context, out *output, ports []vm.Port) erro
 	for i, p := range ports {
 		refused := func(err error) { out.note("port %d of the VM: %v", p.Guest, err) }
 		go client.Forward(listeners[i], p.Guest, refused)
-		out.note("forwarding %s:%d to port %d of the VM on %s", p.Address, p.Host, p.Guest, v.dir)
+		v.noteForward(out, p, "")
 	}
 	daemon.SdNotify(false, "READY=1") // for the unit of forwardDetached
 	gone := make(chan error, 1)
@@ -114,22 +185,11 @@ func listen(ports []vm.Port) ([]net.Listener, error) {
 		l, err := net.Listen("tcp", net.JoinHostPort(p.Address, strconv.Itoa(p.Host)))
 		if err != nil {
 			closeAll(listeners)
-			return nil, failure.New(failure.Failed, fixListen(err, p.Host), "%w", err)
+			return nil, failure.New(failure.Failed, control.ListenHint(err, p), "%w", err)
 		}
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
-}
-
-// fixListen is the hint for a port that cannot be bound.
-func fixListen(err error, port int) string {
-	switch {
-	case errors.Is(err, unix.EACCES):
-		return fmt.Sprintf("sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", port)
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return "ip address"
-	}
-	return fmt.Sprintf("ss -ltnp 'sport = :%d'", port)
 }
 
 func closeAll(listeners []net.Listener) {

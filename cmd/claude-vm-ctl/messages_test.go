@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -59,7 +60,7 @@ func TestListen(t *testing.T) {
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
 	for address, want := range map[string]string{
-		"127.0.0.1": fmt.Sprintf("1: listen tcp 127.0.0.1:%d: bind: address already in use; hint: ss -ltnp 'sport = :%[1]d'", port),
+		"127.0.0.1": fmt.Sprintf("1: listen tcp 127.0.0.1:%d: bind: address already in use; hint: ss -tlnp 'sport = :%[1]d'", port),
 		"192.0.2.1": fmt.Sprintf("1: listen tcp 192.0.2.1:%d: bind: cannot assign requested address; hint: ip address", port), // RFC 5737
 	} {
 		listeners, err := listen([]vm.Port{{Protocol: "tcp", Address: "127.0.0.1"}, {Protocol: "tcp", Address: address, Host: port}})
@@ -67,7 +68,7 @@ func TestListen(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if got, want := fixListen(fmt.Errorf("bind: %w", unix.EACCES), 80), "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"; got != want {
+	if got, want := control.ListenHint(fmt.Errorf("bind: %w", unix.EACCES), vm.Port{Protocol: "tcp", Host: 80}), "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -149,12 +149,11 @@ func (n *networkVerb) change(ctx context.Context, out *output, v *target, u mana
 	if u.Running() {
 		var err error
 		s, err = v.network(ctx, &c)
-		var known *failure.Error
-		if errors.As(err, &known) {
-			return err
+		if err != nil && failure.HintOf(err) == "" {
+			err = failure.New(failure.Failed, "claude-vm-ctl network"+v.hintArg(), "%w", err)
 		}
 		if err != nil {
-			return failure.New(failure.Failed, "claude-vm-ctl network"+v.hintArg(), "%w", err)
+			return err
 		}
 	}
 	if n.save {

@@ -14,15 +14,23 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
 // socket is the name of the socket in the gateway's directory.
 const socket = "control.sock"
 
+// AskedFile is the name of a file in the gateway's directory. The gateway creates it when the
+// guest asks for a name, and claude-vm-ask@.path then starts the unit that notifies the user.
+const AskedFile = "asked"
+
 // Request asks the gateway for its status, after a change if there is one, or for its
 // decisions.
 type Request struct {
 	Change *Change `json:"change,omitempty"`
+	// Hold are ports to publish until the client disconnects.
+	Hold []string `json:"hold,omitempty"`
 	// Events asks for a reply for each further decision, until the client disconnects.
 	Events bool `json:"events,omitempty"`
 	// Quit asks the gateway to exit. There is no reply.
@@ -31,9 +39,9 @@ type Request struct {
 
 // Reply has one of these.
 type Reply struct {
-	Error  string  `json:"error,omitempty"`
-	Status *Status `json:"status,omitempty"`
-	Event  *Event  `json:"event,omitempty"`
+	Error  *failure.Error `json:"error,omitempty"`
+	Status *Status        `json:"status,omitempty"`
+	Event  *Event         `json:"event,omitempty"`
 }
 
 // Status is what a gateway reports.
@@ -133,6 +141,14 @@ func Ask(ctx context.Context, dir string, change *Change) (Status, error) {
 	return s, err
 }
 
+// Hold publishes ports until ctx is done or the gateway exits. It calls ready when they are open.
+func Hold(ctx context.Context, dir string, ports []string, ready func()) error {
+	return exchange(ctx, dir, Request{Hold: ports}, func(Reply) error {
+		ready()
+		return nil
+	})
+}
+
 // Events calls handle for each decision until ctx is done or the gateway exits.
 func Events(ctx context.Context, dir string, handle func(Event) error) error {
 	return exchange(ctx, dir, Request{Events: true}, func(r Reply) error {
@@ -174,8 +190,8 @@ func exchange(ctx context.Context, dir string, r Request, handle func(Reply) err
 			return context.Cause(ctx)
 		case errors.Is(err, io.EOF):
 			return nil
-		case err == nil && reply.Error != "":
-			err = errors.New(reply.Error)
+		case err == nil && reply.Error != nil:
+			err = reply.Error
 		case err == nil:
 			err = handle(reply)
 		}

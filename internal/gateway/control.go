@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 )
 
 // ServeControl answers claude-vm-ctl.
@@ -31,9 +32,13 @@ func (g *Gateway) serveControl(c net.Conn) {
 	}
 	if r.Change != nil {
 		if err := g.Change(*r.Change); err != nil {
-			out.Encode(control.Reply{Error: err.Error()})
+			out.Encode(control.Reply{Error: failure.Of(err)})
 			return
 		}
+	}
+	if r.Hold != nil {
+		g.hold(c, out, r.Hold)
+		return
 	}
 	if !r.Events {
 		status := g.Status()
@@ -59,6 +64,26 @@ func (g *Gateway) serveControl(c net.Conn) {
 	}
 }
 
+// hold publishes ports until a client disconnects.
+func (g *Gateway) hold(c net.Conn, out *json.Encoder, words []string) {
+	ports, err := g.publishHeld(words)
+	if err != nil {
+		out.Encode(control.Reply{Error: failure.Of(err)})
+		return
+	}
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range ports {
+			delete(g.held, p)
+			g.unpublish(p)
+		}
+	}()
+	status := g.Status()
+	out.Encode(control.Reply{Status: &status})
+	io.Copy(io.Discard, c)
+}
+
 // Status returns what is in force and what has happened lately.
 func (g *Gateway) Status() control.Status {
 	g.mu.Lock()
@@ -69,7 +94,11 @@ func (g *Gateway) Status() control.Status {
 		Ports: []control.Port{}, Connections: []control.Connection{}, Denied: g.audit.recentlyDenied(),
 		Requests: append([]control.Asked{}, g.asks...), Injected: f.inject.list(), Proxy: f.outside.shown(),
 	}
-	for p, isLive := range g.live.ports(f.settings) {
+	ports := g.live.ports(f.settings)
+	for p := range g.held {
+		ports[p] = true
+	}
+	for p, isLive := range ports {
 		entry := control.Port{Port: p.String(), Live: isLive}
 		if err := g.failures[p]; err != nil {
 			entry.Error = err.Error()

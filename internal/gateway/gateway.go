@@ -62,6 +62,7 @@ type Gateway struct {
 	mu    sync.Mutex
 	live  live                  // changes of the running VM
 	ports map[vm.Port]io.Closer // that are open
+	held  map[vm.Port]bool      // for as long as a client of the control socket is connected
 	// failures are why ports of the settings could not be opened again after a restart.
 	failures map[vm.Port]error
 	flows    map[*flow]bool
@@ -88,7 +89,7 @@ type flow struct {
 func New(c Config, restarted bool) (*Gateway, error) {
 	g := &Gateway{
 		audit: newAudit(), directory: c.Directory, quit: c.Quit, slots: make(chan struct{}, maxConnections),
-		ports: map[vm.Port]io.Closer{}, failures: map[vm.Port]error{}, flows: map[*flow]bool{},
+		ports: map[vm.Port]io.Closer{}, held: map[vm.Port]bool{}, failures: map[vm.Port]error{}, flows: map[*flow]bool{},
 	}
 	var err error
 	if g.names, err = openNames(filepath.Join(c.Directory, "names")); err != nil {

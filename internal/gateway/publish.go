@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -10,16 +9,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/control"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/relay"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 // publish opens a port of the host. The caller holds g.mu, or is New.
 func (g *Gateway) publish(p vm.Port) error {
 	open, err := g.open(p)
 	if err != nil {
-		return fmt.Errorf("publish port %s: %w", p, plain(err))
+		return failure.New(failure.Failed, control.ListenHint(err, p), "publish port %s: %w", p, plain(err))
 	}
 	g.ports[p] = open
 	delete(g.failures, p)
@@ -54,6 +56,27 @@ func (g *Gateway) publishAll(ports []vm.Port) error {
 		}
 	}
 	return nil
+}
+
+// publishHeld opens ports, all or none, and marks them as held.
+func (g *Gateway) publishHeld(words []string) ([]vm.Port, error) {
+	var ports []vm.Port
+	for _, word := range words {
+		p, err := vmfile.ParsePort(word)
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, p)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.publishAll(ports); err != nil {
+		return nil, err
+	}
+	for _, p := range ports {
+		g.held[p] = true
+	}
+	return ports, nil
 }
 
 // plain returns an error without the address, which the caller reports.

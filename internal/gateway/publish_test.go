@@ -22,15 +22,7 @@ func (w *world) echoInGuest() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go io.Copy(c, c)
-		}
-	}()
+	go accept(l, func(c net.Conn) { go io.Copy(c, c) })
 	packets, err := w.guest.ListenPacket(53)
 	if err != nil {
 		w.t.Fatal(err)
@@ -45,6 +37,30 @@ func (w *world) echoInGuest() {
 			packets.WriteTo(buf[:n], from)
 		}
 	}()
+}
+
+// TestPublishLoopback checks that a published port reaches a server that listens only on the
+// guest's loopback interface.
+func TestPublishLoopback(t *testing.T) {
+	w := newWorld(t, nil)
+	l, err := w.guest.ListenLoopback(5173)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go accept(l, func(c net.Conn) { go io.Copy(c, c) })
+	port := freePort(t)
+	if err := w.gateway.Change(control.Change{Publish: []string{fmt.Sprintf("%d:5173", port)}}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if !answers(c) {
+		t.Error("a server on the loopback interface does not answer")
+	}
 }
 
 func TestPublish(t *testing.T) {

@@ -33,6 +33,12 @@ const (
 	bufferSize = 512 << 10
 )
 
+// ipv4Options permit connections to the guest's loopback interface.
+var ipv4Options = ipv4.Options{AllowExternalLoopbackTraffic: true}
+
+// loopback is an address of the guest: its kernel routes this address on eth0 too.
+var loopback = netip.MustParseAddr("127.0.0.1")
+
 // Stack is the router of one guest.
 type Stack struct {
 	stack *stack.Stack
@@ -66,7 +72,7 @@ func New(h Handlers) (*Stack, error) {
 	log.SetLevel(log.Warning) // not for each kind of packet that is ignored
 	s := &Stack{
 		stack: stack.New(stack.Options{
-			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocolWithOptions(ipv4Options)},
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
 		}),
 		link: &link{self: routerMAC, peer: guestMAC, accept: fromGuest},
@@ -97,10 +103,17 @@ func New(h Handlers) (*Stack, error) {
 
 // fromGuest accepts packets with the guest's address, so that the stack sees no others. It
 // does not accept pings of other addresses than the router's, which the stack would answer.
+// From the guest's loopback address, it accepts the packets of the router's own connections.
 func fromGuest(ip header.IPv4) bool {
 	to := ip.DestinationAddress()
-	ours := to == tcpip.AddrFrom4(Router.As4()) || to == tcpip.AddrFrom4(DNS.As4())
-	return ip.SourceAddress() == tcpip.AddrFrom4(Guest.As4()) && (ours || ip.TransportProtocol() != header.ICMPv4ProtocolNumber)
+	router := to == tcpip.AddrFrom4(Router.As4())
+	switch ip.SourceAddress() {
+	case tcpip.AddrFrom4(Guest.As4()):
+		return router || to == tcpip.AddrFrom4(DNS.As4()) || ip.TransportProtocol() != header.ICMPv4ProtocolNumber
+	case tcpip.AddrFrom4(loopback.As4()):
+		return router && ip.TransportProtocol() == header.TCPProtocolNumber
+	}
+	return false
 }
 
 func destination(id stack.TransportEndpointID) netip.AddrPort {
@@ -213,9 +226,17 @@ func (s *Stack) ListenUDP(address netip.Addr, port int) (net.PacketConn, error) 
 	return c, nil
 }
 
-// DialTCP connects to a port of the guest.
+// DialTCP connects to a port of the guest: of its network interface or else, because many
+// servers listen only there, of its loopback interface.
 func (s *Stack) DialTCP(ctx context.Context, port int) (Conn, error) {
-	c, err := gonet.DialTCPWithBind(ctx, s.stack, full(Router, 0), full(Guest, port), ipv4.ProtocolNumber)
+	var c Conn
+	var err error
+	for _, address := range []netip.Addr{Guest, loopback} {
+		c, err = gonet.DialTCPWithBind(ctx, s.stack, full(Router, 0), full(address, port), ipv4.ProtocolNumber)
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func newPeer(conn net.Conn) (*Peer, error) {
 	l := &link{self: guestMAC, peer: routerMAC, accept: func(header.IPv4) bool { return true }}
 	l.out = conn
 	s := stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocolWithOptions(ipv4Options)},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
 	if err := limitTimeWait(s); err != nil {
@@ -75,12 +75,14 @@ func newPeer(conn net.Conn) (*Peer, error) {
 	if err := s.CreateNIC(nic, l); err != nil {
 		return nil, errors.New(err.String())
 	}
-	a := tcpip.ProtocolAddress{
-		Protocol:          header.IPv4ProtocolNumber,
-		AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(Guest.As4()), PrefixLen: 24},
-	}
-	if err := s.AddProtocolAddress(nic, a, stack.AddressProperties{}); err != nil {
-		return nil, errors.New(err.String())
+	for _, address := range []netip.Addr{Guest, loopback} {
+		a := tcpip.ProtocolAddress{
+			Protocol:          header.IPv4ProtocolNumber,
+			AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(address.As4()), PrefixLen: 24},
+		}
+		if err := s.AddProtocolAddress(nic, a, stack.AddressProperties{}); err != nil {
+			return nil, errors.New(err.String())
+		}
 	}
 	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}})
 	go l.serve(conn)
@@ -89,16 +91,21 @@ func newPeer(conn net.Conn) (*Peer, error) {
 
 // Dial connects from the guest.
 func (p *Peer) Dial(ctx context.Context, protocol string, to netip.AddrPort) (net.Conn, error) {
-	remote := full(to.Addr(), int(to.Port()))
+	local, remote := full(Guest, 0), full(to.Addr(), int(to.Port()))
 	if protocol == "udp" {
-		return gonet.DialUDP(p.stack, nil, &remote, ipv4.ProtocolNumber)
+		return gonet.DialUDP(p.stack, &local, &remote, ipv4.ProtocolNumber)
 	}
-	return gonet.DialContextTCP(ctx, p.stack, remote, ipv4.ProtocolNumber)
+	return gonet.DialTCPWithBind(ctx, p.stack, local, remote, ipv4.ProtocolNumber)
 }
 
 // Listen listens on a TCP port of the guest.
 func (p *Peer) Listen(port int) (net.Listener, error) {
 	return gonet.ListenTCP(p.stack, full(Guest, port), ipv4.ProtocolNumber)
+}
+
+// ListenLoopback listens on a TCP port of the guest's loopback interface.
+func (p *Peer) ListenLoopback(port int) (net.Listener, error) {
+	return gonet.ListenTCP(p.stack, full(loopback, port), ipv4.ProtocolNumber)
 }
 
 // ListenPacket listens on a UDP port of the guest.

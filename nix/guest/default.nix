@@ -204,6 +204,11 @@ in
     environment.variables.EDITOR = lib.mkOverride 900 "vim";
     environment.localBinInPath = true;
     networking.hostName = "claude-vm";
+    # This removes ::1 from localhost: published ports reach such servers only over IPv4. The
+    # loopback interface keeps its IPv6 address.
+    networking.enableIPv6 = false;
+    boot.kernel.sysctl."net.ipv6.conf.all.disable_ipv6" = false;
+    boot.kernel.sysctl."net.ipv6.conf.default.disable_ipv6" = false;
     # Services keep no state when the VM stops, so there is nothing to migrate.
     system.stateVersion = lib.mkDefault lib.trivial.release;
 

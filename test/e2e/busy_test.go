@@ -41,11 +41,14 @@ func TestBusy(t *testing.T) {
 	p.eventually("two ports answer", func() bool { return answers(a, "one") && answers(b, "two") })
 	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).ok()
 	p.eventually("a third port answers", func() bool { return answers(c, "three") })
-	unit := instance.PortUnit(p.id, c)
-	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", c)).fails(1,
-		fmt.Sprintf("port %d is already forwarded to this VM by %s", c, unit), "systemctl --user stop "+unit)
 	p.ctl("forward", fmt.Sprintf("%d:7007", c)).fails(1,
-		fmt.Sprintf("listen tcp 127.0.0.1:%d: bind: address already in use", c), fmt.Sprintf("ss -ltnp 'sport = :%d'", c))
+		fmt.Sprintf("publish port 127.0.0.1:%d:7007/tcp: bind: address already in use", c), fmt.Sprintf("ss -tlnp 'sport = :%d'", c))
+	if l := p.list(p.dir); l == nil || len(l.Ports) != 3 {
+		t.Errorf("list with three forwarded ports: %+v", l)
+	}
+	// Both kinds come back with a gateway that was killed.
+	p.systemctl("kill", "-s", "KILL", instance.Gateway.Unit(p.id)).ok()
+	p.eventually("the ports answer again", func() bool { return answers(a, "one") && answers(b, "two") && answers(c, "three") })
 	if answers(freePort(t), "nobody") {
 		t.Error("a port that is not forwarded answers")
 	}
@@ -84,7 +87,7 @@ func TestBusy(t *testing.T) {
 	if err := forward.Wait(); err != nil {
 		t.Errorf("forward exits with %v after Ctrl-C", err)
 	}
-	p.systemctl("stop", unit).ok()
+	p.ctl("network", "unpublish", fmt.Sprintf("%d:7007", c)).ok()
 	if answers(a, "gone") || answers(c, "gone") {
 		t.Error("a port answers after forward has exited")
 	}
@@ -93,16 +96,13 @@ func TestBusy(t *testing.T) {
 	// QEMU may not have closed the connection of guestProcesses when filesBefore was counted.
 	p.eventually("QEMU has no more files than before", func() bool { return files() <= filesBefore })
 
-	// A forward that was not stopped exits with the VM, and its unit does not fail.
-	p.ctl("forward", "--detach", fmt.Sprintf("%d:7007", c)).ok()
+	forward = p.spawn("", "claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", c))
 	shell := p.spawn("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
 	p.eventually("the command runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4321$'").status == 0 })
 	p.ctl("stop", ".").ok()
 	shell.wait().fails(123, "the VM on "+p.dir+" was stopped", "claude-vm-ctl logs")
+	forward.wait().fails(123, "the VM on "+p.dir+" was stopped", "claude-vm-ctl logs")
 	p.wantGone()
-	if out := p.systemctl("list-units", "--all", "--plain", "--no-legend", unit).ok().stdout; out != "" {
-		t.Errorf("the forward's unit is still loaded: %s", out)
-	}
 }
 
 // noneLeft checks the errors when all connections to the VM are in use. It locks all ports
@@ -115,9 +115,6 @@ func (p *project) noneLeft() {
 		unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // or it is in use already
 	}
 	p.ctl("shell", ".").fails(1, p.dir+": all 16 connections to the VM are in use", "pgrep -af claude-vm-ctl")
-	port := freePort(p.t)
-	unit := instance.PortUnit(p.id, port)
-	p.ctl("forward", "--detach", fmt.Sprint(port)).fails(1, unit+" did not start: result failed", "journalctl --user -n 20 -u "+unit)
 }
 
 // portLock opens the lock file of the i-th port.

@@ -166,6 +166,7 @@ func (p *project) changedFile(shared, settings string) {
 	if got := p.claude(); got != "claude\n--model\nsonnet\n" {
 		p.t.Errorf("Claude's arguments after the restart: %q", got)
 	}
+	p.forwardsWithoutNetwork()
 	// A stop drops the arguments, even if a start follows at once.
 	p.vmFile("[Claude]\nHome=user\nSettingsFile=" + settings + "\n")
 	p.systemctl("stop", p.unit()).ok()
@@ -174,6 +175,24 @@ func (p *project) changedFile(shared, settings string) {
 		p.t.Errorf("Claude's arguments after a stop and a start: %q", got)
 	}
 	p.wantHome("user")
+}
+
+// forwardsWithoutNetwork checks that ports are forwarded over SSH.
+func (p *project) forwardsWithoutNetwork() {
+	p.t.Helper()
+	a, b := freePort(p.t), freePort(p.t)
+	p.spawn("", "claude-vm-ctl", "shell", ".", "--", "python3", "-c", serveEcho)
+	p.spawn("", "claude-vm-ctl", "forward", fmt.Sprintf("%d:7007", a))
+	p.eventually("a port answers", func() bool { return answers(a, "one") })
+	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", b)).ok()
+	p.eventually("a second port answers", func() bool { return answers(b, "two") })
+	unit := instance.PortUnit(p.id, b)
+	p.ctl("forward", "--detach", ".", fmt.Sprintf("%d:7007", b)).fails(1,
+		fmt.Sprintf("port %d is already forwarded to this VM by %s", b, unit), "systemctl --user stop "+unit)
+	p.ctl("forward", fmt.Sprintf("%d:7007", b)).fails(1,
+		fmt.Sprintf("listen tcp 127.0.0.1:%d: bind: address already in use", b), fmt.Sprintf("ss -tlnp 'sport = :%d'", b))
+	p.ctl("forward", "53/udp").fails(2, "only TCP ports can be forwarded to a VM that has no network (Mode=none)", "")
+	// The unit exits with the VM without a failure; see removedFile.
 }
 
 // removedFile checks that a VM has default settings after its file is deleted, and that no
