@@ -31,6 +31,7 @@ DIR may also be the directory's id, or the name of its .vm file.
   stop       shut down the VM; restart restarts it; kill kills it at once
   forward    forward ports of this machine to the running VM         [--detach]
   network    show what the VM may connect to, or change it         [-f] [--json]
+  guard      show what the VM changed that your programs run, or accept it
   ssh-config print the configuration for ssh, scp, git and editors
   list       list the running VMs                    [--all] [--watch] [--json]
   status     show the VM's state and its newest log lines       [-n 5] [--json]
@@ -42,7 +43,6 @@ DIR may also be the directory's id, or the name of its .vm file.
   uninstall  remove the units that claude-vm-ctl has created           [--stop]
 
   claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
-  claude-vm-ctl shell . -- git diff
 `
 
 // describe adds examples, without "claude-vm-ctl ", to a verb's help. tail follows the

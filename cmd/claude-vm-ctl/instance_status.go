@@ -49,7 +49,9 @@ type report struct {
 	Warnings  []string  `json:"warnings,omitempty"`
 	Drops     int       `json:"cacheDrops,omitempty"` // how often the guest has dropped its caches
 	Network   *network  `json:"network,omitempty"`
-	Units     []unit    `json:"units,omitempty"`
+	// Guard is the number of changes that claude-vm-ctl guard shows, of earlier runs.
+	Guard int    `json:"guardFindings,omitempty"`
+	Units []unit `json:"units,omitempty"`
 	// NextGuest is the version of the guest that the next start will use, if it is another.
 	NextGuest string `json:"nextGuestVersion,omitempty"`
 }

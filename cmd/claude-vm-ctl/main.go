@@ -73,7 +73,7 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	app.UsageTemplate(usageTemplate)
 	verbs := map[string]verb{}
 	for _, v := range []verb{
-		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &killVerb{},
+		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &killVerb{}, &guardVerb{},
 		&attachVerb{}, &shellVerb{}, &networkVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{}, &listVerb{},
 		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/guard"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 )
 
@@ -51,7 +52,11 @@ func (r *runVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, err
 	}
 	v.warn(out)
-	return v.session(ctx, out, request.Terminal)
+	status, err := v.session(ctx, out, request.Terminal)
+	if u, stateErr := v.state(ctx); err == nil && stateErr == nil && u.Gone() { // not detached
+		err = v.reportGuard(ctx, out)
+	}
+	return status, err
 }
 
 // warn prints what the user should know about the VM that has just started.
@@ -60,6 +65,11 @@ func (v *target) warn(out *output) {
 	for _, text := range record.Warnings {
 		out.warning(text)
 	}
+	found, err := guard.Open(v.paths.GuardFile(v.id)).Known()
+	if err != nil {
+		out.warning(err.Error())
+	}
+	v.warnOfFindings(out, found)
 	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
 	}

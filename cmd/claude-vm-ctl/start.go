@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -74,7 +75,7 @@ func (s *stopVerb) run(ctx context.Context, out *output) (int, error) {
 	if _, err := v.manager.Stop(ctx, v.unit()); err != nil {
 		return 0, err
 	}
-	return 0, v.checkShutdown(ctx)
+	return 0, cmp.Or(v.checkShutdown(ctx), v.reportGuard(ctx, out))
 }
 
 // checkShutdown returns an error if systemd had to kill the VM.

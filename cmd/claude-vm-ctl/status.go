@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/guard"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
@@ -88,6 +89,9 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 		r.DropIns = append(r.DropIns, part.DropIns...)
 		r.Units = append(r.Units, unit{Name: part.Name, State: cmp.Or(part.ActiveState, "inactive"), Result: part.Result})
 	}
+	if found, err := guard.Open(v.paths.GuardFile(v.id)).Known(); err == nil {
+		r.Guard = len(found)
+	}
 	if u.Gone() {
 		return r, nil
 	}
@@ -153,6 +157,9 @@ func (r report) print(w io.Writer) error {
 		if n.Requests > 0 {
 			line("Request", "%d of the guest; see claude-vm-ctl network", n.Requests)
 		}
+	}
+	if r.Guard > 0 {
+		line("Guard", "%d files changed by earlier runs that your programs execute or obey; see claude-vm-ctl guard", r.Guard)
 	}
 	for _, p := range r.Ports {
 		line("Port", "%s", p)

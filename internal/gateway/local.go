@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +78,10 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("%s: %v", word, err), http.StatusBadRequest)
 		return
 	}
+	if slices.ContainsFunc(g.current().Deny, func(r policy.Rule) bool { return r.String() == word }) {
+		http.Error(w, "The user has denied "+word+".", http.StatusForbidden)
+		return
+	}
 	reason = strings.ToValidUTF8(reason, "\uFFFD")
 	if len(reason) > maxReason {
 		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
@@ -88,6 +94,9 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request) {
 	g.mu.Unlock()
 	if !known {
 		g.audit.asked(word, reason)
+		if err := os.WriteFile(filepath.Join(g.directory, control.AskedFile), nil, 0o600); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}
 	fmt.Fprintln(w, "The user was asked. Try again later.")
 }

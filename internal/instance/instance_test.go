@@ -340,7 +340,7 @@ func TestReadRecord(t *testing.T) {
 
 func TestUnitID(t *testing.T) {
 	for name, want := range map[string]string{
-		VM.Unit("a-b"): "a-b", Virtiofsd.Unit(`a\x40b`): `a\x40b`, "claude-vm-port-80@a.service": "a",
+		VM.Unit("a-b"): "a-b", Virtiofsd.Unit(`a\x40b`): `a\x40b`, "claude-vm-port-80@a.service": "a", AskPath.Unit("a.b"): "a.b",
 		"claude-vm@.service": "", "claude-vmx@a.service": "", "claude-vm@a.timer": "", "other.service": "",
 	} {
 		if got := UnitID(name); got != want {
@@ -353,7 +353,7 @@ func TestUnitID(t *testing.T) {
 // nothing removes, explains or checks.
 func TestUnitFiles(t *testing.T) {
 	var want []string
-	for _, pattern := range []string{"../../units/*.service", "../../units/*.slice"} {
+	for _, pattern := range []string{"../../units/*.service", "../../units/*.path", "../../units/*.slice"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,9 @@
 package instance
 
 import (
+	"cmp"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -10,9 +12,10 @@ import (
 // Part is one of the units of an instance. Its unit file is a template in units/, which
 // systemd instantiates with the id of the instance.
 type Part struct {
-	Name string // name of the template, without "@.service"
-	What string // what the unit is for
-	When When
+	Name   string // name of the template, without "@" and the suffix
+	Suffix string // empty for ".service"
+	What   string // what the unit is for
+	When   When
 	// Settings selects the settings of .vm files that become drop-ins of the unit; zero
 	// if the unit has no drop-ins.
 	Settings vm.Unit
@@ -24,33 +27,38 @@ type When int
 const (
 	Always    When = iota // started with the VM, which fails to start if this part fails
 	IfEnabled             // started with the VM if a setting enables it
-	OnFailure             // started when another part fails
+	Triggered             // started by another part
 )
 
 // The parts of an instance.
 var (
 	Runtime   = &Part{Name: "claude-vm-runtime", What: "removes what setup created, when no other part needs it any more"}
 	Setup     = &Part{Name: "claude-vm-setup", What: "checks the host and creates the runtime directory", Settings: vm.Setup}
+	Guard     = &Part{Name: "claude-vm-guard", What: "reports changed files that programs of the host execute or obey"}
 	Virtiofsd = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", Settings: vm.Share}
 	Gateway   = &Part{Name: "claude-vm-gateway", What: "the VM's way out: network, published ports, secrets", When: IfEnabled}
 	VM        = &Part{Name: "claude-vm", What: "QEMU; its state is the state of the instance", Settings: vm.Machine}
 	SSHAgent  = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfEnabled}
-	ShareLost = &Part{Name: "claude-vm-share-lost", What: "stops a VM whose virtiofsd has died", When: OnFailure}
+	ShareLost = &Part{Name: "claude-vm-share-lost", What: "stops a VM whose virtiofsd has died", When: Triggered}
+	AskPath   = &Part{Name: "claude-vm-ask", Suffix: ".path", What: "waits for a request of the guest", When: IfEnabled}
+	Ask       = &Part{Name: "claude-vm-ask", What: "shows the guest's requests as desktop notifications", When: Triggered}
 )
 
 // Parts lists the parts in the order in which they start. Code that handles all units
 // of an instance must loop over it.
-var Parts = []*Part{Runtime, Setup, Virtiofsd, Gateway, VM, SSHAgent, ShareLost}
+var Parts = []*Part{Runtime, Setup, Guard, Virtiofsd, Gateway, VM, SSHAgent, ShareLost, AskPath, Ask}
 
 // Slice is the slice of the units of all instances.
 const Slice = `app-claude\x2dvm.slice`
+
+const service = ".service"
 
 // PortUnits matches the transient units that forward ports into a running VM.
 const PortUnits = "claude-vm-port-*@*.service"
 
 // Unit returns the name of the part's unit for an instance. With an empty id it is the
 // name of the template, with "*" a pattern for systemctl.
-func (p *Part) Unit(id string) string { return p.Name + "@" + id + ".service" }
+func (p *Part) Unit(id string) string { return p.Name + "@" + id + cmp.Or(p.Suffix, service) }
 
 // PortUnit returns the name of the transient unit that forwards a host port into the VM.
 func PortUnit(id string, port int) string {
@@ -87,12 +95,12 @@ func Patterns() []string { return append(Units("*"), PortUnits) }
 // UnitID returns the id of the instance that a unit belongs to; empty if the unit
 // belongs to no instance.
 func UnitID(name string) string {
-	template, id, _ := strings.Cut(name, "@")
-	id, found := strings.CutSuffix(id, ".service")
-	if !found || template != VM.Name && !strings.HasPrefix(template, VM.Name+"-") {
+	template, rest, _ := strings.Cut(name, "@")
+	suffix := filepath.Ext(rest)
+	if suffix != service && suffix != AskPath.Suffix || template != VM.Name && !strings.HasPrefix(template, VM.Name+"-") {
 		return ""
 	}
-	return id
+	return strings.TrimSuffix(rest, suffix)
 }
 
 // maxID returns the maximum length of an id in bytes. The names of all units and of

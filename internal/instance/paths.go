@@ -174,6 +174,9 @@ func (p Paths) HomeDirectory(id, kind string) (string, error) {
 	return "", fmt.Errorf("Home=%s: not ephemeral, project or user", kind)
 }
 
+// GuardFile returns the file in which the guard of an instance keeps what it has found.
+func (p Paths) GuardFile(id string) string { return filepath.Join(p.StateFiles(), "guard", id) }
+
 // runtime returns the runtime directory or, if it is unknown, the parent directory of all
 // runtime directories.
 func (p Paths) runtime() string { return cmp.Or(p.Runtime, "/run/user/") }

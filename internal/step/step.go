@@ -20,15 +20,18 @@ var steps = map[string]struct {
 	args int // number of arguments; -1 for any number
 	run  func(context.Context, []string) (int, error)
 }{
-	"setup":      {1, setup},
-	"teardown":   {1, teardown},
-	"share":      {-1, share},
-	"end-share":  {0, endShare},
-	"share-lost": {1, shareLost},
-	"begin":      {1, begin},
-	"ssh-agent":  {1, sshAgent},
-	"power-off":  {0, powerOff},
-	"result":     {0, result},
+	"setup":       {1, setup},
+	"teardown":    {1, teardown},
+	"share":       {-1, share},
+	"end-share":   {0, endShare},
+	"share-lost":  {1, shareLost},
+	"begin":       {1, begin},
+	"ssh-agent":   {1, sshAgent},
+	"ask":         {1, ask},
+	"power-off":   {0, powerOff},
+	"result":      {0, result},
+	"start-guard": {1, startGuard},
+	"end-guard":   {1, endGuard},
 }
 
 // Run runs a step and returns its exit status. If it fails, the error becomes the unit's

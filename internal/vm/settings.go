@@ -42,6 +42,7 @@ var Settings = [...]Setting{
 	{"Home", "CLAUDE_HOME", true, ofSetup, func(v *VM) string { return v.Home }},
 	{"ReadOnly", "READ_ONLY", true, ofSetup, func(v *VM) string { return unitfile.Join(v.ReadOnly) }},
 	{"Hide", "HIDE", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Hide) }},
+	{"Guard", "GUARD", true, ofSetup, func(v *VM) string { return yesNo(v.Guard) }},
 	{"Mount", "MOUNTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Mounts)) }},
 	{"PublishPort", "PORTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Ports)) }},
 	{"Mode", "NETWORK_MODE", true, ofSetup, func(v *VM) string { return v.Network }},

@@ -42,6 +42,7 @@ type VM struct {
 
 	ReadOnly, Hide []string // clean paths below the work directory, or "."
 	Mounts         []Mount
+	Guard          bool
 
 	Network     string   // internet, allow or none
 	Allow, Deny []string // rules; see policy.ParseRule
@@ -105,7 +106,7 @@ const (
 // the files in units/.
 func Default() VM {
 	return VM{
-		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true,
+		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true, Guard: true,
 		Inject: []Injection{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
 		ReadOnly: []string{
 			".git/hooks", ".git/config", ".git/config.worktree", ".claude/settings.json", ".claude/settings.local.json",

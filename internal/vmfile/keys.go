@@ -80,6 +80,9 @@ var Keys = []Key{
 		reset: func(v *vm.VM, b vm.VM) { v.ReadOnly = nil }},
 	{Section: "Share", Name: "Hide", Flag: "hide", Value: "PATH", Doc: "Paths in the work directory that the guest cannot read", words: true,
 		set: addHidden, reset: func(v *vm.VM, b vm.VM) { v.Hide = nil }},
+	{Section: "Share", Name: "Guard", Value: Boolean, Default: "yes", Doc: "Whether changes of files that the host's programs execute or obey are reported",
+		set:   func(v *vm.VM, s string) (err error) { v.Guard, err = boolean(s); return err },
+		reset: func(v *vm.VM, b vm.VM) { v.Guard = b.Guard }},
 	{Section: "Share", Name: "Mount", Flag: "mount", Value: "HOST:GUEST[:ro]", Doc: "Another directory or file of the host in the guest", words: true,
 		set: addMount, reset: func(v *vm.VM, b vm.VM) { v.Mounts = nil }},
 

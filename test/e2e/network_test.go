@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
@@ -202,7 +204,50 @@ func TestAllow(t *testing.T) {
 	if got, status := p.fetch("https://other.test/"); status != 0 {
 		t.Errorf("after a restart with the saved rule: %q, %d", got, status)
 	}
+	p.askOnDesktop()
 	p.livePorts()
+}
+
+// askOnDesktop checks that the user can answer requests of the guest in desktop notifications.
+func (p *project) askOnDesktop() {
+	p.t.Helper()
+	d := newDesktop(p.t)
+	next := func(what string) (n notification) {
+		p.t.Helper()
+		select {
+		case n = <-d.shown:
+		case <-time.After(patience):
+			p.t.Fatalf("no notification: %s", what)
+		}
+		return n
+	}
+	ask := func(text string) string { return p.guest("curl -sS -d '" + text + "' http://gateway.internal/ask") }
+	ask("git.test for <b>a test</b>")
+	n := next("git.test")
+	if want := p.dir + "\n" + html.EscapeString(`The guest's reason: "for <b>a test</b>"`); n.summary != "Claude asks to connect to git.test" || n.body != want {
+		p.t.Errorf("notification: %+v", n)
+	}
+	ask("six.test")
+	second := next("a second request while one is shown")
+	d.click(n.id, "allow")
+	p.eventually("the name is allowed", func() bool { _, status := p.fetch("https://git.test/"); return status == 0 })
+	d.click(second.id, "deny")
+	p.eventually("the name is denied", func() bool { return strings.Contains(ask("six.test"), "The user has denied six.test.") })
+	// A request that is answered elsewhere is not shown any more.
+	ask("meta.test")
+	n = next("meta.test")
+	p.ctl("network", "deny", "meta.test").ok()
+	p.eventually("the notification is closed", func() bool {
+		select {
+		case id := <-d.closed:
+			return id == n.id
+		default:
+			return false
+		}
+	})
+	p.eventually("the unit has exited", func() bool {
+		return strings.TrimSpace(p.systemctl("show", "--value", "-p", "ActiveState", instance.Ask.Unit(p.id)).stdout) == "inactive"
+	})
 }
 
 // livePorts publishes and closes ports of the running VM.

@@ -1,0 +1,283 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// tree is a directory that a guest can change.
+type tree struct {
+	t   testing.TB
+	dir string
+	*Guard
+}
+
+func newTree(t testing.TB) *tree {
+	dir := t.TempDir()
+	w := &tree{t, filepath.Join(dir, "work"), Open(filepath.Join(dir, "state", "guard", "id"))}
+	if err := os.Mkdir(w.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// git creates a git directory.
+func (w *tree) git(path string) {
+	w.t.Helper()
+	w.write(path+"/HEAD", "ref: refs/heads/main\n")
+	w.write(path+"/config", "[core]\n")
+	w.write(path+"/hooks/pre-commit.sample", "#!/bin/sh\n")
+	w.write(path+"/objects/info/packs", "")
+	w.write(path+"/refs/heads/main", "")
+}
+
+func (w *tree) write(path, text string) {
+	w.t.Helper()
+	path = filepath.Join(w.dir, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *tree) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *tree) start() {
+	w.t.Helper()
+	w.must(w.Start(context.Background(), []string{w.dir}))
+}
+
+// end ends a run and returns what is new, as "change path".
+func (w *tree) end() []string {
+	w.t.Helper()
+	found, err := w.End(context.Background())
+	w.must(err)
+	return w.list(found)
+}
+
+func (w *tree) pending() []string {
+	w.t.Helper()
+	found, err := w.Findings(context.Background())
+	w.must(err)
+	return w.list(found)
+}
+
+func (w *tree) list(found []Finding) []string {
+	list := []string{}
+	for _, f := range found {
+		list = append(list, string(f.Change)+" "+strings.TrimPrefix(f.Path, w.dir+"/"))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (w *tree) want(what string, got []string, want ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(append([]string{}, want...), got); diff != "" {
+		w.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestPlanted changes everything in a git directory and a tree that the host obeys.
+func TestPlanted(t *testing.T) {
+	w := newTree(t)
+	w.git(".git")
+	w.git(".git/modules/lib")
+	w.git("bare.git")
+	w.write(".git/worktrees/one/gitdir", "/elsewhere/.git\n")
+	w.write(".git/worktrees/one/commondir", "../..\n")
+	w.write("src/main.go", "")
+	w.write("Makefile", "all:\n")
+	w.write(".vscode/settings.json", "{}")
+	w.write(".envrc", "use flake")
+	w.start()
+	w.want("nothing was changed", w.end())
+	w.start()
+
+	for _, path := range []string{
+		".git/config", ".git/config.worktree", ".git/commondir", ".git/hooks/post-checkout", ".git/info/attributes",
+		".git/modules/lib/config", ".git/modules/lib/hooks/pre-commit", ".git/worktrees/one/config.worktree", ".git/worktrees/one/commondir",
+		"bare.git/config", "deep/er/.gitattributes", ".gitmodules", "sub/.git", ".husky/pre-commit", ".github/workflows/ci.yml",
+		"Makefile", ".vscode/settings.json", ".vscode/tasks.json", "x.code-workspace", "eslint.config.mjs", "docs/CLAUDE.md", ".claude/skills/x/SKILL.md",
+	} {
+		w.write(path, "planted")
+	}
+	w.write(".git/index", "not obeyed")
+	w.write(".git/refs/heads/config", "not obeyed")
+	w.write(".git/hooks/pre-push.sample", "not run")
+	w.write("src/main.go", "package main")
+	w.git("vendor/x/.git")
+	w.must(os.Remove(filepath.Join(w.dir, ".envrc")))
+	w.want("planted", w.end(),
+		"changed .git/config", "changed .git/modules/lib/config", "changed .git/worktrees/one/commondir", "changed .vscode/settings.json", "changed Makefile", "changed bare.git/config",
+		"gone .envrc",
+		"new .claude", "new .git/commondir", "new .git/config.worktree", "new .git/hooks/post-checkout", "new .git/info/attributes", "new .git/modules/lib/hooks/pre-commit",
+		"new .git/worktrees/one/config.worktree", "new .github", "new .gitmodules", "new .husky", "new .vscode/tasks.json",
+		"new deep/er/.gitattributes", "new docs/CLAUDE.md", "new eslint.config.mjs", "new sub/.git", "new vendor/x/.git", "new x.code-workspace",
+	)
+}
+
+// TestPending checks that findings stay until they are accepted, undone or changed by the user.
+func TestPending(t *testing.T) {
+	w := newTree(t)
+	w.write("Makefile", "one")
+	w.write("tox.ini", "one")
+	w.start()
+	for _, path := range []string{"Makefile", "tox.ini", ".envrc", "a/.npmrc", ".vscode/tasks.json"} {
+		w.write(path, "two")
+	}
+	all := []string{"changed Makefile", "changed tox.ini", "new .envrc", "new .vscode", "new a/.npmrc"}
+	w.want("while it runs", w.pending(), all...)
+	w.end()
+	w.want("after it", w.pending(), all...)
+	w.write("tox.ini", "the user's")
+	w.must(os.Remove(filepath.Join(w.dir, "a/.npmrc")))
+	w.want("after changes by the user", w.pending(), "changed Makefile", "new .envrc", "new .vscode")
+	w.start()
+	w.write(".envrc", "three")
+	w.write("Makefile", "one")
+	w.want("a second run", w.end(), "changed .envrc", "changed Makefile")
+	w.want("of both runs", w.pending(), "new .envrc", "new .vscode")
+	_, err := w.Accept(context.Background(), []string{filepath.Join(w.dir, ".vscode")})
+	w.must(err)
+	w.want("after one was accepted", w.pending(), "new .envrc")
+	w.start()
+	w.write(".vscode/tasks.json", "three")
+	w.want("an accepted one that changes", w.pending(), "changed .vscode/tasks.json", "new .envrc")
+	_, err = w.Accept(context.Background(), nil)
+	w.must(err)
+	w.want("all accepted while it runs", w.pending())
+	w.want("at its end", w.end())
+}
+
+// TestCrash checks that the end of a run that was not seen is made up for at the next start.
+func TestCrash(t *testing.T) {
+	w := newTree(t)
+	w.start()
+	w.write("conftest.py", "")
+	w.start()
+	w.want("after the next start", w.pending(), "new conftest.py")
+	w.want("at its end", w.end())
+	w.want("still", w.pending(), "new conftest.py")
+}
+
+// TestOddTrees checks what else a guest can create.
+func TestOddTrees(t *testing.T) {
+	w := newTree(t)
+	w.start()
+	odd := "a\n\x1b[31m\xff"
+	w.write(odd+"/Makefile", "")
+	w.must(unix.Mkfifo(filepath.Join(w.dir, ".envrc"), 0o600))
+	w.must(os.Symlink("/etc/passwd", filepath.Join(w.dir, "CLAUDE.md")))
+	w.must(os.Symlink("loop", filepath.Join(w.dir, "loop")))
+	w.must(os.Symlink("/etc", filepath.Join(w.dir, ".vscode")))
+	w.must(os.Mkdir(filepath.Join(w.dir, ".husky"), 0))
+	t.Cleanup(func() { os.Chmod(filepath.Join(w.dir, ".husky"), 0o700) })
+	deep := w.dir
+	for range maxDepth + 10 {
+		deep = filepath.Join(deep, "d")
+	}
+	w.must(os.MkdirAll(deep, 0o700))
+	want := []string{"new " + odd + "/Makefile", "new .envrc", "new .vscode", "new CLAUDE.md"}
+	if os.Getuid() != 0 {
+		want = append(want, "unread .husky")
+	}
+	want = append(want, "unread "+strings.TrimSuffix(strings.Repeat("d/", maxDepth+1), "/"))
+	slices.Sort(want)
+	w.want("odd", w.end(), want...)
+	if got, want := Display(odd), `"a\n\x1b[31m\xff"`; got != want {
+		t.Errorf("Display: %s, want %s", got, want)
+	}
+	w.must(os.Remove(filepath.Join(w.dir, "CLAUDE.md")))
+	w.must(os.Symlink("/etc/group", filepath.Join(w.dir, "CLAUDE.md")))
+	if got := w.pending(); slices.Contains(got, "new CLAUDE.md") {
+		t.Errorf("a link to another file has the same state: %q", got)
+	}
+}
+
+// TestChanging searches a tree while it changes.
+func TestChanging(t *testing.T) {
+	w := newTree(t)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			path := filepath.Join(w.dir, fmt.Sprint(i%7))
+			os.RemoveAll(path)
+			os.MkdirAll(filepath.Join(path, ".vscode"), 0o700)
+			os.WriteFile(filepath.Join(path, ".vscode/x"), nil, 0o600)
+			os.Symlink("/", filepath.Join(path, ".husky"))
+		}
+	}()
+	for range 200 {
+		if _, err := Take(context.Background(), []string{w.dir, filepath.Join(w.dir, "missing")}); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
+// TestTooMany checks that a guest cannot fill the memory.
+func TestTooMany(t *testing.T) {
+	w := walker{ctx: context.Background(), found: Snapshot{Entries: map[string]Entry{}}}
+	for i := range maxEntries {
+		w.found.Entries[fmt.Sprint(i)] = Entry{}
+	}
+	if err := w.add(unix.AT_FDCWD, "/etc/passwd", "one more", "", &rules[0]); err != errTooMany {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCanceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Take(ctx, []string{t.TempDir()}); err != context.Canceled {
+		t.Errorf("error %v", err)
+	}
+}
+
+// BenchmarkTake searches 10 and 100,000 files, one in a hundred of which a rule selects.
+func BenchmarkTake(b *testing.B) {
+	for _, files := range []int{10, 100_000} {
+		w := newTree(b)
+		w.git(".git")
+		for i := range files {
+			name := "file"
+			if i%100 == 0 {
+				name = "Makefile"
+			}
+			w.write(fmt.Sprintf("%d/%s%d", i/20, strings.TrimSuffix(name, "0"), i%20), "text")
+			if name == "Makefile" {
+				w.write(fmt.Sprintf("%d/Makefile", i/20), "text")
+			}
+		}
+		b.Run(fmt.Sprint(files), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Take(context.Background(), []string{w.dir}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,240 @@
+// Package guard finds the files in a directory that programs of the host execute or obey, and
+// reports which of them a guest has changed.
+package guard
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Entry is a file that a rule selects.
+type Entry struct {
+	// Unit is the directory that makes it what it is, such as a git directory or .vscode; else
+	// the path of the file.
+	Unit string
+	// State is a digest of the file's type, executable bit and content, or of a link's target.
+	State    string
+	What     string // what obeys it
+	Severity Severity
+}
+
+// Snapshot is what the rules select in some directories, by absolute path.
+type Snapshot struct {
+	Entries map[string]Entry
+	// Unread are the directories that could not be searched.
+	Unread []string
+}
+
+// Limits of a search. A guest may have created what it finds.
+const (
+	maxDepth   = 200
+	maxEntries = 200_000 // that rules select
+	maxContent = 4 << 20 // bytes of a file that the digest covers, in addition to the size
+)
+
+// errTooMany is why a search fails.
+var errTooMany = fmt.Errorf("more than %d files are executed or obeyed by programs", maxEntries)
+
+// Take searches directories, which are absolute. It ignores those that do not exist.
+func Take(ctx context.Context, roots []string) (Snapshot, error) {
+	w := walker{ctx: ctx, found: Snapshot{Entries: map[string]Entry{}}}
+	for _, root := range roots {
+		fd, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			continue // a file, or removed
+		}
+		if err != nil {
+			w.found.Unread = append(w.found.Unread, root)
+			continue
+		}
+		if err := w.directory(fd, root, 0, place{}); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	return w.found, nil
+}
+
+type walker struct {
+	ctx   context.Context
+	found Snapshot
+}
+
+// place is what is known of a directory from the directories above it.
+type place struct {
+	unit string // not empty: everything below is selected
+	rule *rule
+	// admin is the git directory, if this is a directory of files of one of its worktrees or
+	// the directory of these directories.
+	admin     string
+	worktrees bool
+	info      bool // the directory info of a git directory
+}
+
+// directory searches a directory and closes it.
+func (w *walker) directory(fd int, path string, depth int, in place) error {
+	d := os.NewFile(uintptr(fd), path)
+	defer d.Close()
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	entries, err := d.ReadDir(-1)
+	if err != nil || depth > maxDepth {
+		w.found.Unread = append(w.found.Unread, path)
+		return nil
+	}
+	git := isGit(entries)
+	for _, e := range entries {
+		if err := w.entry(fd, path, e, depth, in, git); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isGit reports whether git would use a directory with these entries as a git directory.
+func isGit(entries []fs.DirEntry) bool {
+	found := 0
+	for _, e := range entries {
+		if name := e.Name(); name == "HEAD" || name == "objects" || name == "refs" {
+			found++
+		}
+	}
+	return found == 3
+}
+
+// entry handles an entry of a directory.
+func (w *walker) entry(fd int, parent string, e fs.DirEntry, depth int, in place, git bool) error {
+	name := e.Name()
+	path := strings.TrimSuffix(parent, "/") + "/" + name
+	next, rule := place{}, (*rule)(nil)
+	switch {
+	case in.rule != nil: // .vscode/, hooks/
+		next, rule = in, in.rule
+		if in.rule == inGit.directories["hooks"] && strings.HasSuffix(name, ".sample") {
+			return nil // git does not run it
+		}
+	case in.info:
+		if name != "attributes" {
+			return nil
+		}
+		rule, next.unit = inGit.files[name], in.admin
+	case in.worktrees: // .git/worktrees
+		next.admin = in.admin
+	case in.admin != "": // .git/worktrees/NAME
+		rule, next.unit = inGit.files[name], path
+		if rule == nil {
+			return nil
+		}
+	case git:
+		skip := false
+		if next, rule, skip = inGitDirectory(name, parent, e.IsDir()); skip {
+			return nil
+		}
+	case e.IsDir():
+		if r := inTree.directories[name]; r != nil {
+			next.rule, next.unit = r, path
+		}
+	default:
+		rule = inTree.file(name)
+		if rule == nil {
+			rule = inTree.directories[name] // a link in place of the directory
+		}
+		next.unit = path
+	}
+	if e.IsDir() {
+		return w.enter(fd, name, path, depth, next)
+	}
+	if rule == nil {
+		return nil
+	}
+	return w.add(fd, name, path, next.unit, rule)
+}
+
+// inGitDirectory returns where an entry of the git directory leads, and its rule. skip means
+// that nothing in it is executed or obeyed.
+func inGitDirectory(name, git string, isDirectory bool) (next place, r *rule, skip bool) {
+	next.unit = git
+	switch {
+	case !isDirectory:
+		r = inGit.files[name]
+		return next, r, r == nil
+	case name == "hooks":
+		next.rule = inGit.directories[name]
+	case name == "info":
+		next = place{info: true, admin: git}
+	case name == "worktrees":
+		next = place{worktrees: true, admin: git}
+	case name == "modules": // git directories
+		next = place{}
+	default:
+		return next, nil, name == "objects" || name == "refs" || name == "logs" || name == "lfs"
+	}
+	return next, nil, false
+}
+
+// enter searches a directory in a directory.
+func (w *walker) enter(fd int, name, path string, depth int, in place) error {
+	sub, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	switch err {
+	case nil:
+		return w.directory(sub, path, depth+1, in)
+	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP: // replaced meanwhile
+	default:
+		w.found.Unread = append(w.found.Unread, path)
+	}
+	return nil
+}
+
+// add adds a file that is not a directory.
+func (w *walker) add(fd int, name, path, unit string, r *rule) error {
+	if len(w.found.Entries) == maxEntries {
+		return errTooMany
+	}
+	state, err := digest(fd, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		state = "unreadable"
+	}
+	w.found.Entries[path] = Entry{Unit: unit, State: state, What: r.what, Severity: r.severity}
+	return nil
+}
+
+// digest returns the state of a file.
+func digest(dir int, name string) (string, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ELOOP) {
+		target := make([]byte, unix.PathMax)
+		n, err := unix.Readlinkat(dir, name, target)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("link %x", sha256.Sum256(target[:n])), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return info.Mode().Type().String(), nil
+	}
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.LimitReader(f, maxContent)); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("file %d %v %x", info.Size(), info.Mode()&0o111 != 0, hash.Sum(nil)), nil
+}
