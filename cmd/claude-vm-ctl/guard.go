@@ -162,7 +162,7 @@ func (v *target) warnOfFindings(out *output, found []guard.Finding) {
 	if shown == 0 {
 		return
 	}
-	text := "to see and accept: claude-vm-ctl guard" + v.hintArg()
+	text := "see claude-vm-ctl guard" + v.hintArg()
 	if n := len(found) - shown; n > 0 {
 		text = fmt.Sprintf("%d more; ", n) + text
 	}

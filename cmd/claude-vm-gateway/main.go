@@ -14,6 +14,7 @@ import (
 	"os/signal"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -86,6 +87,13 @@ func run(dir string) error {
 		return err
 	}
 	id := instance.Escape(dir)
+	record, err := paths.ReadRecord(id)
+	if err != nil {
+		return err
+	}
+	if err := confine.Check(record.Host, confine.Wanted{Namespaces: []string{confine.User, confine.Mount, confine.Names}}); err != nil {
+		return err
+	}
 	config, err := configuration(paths, id)
 	if err != nil {
 		return err

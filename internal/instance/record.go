@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -41,6 +42,8 @@ type Record struct {
 	GitDirectories []string `json:"gitDirectories,omitempty"`
 	// Warnings are what the user should know about this run.
 	Warnings []string `json:"warnings,omitempty"`
+	// Host is what the processes of the VM must not share.
+	Host confine.Host `json:"host"`
 	// GuestVersion is GUEST_VERSION= in guest.env of the bundle.
 	GuestVersion string `json:"guestVersion,omitempty"`
 }

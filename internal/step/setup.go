@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -120,6 +121,10 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	r.Warnings = p.warnings
 	if env, err := preflight.BundleEnvironment(bundle); err == nil {
 		r.GuestVersion = env["GUEST_VERSION"]
+	}
+	// The parent of this process is the user manager.
+	if r.Host, err = confine.ReadHost(os.Getppid(), paths.Home); err != nil {
+		return err
 	}
 	return paths.MakeRun(id, r, secrets)
 }

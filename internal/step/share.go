@@ -10,8 +10,10 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"golang.org/x/sys/unix"
@@ -56,6 +58,13 @@ func share(_ context.Context, args []string) (int, error) {
 	}
 	if err != nil {
 		return 0, fmt.Errorf("lock %s: %w", contract.ShareLock, err)
+	}
+	// To mount, it has a capability of its user namespace, which it drops.
+	err = checkConfined(instance.Escape(args[0]), confine.Wanted{
+		Namespaces: []string{confine.User, confine.Mount, confine.Network, confine.Names}, Capabilities: 1 << unix.CAP_SYS_ADMIN,
+	})
+	if err != nil {
+		return 0, err
 	}
 	notify("READY=1")
 	return 0, execWithout(path, append([]string{"virtiofsd"}, command[1:]...))
@@ -109,5 +118,5 @@ func execWithout(path string, argv []string) error {
 	if err := unix.Capset(&header, &none[0]); err != nil {
 		return os.NewSyscallError("capset", err)
 	}
-	return syscall.Exec(path, argv, os.Environ())
+	return syscall.Exec(path, argv, ownEnvironment())
 }

@@ -25,6 +25,7 @@ var steps = map[string]struct {
 	"share":       {-1, share},
 	"end-share":   {0, endShare},
 	"share-lost":  {1, shareLost},
+	"exec":        {-1, execConfined},
 	"begin":       {1, begin},
 	"ssh-agent":   {1, sshAgent},
 	"ask":         {1, ask},

@@ -31,7 +31,7 @@ func TestGuard(t *testing.T) {
 		t.Errorf("guard while the VM runs: %s", got)
 	}
 	r = p.ctl("stop", ".")
-	const accept = "claude-vm-ctl: warning: 1 more; to see and accept: claude-vm-ctl guard\n"
+	const accept = "claude-vm-ctl: warning: 1 more; see claude-vm-ctl guard\n"
 	for _, want := range []string{
 		"warning: .git/commondir was created in the VM; git uses another directory in place of this one\n",
 		"warning: vendor/.git was created in the VM; git obeys it\n", "warning: .envrc was created", accept,

@@ -67,6 +67,30 @@ func TestExposure(t *testing.T) {
 	p.systemctl("stop", p.unit()).ok()
 	p.wantGone() // starting a helper that is still active would do nothing
 	p.wantHelpersConfined()
+	p.wantFailClosed()
+}
+
+// wantFailClosed checks that a VM does not start if systemd has not set up a part of the sandbox.
+// A drop-in without that part has the same effect.
+func (p *project) wantFailClosed() {
+	p.t.Helper()
+	for _, probe := range []struct {
+		part             *instance.Part
+		settings, reason string
+	}{
+		{instance.VM, "PrivateNetwork=no", "PrivateNetwork= has no effect: the namespace net:"},
+		{instance.VM, "ProtectHome=no\nTemporaryFileSystem=\nTemporaryFileSystem=/tmp", "ProtectHome= has no effect: the process sees " + os.Getenv("HOME")},
+		{instance.Virtiofsd, "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN", "CapabilityBoundingSet= has no effect: CapBnd is "},
+		{instance.Gateway, "ProtectHostname=no", "ProtectHostname= has no effect: the namespace uts:"},
+	} {
+		p.dropin(probe.part.Unit(p.id), "probe.conf", strings.Split(probe.settings, "\n")...)
+		r := p.ctl("start", ".")
+		if r.status != 122 || !strings.Contains(r.stderr, probe.reason) {
+			p.t.Errorf("%s: status %d, %s", probe.settings, r.status, r.stderr)
+		}
+		p.dropin(probe.part.Unit(p.id), "probe.conf")
+		p.wantGone()
+	}
 }
 
 // wantHelpersConfined starts the helpers, which exit too soon to look at them, with

@@ -1,0 +1,56 @@
+package step
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/confine"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// execConfined executes args[1:], QEMU of the instance with the id args[0], in place of this
+// process, if the user manager has confined it as the unit asks for. It passes none of the
+// user manager's variables on, which may contain secrets.
+func execConfined(_ context.Context, args []string) (int, error) {
+	if len(args) < 2 {
+		return 0, failure.New(failure.Usage, "", "exec needs an id and a command")
+	}
+	if err := checkConfined(args[0], confine.Wanted{Namespaces: []string{confine.User, confine.Mount, confine.Network, confine.Names}}); err != nil {
+		return 0, err
+	}
+	path, err := exec.LookPath(args[1])
+	if err != nil {
+		return 0, err
+	}
+	return 0, syscall.Exec(path, args[1:], ownEnvironment())
+}
+
+// checkConfined returns an error unless this process of an instance is confined.
+func checkConfined(id string, w confine.Wanted) error {
+	paths, err := instance.HostPaths()
+	if err != nil {
+		return err
+	}
+	r, err := paths.ReadRecord(id)
+	if err != nil {
+		return err
+	}
+	return confine.Check(r.Host, w)
+}
+
+// ownEnvironment returns the variables of this process that the programs of a VM get. Nix's
+// garbage collector treats the paths in GUEST and PROGRAM as roots.
+func ownEnvironment() []string {
+	var env []string
+	for _, variable := range os.Environ() {
+		switch name, _, _ := strings.Cut(variable, "="); name {
+		case "PATH", "GUEST", "PROGRAM":
+			env = append(env, variable)
+		}
+	}
+	return env
+}
