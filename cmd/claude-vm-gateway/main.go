@@ -7,7 +7,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/gateway"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/unixsocket"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
@@ -91,7 +91,7 @@ func run(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := confine.Check(record.Host, confine.Wanted{Namespaces: []string{confine.User, confine.Mount, confine.Names}}); err != nil {
+	if err := confine.Check(record.Host, confine.Wanted{Network: true}); err != nil {
 		return err
 	}
 	config, err := configuration(paths, id)
@@ -100,12 +100,13 @@ func run(dir string) error {
 	}
 	config.Quit = stop
 	// The step begin looks whether there is a gateway. The lock is held until exit.
-	lock, err := unix.Open(contract.GatewayLock, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	lock, err := unixsocket.OpenLock(".", contract.GatewayLock)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: contract.GatewayLock, Err: err}
+		return err
 	}
+	defer lock.Close()
 	// Not LOCK_NB: begin holds the lock for a moment when it looks.
-	if err := unix.Flock(lock, unix.LOCK_SH); err != nil {
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_SH); err != nil {
 		return fmt.Errorf("lock %s: %w", contract.GatewayLock, err)
 	}
 	controls, restarted, err := control.Listen(config.Directory)
@@ -157,23 +158,9 @@ func configuration(paths instance.Paths, id string) (gateway.Config, error) {
 	}, nil
 }
 
-// dialQEMU connects to QEMU's socket in the current directory. QEMU can write this directory,
-// so a symbolic link is not followed: it could lead to another socket.
+// dialQEMU connects to QEMU's socket in the current directory.
 func dialQEMU(ctx context.Context) (net.Conn, error) {
-	fd, err := unix.Open(contract.NetSocket, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return nil, errors.New(contract.NetSocket + " is not a socket")
-	}
-	var dialer net.Dialer
-	return dialer.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", fd))
+	return unixsocket.Dial(ctx, ".", contract.NetSocket)
 }
 
 func notify(text string) {

@@ -12,38 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is what a confined process must not share. Setup, which is not confined, records it.
+// Host is what a confined process must not share. Setup records it, which sees the home directory
+// and has the user manager's network.
 type Host struct {
-	// Namespaces are those of the user manager, as the links in /proc/PID/ns.
-	Namespaces map[string]string `json:"namespaces,omitempty"`
-	// Home is the user's home directory.
-	Home   string `json:"home,omitempty"`
-	Device uint64 `json:"device,omitempty"`
-	Inode  uint64 `json:"inode,omitempty"`
+	Network string `json:"network,omitempty"` // the network namespace, as the link in /proc/PID/ns
+	Home    string `json:"home,omitempty"`    // the user's home directory
+	Device  uint64 `json:"device,omitempty"`  // of Home
+	Inode   uint64 `json:"inode,omitempty"`
 }
 
-// Namespaces that units have of their own.
-const (
-	User    = "user" // PrivateUsers=
-	Mount   = "mnt"  // ProtectSystem= and others
-	Network = "net"  // PrivateNetwork=
-	Names   = "uts"  // ProtectHostname=
-)
+const networkNamespace = "/proc/self/ns/net"
 
-var settings = map[string]string{
-	User: "PrivateUsers=", Mount: "ProtectSystem=", Network: "PrivateNetwork=", Names: "ProtectHostname=",
-}
-
-// ReadHost reads the namespaces of the process pid, the user manager, and the identity of the
-// home directory.
-func ReadHost(pid int, home string) (Host, error) {
-	h := Host{Namespaces: map[string]string{}, Home: home}
-	for name := range settings {
-		link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
-		if err != nil {
-			return Host{}, err
-		}
-		h.Namespaces[name] = link
+// ReadHost returns what this process shares with the user manager.
+func ReadHost(home string) (Host, error) {
+	h := Host{Home: home}
+	var err error
+	if h.Network, err = os.Readlink(networkNamespace); err != nil {
+		return Host{}, err
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(home, &st); err != nil {
@@ -53,24 +38,30 @@ func ReadHost(pid int, home string) (Host, error) {
 	return h, nil
 }
 
-// Wanted is how a process must be confined, in addition to a seccomp filter, NoNewPrivileges=, a
-// read-only system and a hidden home directory.
+// Wanted is how a process must be confined, in addition to a user namespace, a seccomp filter,
+// NoNewPrivileges=, a read-only system and a hidden home directory.
 type Wanted struct {
-	Namespaces []string
+	// Network means that the process may use the host's network.
+	Network bool
 	// Capabilities that the process may have, as a mask.
 	Capabilities uint64
 }
 
 // Check returns an error unless this process is confined.
 func Check(h Host, w Wanted) error {
-	for _, name := range w.Namespaces {
-		own, err := os.Readlink("/proc/self/ns/" + name)
-		if err != nil {
-			return err
-		}
-		if theirs := h.Namespaces[name]; theirs == "" || theirs == own {
-			return missing(settings[name], "the namespace %s is the user manager's", own)
-		}
+	users, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return err
+	}
+	if err := checkUsers(string(users)); err != nil {
+		return err
+	}
+	own, err := os.Readlink(networkNamespace)
+	if err != nil {
+		return err
+	}
+	if !w.Network && (h.Network == "" || h.Network == own) {
+		return missing("PrivateNetwork=", "the network is the host's")
 	}
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -80,6 +71,25 @@ func Check(h Host, w Wanted) error {
 		return err
 	}
 	return checkFiles(h)
+}
+
+// maxUsers is more than PrivateUsers= maps, and less than any other user namespace has.
+const maxUsers = 16
+
+// checkUsers checks the text of /proc/self/uid_map; see user_namespaces(7).
+func checkUsers(text string) error {
+	users := 0
+	for line := range strings.Lines(text) {
+		var inside, outside, count int
+		if _, err := fmt.Sscan(line, &inside, &outside, &count); err != nil {
+			return fmt.Errorf("uid_map: %w", err)
+		}
+		users += count
+	}
+	if users == 0 || users > maxUsers {
+		return missing("PrivateUsers=", "the process has %d users", users)
+	}
+	return nil
 }
 
 // missing returns the error for a setting that has no effect.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/unixsocket"
 )
 
 // socket is the name of the socket in the gateway's directory.
@@ -173,7 +174,7 @@ func Quit(ctx context.Context, dir string) error {
 
 // exchange sends a request and handles the replies.
 func exchange(ctx context.Context, dir string, r Request, handle func(Reply) error) error {
-	c, err := dial(ctx, dir)
+	c, err := unixsocket.Dial(ctx, dir, socket)
 	if err != nil {
 		return err
 	}
@@ -199,16 +200,6 @@ func exchange(ctx context.Context, dir string, r Request, handle func(Reply) err
 			return err
 		}
 	}
-}
-
-func dial(ctx context.Context, dir string) (net.Conn, error) {
-	d, path, err := open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	var dialer net.Dialer
-	return dialer.DialContext(ctx, "unix", path)
 }
 
 // Listen listens on the socket in a directory. restarted reports whether another gateway of

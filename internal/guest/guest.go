@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/unixsocket"
 	"github.com/t0mpr1c3/claude-microvm/internal/vport"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
@@ -52,22 +53,15 @@ func Dial(ctx context.Context, dir, user string) (*Client, error) {
 // DialRaw is like Dial but returns the connection before the SSH handshake, which starts
 // with the guest's version string. It is for callers with their own SSH client.
 func DialRaw(ctx context.Context, dir string) (net.Conn, error) {
-	// The address of a UNIX socket is limited to 107 bytes; dir may be longer.
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	short := fmt.Sprintf("/proc/self/fd/%d", d.Fd())
 	for i := range contract.SSHPorts {
-		lock, err := lockPort(filepath.Join(short, contract.SSHLock(i)))
+		lock, err := lockPort(dir, contract.SSHLock(i))
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		conn, err := dialPort(ctx, filepath.Join(short, contract.SSHSocket(i)))
+		conn, err := dialPort(ctx, dir, contract.SSHSocket(i))
 		if err != nil {
 			lock.Close()
 			return nil, err
@@ -87,8 +81,8 @@ func (p *port) Close() error { return errors.Join(p.Conn.Close(), p.lock.Close()
 
 // lockPort locks a port, or fails with EWOULDBLOCK. Without a lock, QEMU would accept the
 // connection of a second client to a port and then never serve it.
-func lockPort(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func lockPort(dir, name string) (*os.File, error) {
+	f, err := unixsocket.OpenLock(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +93,8 @@ func lockPort(path string) (*os.File, error) {
 	return f, nil
 }
 
-func dialPort(ctx context.Context, path string) (net.Conn, error) {
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "unix", path)
+func dialPort(ctx context.Context, dir, name string) (net.Conn, error) {
+	raw, err := unixsocket.Dial(ctx, dir, name)
 	if err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func TestRejections(t *testing.T) {
 func TestBusy(t *testing.T) {
 	dir := t.TempDir()
 	for i := range contract.SSHPorts {
-		lock, err := lockPort(filepath.Join(dir, contract.SSHLock(i)))
+		lock, err := lockPort(dir, contract.SSHLock(i))
 		if err != nil {
 			t.Fatal(err)
 		}

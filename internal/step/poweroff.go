@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/unixsocket"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,7 +58,7 @@ func shareLives(unknown bool) bool { return isLocked(contract.ShareLock, unknown
 // isLocked reports whether a process holds the lock of a file. If the file does not exist, it
 // returns unknown.
 func isLocked(file string, unknown bool) bool {
-	lock, err := os.Open(file)
+	lock, err := os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return unknown
 	}
@@ -72,7 +72,7 @@ const shareTimeout = 5 * time.Second
 // endShare stops virtiofsd and waits until it has exited. virtiofsd exits when its client
 // disconnects. The client is QEMU or, if QEMU has never connected, endShare.
 func endShare(context.Context, []string) (int, error) {
-	if conn, err := net.Dial("unix", contract.ShareSocket); err == nil {
+	if conn, err := unixsocket.Dial(context.Background(), ".", contract.ShareSocket); err == nil {
 		conn.Close()
 	}
 	for end := time.Now().Add(shareTimeout); shareLives(false) && time.Now().Before(end); {
@@ -82,7 +82,9 @@ func endShare(context.Context, []string) (int, error) {
 }
 
 func pressPowerButton() error {
-	conn, err := net.DialTimeout("unix", contract.QMPSocket, qmpTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), qmpTimeout)
+	defer cancel()
+	conn, err := unixsocket.Dial(ctx, ".", contract.QMPSocket)
 	if err != nil {
 		return err
 	}

@@ -122,8 +122,7 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if env, err := preflight.BundleEnvironment(bundle); err == nil {
 		r.GuestVersion = env["GUEST_VERSION"]
 	}
-	// The parent of this process is the user manager.
-	if r.Host, err = confine.ReadHost(os.Getppid(), paths.Home); err != nil {
+	if r.Host, err = confine.ReadHost(paths.Home); err != nil {
 		return err
 	}
 	return paths.MakeRun(id, r, secrets)

@@ -41,7 +41,7 @@ func TestExposure(t *testing.T) {
 		instance.Guard:     2.5, // it reads the user's files
 		instance.Runtime:   2,
 		// It has to run where user namespaces are not permitted, and needs the home.
-		instance.Setup: 5.5,
+		instance.Setup: 6,
 	}
 	for _, part := range instance.Parts {
 		unit := part.Unit(p.id)
@@ -78,10 +78,10 @@ func (p *project) wantFailClosed() {
 		part             *instance.Part
 		settings, reason string
 	}{
-		{instance.VM, "PrivateNetwork=no", "PrivateNetwork= has no effect: the namespace net:"},
+		{instance.VM, "PrivateNetwork=no", "PrivateNetwork= has no effect: the network is the host's"},
 		{instance.VM, "ProtectHome=no\nTemporaryFileSystem=\nTemporaryFileSystem=/tmp", "ProtectHome= has no effect: the process sees " + os.Getenv("HOME")},
 		{instance.Virtiofsd, "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN", "CapabilityBoundingSet= has no effect: CapBnd is "},
-		{instance.Gateway, "ProtectHostname=no", "ProtectHostname= has no effect: the namespace uts:"},
+		{instance.Gateway, "ProtectSystem=no", "ProtectSystem= has no effect: / is writable"},
 	} {
 		p.dropin(probe.part.Unit(p.id), "probe.conf", strings.Split(probe.settings, "\n")...)
 		r := p.ctl("start", ".")
