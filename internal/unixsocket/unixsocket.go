@@ -7,6 +7,7 @@ package unixsocket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,7 +18,7 @@ import (
 
 // Dial connects to the socket name in a directory.
 func Dial(ctx context.Context, dir, name string) (net.Conn, error) {
-	f, err := openIn(dir, name, unix.O_PATH, unix.S_IFSOCK, "socket")
+	f, err := openIn(dir, name, unix.O_PATH, unix.S_IFSOCK, unix.ECONNREFUSED) // as connect(2)
 	if err != nil {
 		return nil, err
 	}
@@ -28,11 +29,11 @@ func Dial(ctx context.Context, dir, name string) (net.Conn, error) {
 
 // OpenLock opens the file name in a directory, which is created if it does not exist.
 func OpenLock(dir, name string) (*os.File, error) {
-	return openIn(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_NONBLOCK, unix.S_IFREG, "regular file")
+	return openIn(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_NONBLOCK, unix.S_IFREG, errors.New("not a regular file"))
 }
 
-// openIn opens a file of a type in a directory.
-func openIn(dir, name string, flags int, kind uint32, what string) (*os.File, error) {
+// openIn opens a file in a directory. Unless it is of the type kind, the error is other.
+func openIn(dir, name string, flags int, kind uint32, other error) (*os.File, error) {
 	path := filepath.Join(dir, name)
 	d, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -47,11 +48,11 @@ func openIn(dir, name string, flags int, kind uint32, what string) (*os.File, er
 	var st unix.Stat_t
 	err = unix.Fstat(fd, &st)
 	if err == nil && st.Mode&unix.S_IFMT != kind {
-		err = fmt.Errorf("%s is not a %s", path, what)
+		err = other
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return f, nil
 }
