@@ -80,17 +80,28 @@ func (s *sshConfigVerb) run(_ context.Context, out *output) (int, error) {
 			return 0, err
 		}
 	}
-	forward := ""
+	forward := "no"
 	if s.forwardAgent {
-		forward = "\tForwardAgent yes\n"
+		forward = "yes"
 	}
 	_, err = fmt.Fprintf(out.stdout, `# The VMs of claude-vm: a .vm file's name, an id as "claude-vm-ctl status" shows
 # it, or after the slash the path of a directory.
 Host %s* *%s
 	ProxyCommand %s ssh-proxy '%%n'
 	User claude
-%s	# Only you can access the socket, and the guest has a new key at each start.
+	ForwardAgent %s
+	ForwardX11 no
+	# The guest needs no proof of who you are, and gets none: no password, not even the
+	# names of your keys.
+	PreferredAuthentications none
+	PubkeyAuthentication no
+	PasswordAuthentication no
+	KbdInteractiveAuthentication no
+	GSSAPIAuthentication no
+	HostbasedAuthentication no
+	# Only you can access the socket, and the guest has a new key at each start.
 	StrictHostKeyChecking no
+	UpdateHostKeys no
 	UserKnownHostsFile /dev/null
 	LogLevel ERROR
 `, sshPrefix, sshSuffix, strings.ReplaceAll(failure.Command(self), "%", "%%"), forward)

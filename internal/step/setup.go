@@ -82,6 +82,9 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	p, err := newPlan(paths, id, path, r.Settings)
 	if err == nil {
 		r.Shares, r.GitDirectories = p.shares, p.gitDirectories
+		err = outOfReach(guarded(r), map[string]string{"SettingsFile": r.Settings.SettingsFile, "ExtraCA": r.Settings.ExtraCA})
+	}
+	if err == nil {
 		r.ClaudeSettings, err = readSettings(r.Settings.SettingsFile)
 	}
 	var certificates []byte
@@ -194,6 +197,19 @@ func workDirectory(paths instance.Paths, name, long string) (string, error) {
 // maxSettings is the maximum size in bytes of a file that a setting names. It is copied into
 // the runtime directory, which is small.
 const maxSettings = 1 << 20
+
+// outOfReach returns an error if the file of a key is in one of the directories, in which the
+// guest could replace it by a link to a file that it cannot read.
+func outOfReach(directories []string, files map[string]string) error {
+	for key, path := range files {
+		for _, dir := range directories {
+			if real := instance.Physical(path); path != "" && (instance.Contains(dir, path) || instance.Contains(dir, real)) {
+				return fmt.Errorf("%s=%s: the guest can change this file", key, path)
+			}
+		}
+	}
+	return nil
+}
 
 // readSettings returns the content of Claude Code's settings file, or nil without a path.
 func readSettings(path string) (json.RawMessage, error) {

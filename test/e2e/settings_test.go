@@ -124,7 +124,7 @@ func TestRefusedSettings(t *testing.T) {
 		line("MOUNTS", home+":/mnt"):                            "Mount=" + home + ":/mnt: overlaps the work directory and would bypass its ReadOnly= and Hide=",
 		line("MOUNTS", runtime+":/mnt"):                         "Mount=" + runtime + ": refusing to share " + runtime + " with a VM: it is in your runtime directory, with the user manager's sockets",
 		line("MOUNTS", filepath.Dir(p.dir)+":/mnt"):             "Mount=" + filepath.Dir(p.dir) + ":/mnt: overlaps the work directory and would bypass its ReadOnly= and Hide=",
-		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: not a JSON object: array", p.dir),
+		line("SETTINGS_FILE", filepath.Join(p.dir, "settings")): fmt.Sprintf("SettingsFile=%s/settings: the guest can change this file", p.dir),
 		line("CLAUDE_HOME", "none"):                             "CLAUDE_HOME=none: not one of ephemeral, project, user",
 	} {
 		p.dropin(instance.Setup.Unit(p.id), vmFile, setting)
