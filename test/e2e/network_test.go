@@ -445,8 +445,18 @@ func TestProxy(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "proxy")
 	p.certificates()
-	p.vmFile("[Network]\nProxy=http://user:password@100.100.0.2:3128\nDeny=denied.test\n")
+	text, err := os.ReadFile("/mnt/docs/examples/corporate.vm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ = bytes.Cut(text, []byte("[Claude]\n"))
+	p.vmFile("[Claude]\n" + strings.NewReplacer("proxy.example.com", "100.100.0.2",
+		"Mount=/etc/ssl/certs/ca-certificates.crt", "Mount=/srv/ca.pem", "ExtraCA=/etc/ssl/certs/ca-certificates.crt", "ExtraCA=/srv/ca.pem",
+	).Replace(string(text)) + "Deny=denied.test\n")
 	p.start()
+	if got := p.guest("curl -sS https://proxied.test/; echo $npm_config_registry"); !strings.HasPrefix(got, "proxied.test at ") || !strings.HasSuffix(got, "https://npm.example.com/\n") {
+		t.Errorf("with the host's certificates: %q", got)
+	}
 	if got, status := p.fetch("https://proxied.test/"); status != 0 || !strings.HasPrefix(got, "proxied.test at ") {
 		t.Errorf("through the proxy: %q, %d", got, status)
 	}
