@@ -85,7 +85,7 @@ func (f *forwardVerb) run(ctx context.Context, out *output) (int, error) {
 	case hasGateway:
 		return 0, v.hold(ctx, out, ports)
 	case slices.ContainsFunc(ports, func(p vm.Port) bool { return p.Protocol == policy.UDP }):
-		return 0, failure.New(failure.Usage, "", "only TCP ports can be forwarded to a VM that has no network (Mode=none)")
+		return 0, failure.New(failure.Failed, "claude-vm-ctl edit"+v.hintArg(), "only TCP ports can be forwarded to a VM that has no network (Mode=none)")
 	case f.detach:
 		return 0, v.forwardDetached(ctx, out, ports)
 	}

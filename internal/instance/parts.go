@@ -35,6 +35,7 @@ var (
 	Runtime   = &Part{Name: "claude-vm-runtime", What: "removes what setup created, when no other part needs it any more"}
 	Setup     = &Part{Name: "claude-vm-setup", What: "checks the host and creates the runtime directory", Settings: vm.Setup}
 	Guard     = &Part{Name: "claude-vm-guard", What: "reports changed files that programs of the host execute or obey"}
+	Console   = &Part{Name: "claude-vm-console", What: "copies the guest's console to the journal"}
 	Virtiofsd = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", Settings: vm.Share}
 	Gateway   = &Part{Name: "claude-vm-gateway", What: "the VM's way out: network, published ports, secrets", When: IfEnabled}
 	VM        = &Part{Name: "claude-vm", What: "QEMU; its state is the state of the instance", Settings: vm.Machine}
@@ -46,7 +47,7 @@ var (
 
 // Parts lists the parts in the order in which they start. Code that handles all units
 // of an instance must loop over it.
-var Parts = []*Part{Runtime, Setup, Guard, Virtiofsd, Gateway, VM, SSHAgent, ShareLost, AskPath, Ask}
+var Parts = []*Part{Runtime, Setup, Guard, Console, Virtiofsd, Gateway, VM, SSHAgent, ShareLost, AskPath, Ask}
 
 // Slice is the slice of the units of all instances.
 const Slice = `app-claude\x2dvm.slice`

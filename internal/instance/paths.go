@@ -140,6 +140,9 @@ func (p Paths) RuntimeDirectory(id string) string { return filepath.Join(p.insta
 // instance shares.
 func (p Paths) ShareDirectory(id string) string { return p.private(id, "share") }
 
+// ConsolePipe returns the path of the named pipe to which QEMU writes the guest's console.
+func (p Paths) ConsolePipe(id string) string { return p.private(id, "console") }
+
 // private returns the path of a file or directory of an instance that QEMU cannot access.
 // Its name starts with a dot, and no id does. So it cannot be equal to, or in, the runtime
 // directory of any instance.

@@ -151,6 +151,9 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 			return err
 		}
 	}
+	if err := unix.Mkfifo(p.ConsolePipe(id), 0o600); err != nil {
+		return &os.PathError{Op: "mkfifo", Path: p.ConsolePipe(id), Err: err}
+	}
 	if err := p.writeSecrets(id, s); err != nil {
 		return err
 	}
@@ -165,7 +168,9 @@ func (p Paths) RemoveRun(id string) error {
 }
 
 func (p Paths) removeDirectories(id string) error {
-	return errors.Join(os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)))
+	return errors.Join(
+		os.RemoveAll(p.ConsolePipe(id)), os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)),
+	)
 }
 
 // KeepRecord removes the files that MakeRun creates, except record and secrets. It writes the id of

@@ -19,14 +19,14 @@ func execConfined(_ context.Context, args []string) (int, error) {
 	if len(args) < 2 {
 		return 0, failure.New(failure.Usage, "", "exec needs an id and a command")
 	}
-	if err := checkConfined(args[0], confine.Wanted{}); err != nil {
-		return 0, err
+	err := checkConfined(args[0], confine.Wanted{})
+	if err == nil {
+		var path string
+		if path, err = exec.LookPath(args[1]); err == nil {
+			err = syscall.Exec(path, args[1:], ownEnvironment())
+		}
 	}
-	path, err := exec.LookPath(args[1])
-	if err != nil {
-		return 0, err
-	}
-	return 0, syscall.Exec(path, args[1:], ownEnvironment())
+	return 0, failure.New(failure.HostUnable, "", "%w", err) // QEMU has no such exit status
 }
 
 // checkConfined returns an error unless this process of an instance is confined.

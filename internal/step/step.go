@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -26,6 +27,7 @@ var steps = map[string]struct {
 	"end-share":   {0, endShare},
 	"share-lost":  {1, shareLost},
 	"exec":        {-1, execConfined},
+	"console":     {1, console},
 	"begin":       {1, begin},
 	"ssh-agent":   {1, sshAgent},
 	"ask":         {1, ask},
@@ -80,8 +82,9 @@ func explainResult(result string, status contract.Status) string {
 		}
 		return "the guest did not start in time"
 	case "exit-code":
-		if os.Getenv("EXIT_CODE") == "exited" && os.Getenv("EXIT_STATUS") != "0" {
-			return "QEMU exited with status " + os.Getenv("EXIT_STATUS")
+		// HostUnable is the exit status of the step exec.
+		if s := os.Getenv("EXIT_STATUS"); os.Getenv("EXIT_CODE") == "exited" && s != "0" && s != strconv.Itoa(failure.HostUnable) {
+			return "QEMU exited with status " + s
 		}
 	}
 	return ""

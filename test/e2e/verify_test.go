@@ -38,6 +38,7 @@ func TestExposure(t *testing.T) {
 		instance.SSHAgent:  2,
 		instance.ShareLost: 2,
 		instance.Ask:       2,
+		instance.Console:   2,
 		instance.Guard:     2.5, // it reads the user's files
 		instance.Runtime:   2,
 		// It has to run where user namespaces are not permitted, and needs the home.
@@ -129,7 +130,7 @@ func (p *project) wantConfined() {
 	p.t.Helper()
 	// QEMU: empty home directories, and only its own part of the runtime directory.
 	for dir, want := range map[string]string{
-		"/home": "", "/root": "", os.Getenv("XDG_RUNTIME_DIR"): "claude-vm systemd",
+		"/home": filepath.Base(os.Getenv("HOME")), os.Getenv("HOME"): "", "/root": "", os.Getenv("XDG_RUNTIME_DIR"): "claude-vm systemd",
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "claude-vm"): "." + p.id + ".record " + p.id,
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd"):   "notify",
 	} {

@@ -191,7 +191,7 @@ func (p *project) forwardsWithoutNetwork() {
 		fmt.Sprintf("port %d is already forwarded to this VM by %s", b, unit), "systemctl --user stop "+unit)
 	p.ctl("forward", fmt.Sprintf("%d:7007", b)).fails(1,
 		fmt.Sprintf("listen tcp 127.0.0.1:%d: bind: address already in use", b), fmt.Sprintf("ss -tlnp 'sport = :%d'", b))
-	p.ctl("forward", "53/udp").fails(2, "only TCP ports can be forwarded to a VM that has no network (Mode=none)", "")
+	p.ctl("forward", "53/udp").fails(1, "only TCP ports can be forwarded to a VM that has no network (Mode=none)", "claude-vm-ctl edit")
 	// The unit exits with the VM without a failure; see removedFile.
 }
 
