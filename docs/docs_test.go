@@ -256,3 +256,32 @@ func TestPages(t *testing.T) {
 		}
 	}
 }
+
+// TestSecurity: each promise has a test.
+func TestSecurity(t *testing.T) {
+	known := map[string]bool{}
+	for _, file := range glob(t, "../test/e2e/*_test.go", "../internal/*/*_test.go", "../guest/agent/*_test.go") {
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(read(t, file), -1) {
+			known[m[1]] = true
+		}
+	}
+	rows := 0
+	for line := range strings.Lines(read(t, "SECURITY.md")) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| it cannot") {
+			continue
+		}
+		rows++
+		tests := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(line, -1)
+		if len(tests) == 0 {
+			t.Errorf("no test: %s", line)
+		}
+		for _, m := range tests {
+			if !known[m[1]] {
+				t.Errorf("%s does not exist: %s", m[1], line)
+			}
+		}
+	}
+	if rows == 0 {
+		t.Error("no promises")
+	}
+}

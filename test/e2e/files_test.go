@@ -43,6 +43,12 @@ echo 1 > file
 git add file
 git -c user.name=Guest -c user.email=guest@example.org commit -q -m 'from the guest'
 `)
+	p.root("chmod 4755 /work/script; chmod g+s /work/deep")
+	for _, name := range []string{"script", "deep"} {
+		if info, err := os.Stat(filepath.Join(p.dir, name)); err != nil || info.Mode()&(os.ModeSetuid|os.ModeSetgid) != 0 {
+			t.Errorf("the guest's root has set a setuid or setgid bit: %v, %v", info, err)
+		}
+	}
 	if got := p.read("edited"); got != "host\nguest\n" {
 		t.Errorf("edited: %q", got)
 	}
