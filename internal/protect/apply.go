@@ -55,11 +55,13 @@ func apply(root, scratch string, m Mount) error {
 		return os.NewSyscallError("open_tree", err)
 	}
 	defer unix.Close(tree)
+	// Private, or what is mounted in it would also be mounted in what it is a copy of.
+	attr := unix.MountAttr{Propagation: unix.MS_PRIVATE}
 	if m.Mode != ReadWrite {
-		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-			return os.NewSyscallError("mount_setattr", err)
-		}
+		attr.Attr_set = unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		return os.NewSyscallError("mount_setattr", err)
 	}
 	err = unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	return os.NewSyscallError("move_mount", err)

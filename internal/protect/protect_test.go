@@ -290,3 +290,11 @@ func attack(dir string) error {
 	refused("write the rest", errors.Join(write(".git/index"), write("free"), os.Rename("free", "other")), nil)
 	return errors.Join(errs...)
 }
+
+func TestUnescape(t *testing.T) {
+	for text, want := range map[string]string{`/a\040b`: "/a b", `/a\134040`: `/a\040`, `/a\`: `/a\`, `/\999`: `/\999`, "/日": "/日"} {
+		if got := unescape(text); got != want {
+			t.Errorf("unescape(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -79,6 +80,7 @@ func protectShares(dir, root string) error {
 	if err != nil {
 		return err
 	}
+	protected := false
 	for _, s := range record.Shares {
 		path := filepath.Join(root, s.Name)
 		device, inode, err := identity(path)
@@ -88,11 +90,44 @@ func protectShares(dir, root string) error {
 		if err != nil {
 			return err
 		}
-		if err := protect.Apply(path, scratch, s.Mounts); err != nil {
+		if len(s.Mounts) == 0 {
+			continue
+		}
+		protected = true
+		if err := protectShare(path, s.Mounts); err != nil {
 			return fmt.Errorf("protect paths in %s: %w", s.Path, err)
 		}
 	}
-	return nil
+	if !protected {
+		return nil
+	}
+	// It stays in this unit, with the capability that virtiofsd does not get.
+	watch := exec.Command("/proc/self/exe", "unit", "watch-share", "--", dir, root)
+	watch.Stderr = os.Stderr
+	return watch.Start()
+}
+
+func protectShare(path string, mounts []protect.Mount) error {
+	if err := protect.Apply(path, scratch, mounts); err != nil {
+		return err
+	}
+	return protect.Propagate(path)
+}
+
+// watchShare repeats the mounts that protect paths in the shares, which are in args[1], when the host
+// has replaced what is there.
+func watchShare(ctx context.Context, args []string) (int, error) {
+	record, err := readRecord(args[0])
+	if err != nil {
+		return 0, err
+	}
+	var shares []protect.Shared
+	for _, s := range record.Shares {
+		shares = append(shares, protect.Shared{Root: filepath.Join(args[1], s.Name), Mounts: s.Mounts})
+	}
+	return 0, protect.Watch(ctx, scratch, shares, func(path, text string) {
+		fmt.Fprintf(os.Stderr, "%q %s\n", path, text)
+	})
 }
 
 // identity returns the device and inode of a directory or file. Unlike the path, they change

@@ -24,6 +24,7 @@ var steps = map[string]struct {
 	"setup":       {1, setup},
 	"teardown":    {1, teardown},
 	"share":       {-1, share},
+	"watch-share": {2, watchShare},
 	"end-share":   {0, endShare},
 	"share-lost":  {1, shareLost},
 	"exec":        {-1, execConfined},

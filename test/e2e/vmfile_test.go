@@ -229,6 +229,18 @@ func (p *project) wantProtected() {
 	if strings.Count(r.stderr, "Read-only file system") < 2 || strings.Contains(r.stdout, "SECRET") {
 		p.t.Errorf("locked and .env: %s%s", r.stdout, r.stderr)
 	}
+	// The host replaces a file: the kernel removes what hides it.
+	writeFile(filepath.Join(p.dir, ".env.new"), "SECRET=2")
+	if err := os.Rename(filepath.Join(p.dir, ".env.new"), filepath.Join(p.dir, ".env")); err != nil {
+		p.t.Fatal(err)
+	}
+	p.eventually("the replaced file is hidden, too", func() bool {
+		return strings.Contains(p.root("cat /work/.env; echo evil >/work/.env").stderr, "Read-only file system")
+	})
+	if got := p.root("cat /work/.env").stdout; got != "" || p.read(".env") != "SECRET=2" {
+		p.t.Errorf("the replaced file: %q, %q", got, p.read(".env"))
+	}
+	writeFile(filepath.Join(p.dir, ".env"), "SECRET=1")
 	if got := p.read("locked/deep/file") + p.read(".env"); got != "hostSECRET=1" {
 		p.t.Errorf("files on the host after the guest's attempts: %s", got)
 	}
