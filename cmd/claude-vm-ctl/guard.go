@@ -156,7 +156,7 @@ func (v *target) warnOfFindings(out *output, found []guard.Finding) {
 		if f.Severity == guard.Low || shown == maxShown {
 			break // sorted by severity
 		}
-		out.warning(fmt.Sprintf("%s %s in the VM; %s", v.relative(f.Path), changeWords[f.Change], f.What))
+		out.warning(fmt.Sprintf("%s %s during the run; %s", v.relative(f.Path), changeWords[f.Change], f.What))
 		shown++
 	}
 	if shown == 0 {

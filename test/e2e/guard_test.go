@@ -33,8 +33,8 @@ func TestGuard(t *testing.T) {
 	r = p.ctl("stop", ".")
 	const accept = "claude-vm-ctl: warning: 1 more; see claude-vm-ctl guard\n"
 	for _, want := range []string{
-		"warning: .git/commondir was created in the VM; git uses another directory in place of this one\n",
-		"warning: vendor/.git was created in the VM; git obeys it\n", "warning: .envrc was created", accept,
+		"warning: .git/commondir was created during the run; git uses another directory in place of this one\n",
+		"warning: vendor/.git was created during the run; git obeys it\n", "warning: .envrc was created", accept,
 	} {
 		if r.status != 0 || !strings.Contains(r.stderr, want) {
 			t.Errorf("stop: status %d, want %q in %s", r.status, want, r.stderr)
