@@ -23,6 +23,7 @@ func execConfined(_ context.Context, args []string) (int, error) {
 	if err == nil {
 		var path string
 		if path, err = exec.LookPath(args[1]); err == nil {
+			notify("READY=1") // now ExecStartPost= can run
 			err = syscall.Exec(path, args[1:], ownEnvironment())
 		}
 	}

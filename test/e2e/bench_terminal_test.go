@@ -124,7 +124,7 @@ func BenchmarkBulk(b *testing.B) {
 // start, with a sleeping process in place of QEMU.
 func BenchmarkStart(b *testing.B) {
 	p := newProject(b, "start")
-	p.dropin(p.unit(), "90-sleep.conf", "ExecStart=\nExecStart=sleep infinity\nExecStartPost=\nExecStop=\nExecStopPost=")
+	p.dropin(p.unit(), "90-sleep.conf", "Type=exec\nExecStart=\nExecStart=sleep infinity\nExecStartPost=\nExecStop=\nExecStopPost=")
 	var ours, theirs time.Duration
 	measure := func(total *time.Duration, command string, args ...string) {
 		start := time.Now()

@@ -26,7 +26,7 @@ const lasts = "tail -s 0.1 --pid=${MAINPID} -f /dev/null"
 // stopped. For tests of claude-vm-ctl and systemd that need no VM.
 func (p *project) withoutQEMU(lines ...string) {
 	p.t.Helper()
-	p.dropin(p.unit(), "90-sleep.conf", append([]string{"ExecStart=", "ExecStart=sleep infinity",
+	p.dropin(p.unit(), "90-sleep.conf", append([]string{"Type=exec", "ExecStart=", "ExecStart=sleep infinity",
 		"ExecStartPost=", "ExecStartPost=" + lasts, "ExecStop=", "ExecStopPost="}, lines...)...)
 }
 
