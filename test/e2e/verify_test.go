@@ -90,6 +90,7 @@ func (p *project) wantFailClosed() {
 			p.t.Errorf("%s: status %d, %s", probe.settings, r.status, r.stderr)
 		}
 		p.dropin(probe.part.Unit(p.id), "probe.conf")
+		p.systemctl("reset-failed", probe.part.Unit(p.id))
 		p.wantGone2()
 	}
 }
