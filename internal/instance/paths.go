@@ -140,6 +140,10 @@ func (p Paths) RuntimeDirectory(id string) string { return filepath.Join(p.insta
 // instance shares.
 func (p Paths) ShareDirectory(id string) string { return p.private(id, "share") }
 
+// ClaudeDirectory returns the directory with the copy of the user's files for Claude Code, which
+// an instance shares.
+func (p Paths) ClaudeDirectory(id string) string { return p.private(id, "claude") }
+
 // private returns the path of a file or directory of an instance that QEMU cannot access.
 // Its name starts with a dot, and no id does. So it cannot be equal to, or in, the runtime
 // directory of any instance.

@@ -114,6 +114,9 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if r.Request.AuthSocket = authSocket(r.Settings.ForwardAgent, r.Request.AuthSocket); r.Settings.ForwardAgent && r.Request.AuthSocket == "" {
 		p.warn("systemctl --user import-environment SSH_AUTH_SOCK", "ForwardAgent=yes, but there is no SSH agent")
 	}
+	if r.Settings.UserConfig {
+		r.GitConfig = gitConfig(ctx, paths, path, r.Request.AuthSocket != "")
+	}
 	for _, text := range p.warnings {
 		fmt.Fprintln(os.Stderr, text)
 	}
