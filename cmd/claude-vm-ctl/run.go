@@ -60,6 +60,7 @@ func (v *target) warn(out *output) {
 	for _, text := range record.Warnings {
 		out.warning(text)
 	}
+	v.noteLogin(out, record)
 	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
 	}

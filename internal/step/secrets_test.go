@@ -30,6 +30,7 @@ func TestTakeSecrets(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", files)
 	for name, c := range map[string]struct {
 		others, request     map[string]string
+		encrypted           map[string]string
 		environment, inject []string
 		mode                string
 		want                instance.Secrets
@@ -56,6 +57,19 @@ func TestTakeSecrets(t *testing.T) {
 			request: map[string]string{key: "of-request"}, environment: []string{key + "=of-settings", baseURL + "=" + api, "A=1"}, inject: []string{key}, mode: "internet",
 			want:  instance.Secrets{Inject: map[string]string{key: "of-settings"}, API: api, Requested: map[string]string{key: "of-request"}},
 			guest: map[string]string{key: vm.Placeholder(key), baseURL: gatewayURL, "A": "1"},
+		},
+		"encrypted": {
+			inject: []string{"CLAUDE_CODE_OAUTH_TOKEN"}, mode: "internet", encrypted: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-login"},
+			want:  instance.Secrets{Inject: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-login"}, API: vm.StandardAPI},
+			guest: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": vm.Placeholder("CLAUDE_CODE_OAUTH_TOKEN"), baseURL: gatewayURL},
+		},
+		"one source for Claude": {
+			request: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-request"}, inject: []string{key, "CLAUDE_CODE_OAUTH_TOKEN"}, mode: "internet",
+			encrypted: map[string]string{key: "of-login"},
+			want: instance.Secrets{
+				Inject: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-request"}, API: vm.StandardAPI, Requested: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-request"},
+			},
+			guest: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": vm.Placeholder("CLAUDE_CODE_OAUTH_TOKEN"), baseURL: gatewayURL},
 		},
 		"no network": {
 			inject: []string{key}, mode: "none",
@@ -91,7 +105,7 @@ func TestTakeSecrets(t *testing.T) {
 					*m = map[string]string{}
 				}
 			}
-			got, err := takeSecrets(&r, others)
+			got, err := takeSecrets(&r, others, func(name string) string { return c.encrypted[name] })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -101,7 +101,7 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if err != nil {
 		return err
 	}
-	secrets, err := takeSecrets(&r, environment(vmEnvironment, os.Environ()))
+	secrets, err := takeSecrets(&r, environment(vmEnvironment, os.Environ()), decrypter(ctx, paths.Home, p.warn))
 	if err != nil {
 		return err
 	}
