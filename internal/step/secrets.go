@@ -13,6 +13,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/credstore"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -64,7 +65,10 @@ func takeSecrets(r *instance.Record, others map[string]string, encrypted func(na
 	forClaude := false
 	for _, i := range r.Settings.Inject {
 		value := values[i]
-		if value == "" {
+		switch {
+		case value == "" && i.Host != "":
+			return s, failure.New(failure.HostUnable, "systemd-ask-password | install -Dm600 /dev/stdin ~/.config/credstore/"+i.Name, "Inject=%s: there is no secret %s", i, i.Name)
+		case value == "":
 			continue
 		}
 		s.Inject[i.Name] = value

@@ -128,3 +128,47 @@ func TestTakeSecrets(t *testing.T) {
 		})
 	}
 }
+
+// TestMissingSecret checks that no VM starts without a secret for another host than the API's.
+func TestMissingSecret(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir())
+	r := instance.Record{Settings: vm.VM{Inject: []vm.Injection{{Name: "GH", Host: "git.test", Scheme: vm.SchemeBasic}}}}
+	none := func(string) string { return "" }
+	if _, err := takeSecrets(&r, map[string]string{}, none); err == nil || err.Error() != "Inject=GH:git.test:basic: there is no secret GH" {
+		t.Errorf("without a secret: %v", err)
+	}
+	s, err := takeSecrets(&r, map[string]string{}, func(name string) string { return "encrypted " + name })
+	if err != nil || s.Inject["GH"] != "encrypted GH" {
+		t.Errorf("with an encrypted one: %v, %v", s.Inject, err)
+	}
+}
+
+// TestLoggedOut checks when a user is told that Claude will ask for a login.
+func TestLoggedOut(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir())
+	all := vm.Default().Inject
+	for name, c := range map[string]struct {
+		inject   []vm.Injection
+		others   map[string]string
+		settings string
+		want     bool
+	}{
+		"nothing":              {inject: all, want: true},
+		"a token":              {inject: all, others: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "x"}},
+		"a token in the guest": {inject: all[:2]},
+		"another cloud":        {inject: all, others: map[string]string{"CLAUDE_CODE_USE_BEDROCK": "1"}},
+		"a program":            {inject: all, settings: `{"apiKeyHelper": "x"}`},
+		"other settings":       {inject: all, settings: `{"model": "x"}`, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			others := maps.Clone(c.others)
+			if others == nil {
+				others = map[string]string{}
+			}
+			r := instance.Record{Settings: vm.VM{Inject: c.inject}, ClaudeSettings: json.RawMessage(c.settings)}
+			if _, err := takeSecrets(&r, others, func(string) string { return "" }); err != nil || r.LoggedOut != c.want {
+				t.Errorf("LoggedOut = %v, %v", r.LoggedOut, err)
+			}
+		})
+	}
+}
