@@ -139,7 +139,8 @@ func setupToken(ctx context.Context, out *output, paths instance.Paths) (string,
 	if !out.terminal() {
 		return "", failure.New(failure.Usage, "claude-vm-ctl login --with-token <FILE", "without --with-token, login needs a terminal")
 	}
-	dir := filepath.Join(paths.StateFiles(), "login")
+	// Not in the state directory, which systemd can make a link to the one with the .vm files.
+	dir := filepath.Join(paths.Cache, "claude-vm/login")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}

@@ -57,7 +57,7 @@ func (p *project) setupToken() {
 	p.t.Helper()
 	file := filepath.Join(os.Getenv("HOME"), ".config/claude-vm/login.vm")
 	// The certificate of platform.claude.com is of the Internet of these tests.
-	writeFile(file, "[VM]\nWorkDirectory=%S/claude-vm/login\n[Claude]\nEnvironment=NODE_TLS_REJECT_UNAUTHORIZED=0 CLAUDE_CODE_FULL_SIGN_IN_LINK=1\n")
+	writeFile(file, "[VM]\nWorkDirectory=%C/claude-vm/login\n[Claude]\nEnvironment=NODE_TLS_REJECT_UNAUTHORIZED=0 CLAUDE_CODE_FULL_SIGN_IN_LINK=1\n")
 	p.systemctl("daemon-reload").ok()
 	defer func() {
 		os.Remove(file)
@@ -76,7 +76,7 @@ func (p *project) setupToken() {
 	if screen := strings.ReplaceAll(e.screen(), "\n", ""); !strings.Contains(screen, "login token, encrypted, in ") || !strings.Contains(screen, "status=0") {
 		p.t.Fatalf("login: %s", screen)
 	}
-	if _, err := os.Stat(filepath.Join(os.Getenv("HOME"), ".local/state/claude-vm/login")); err == nil {
+	if _, err := os.Stat(filepath.Join(os.Getenv("HOME"), ".cache/claude-vm/login")); err == nil {
 		p.t.Error("the directory of the login is left")
 	}
 }
