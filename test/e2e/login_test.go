@@ -170,7 +170,7 @@ func (p *project) keptHome() {
 	e.shows("bypass permissions on")
 	p.t.Logf("the first screen:\n%s", e.screen())
 	p.wantPrompt(e, "the key works", "X-Api-Key", key)
-	if got := p.guest("cd ~/.claude; ls skills; cat skills/own/SKILL.md skills/greet/SKILL.md CLAUDE.md; echo x >>CLAUDE.md || true"); got != "greet\nown\nown---\nname: greet\ndescription: Greets as a pirate-of-the-host does.\n---\nSay ahoy.\nAlways mention the albatross.\n" {
+	if got := p.guest("cd ~/.claude; ls skills; cat skills/own/SKILL.md skills/greet/SKILL.md CLAUDE.md; if echo x >>CLAUDE.md; then echo writable; fi 2>/dev/null"); got != "greet\nown\nown---\nname: greet\ndescription: Greets as a pirate-of-the-host does.\n---\nSay ahoy.\nAlways mention the albatross.\n" {
 		p.t.Errorf("the kept home has %q", got)
 	}
 	p.ctl("stop", ".").ok()
