@@ -41,8 +41,8 @@ func TestSignIn(t *testing.T) {
 	if got := p.guest("git commit -q --allow-empty -m one; git log -1 --format='%an <%ae>'; ls ~/.claude/skills; git config credential.helper || true"); got != "Ada Lovelace <ada@work.example>\ngreet\n" {
 		t.Errorf("the guest has %s", got)
 	}
-	if got := p.guest("cat ~/.claude/settings.json; ls -A ~/.claude"); strings.Contains(got, "cleanupPeriodDays") || strings.Contains(got, "history.jsonl") {
-		t.Errorf("the guest has settings of the host: %s", got)
+	if got := p.guest("cat ~/.claude/settings.json ~/.claude/history.jsonl"); strings.Contains(got, "of the host") {
+		t.Errorf("the guest has settings or the history of the host: %s", got)
 	}
 	e.keys("-l", "/exit")
 	e.shows("/exit")
@@ -91,8 +91,8 @@ func (p *project) userFiles() {
 		"work.inc":                  "[user]\n\temail = ada@work.example\n",
 		"dot/skills/greet/SKILL.md": "---\nname: greet\ndescription: Greets as a pirate-of-the-host does.\n---\nSay ahoy.\n",
 		"dot/CLAUDE.md":             "Always mention the albatross.\n",
-		".claude/settings.json":     `{"cleanupPeriodDays": 3, "env": {"FROM": "the host"}}`,
-		".claude/history.jsonl":     "{}\n",
+		".claude/settings.json":     `{"cleanupPeriodDays": 3, "env": {"FROM": "settings of the host"}}`,
+		".claude/history.jsonl":     `{"display": "history of the host"}`,
 	} {
 		writeFile(filepath.Join(home, name), text)
 	}
