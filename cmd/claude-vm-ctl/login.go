@@ -114,8 +114,8 @@ func (l *loginVerb) show(out *output, store credstore.Store) (int, error) {
 
 // readToken reads a token from standard input.
 func readToken(out *output) (string, error) {
-	const max = 64 << 10
-	text, err := io.ReadAll(io.LimitReader(out.stdin, max))
+	const enough = 64 << 10
+	text, err := io.ReadAll(io.LimitReader(out.stdin, enough))
 	return strings.TrimSpace(string(text)), err
 }
 
@@ -144,7 +144,6 @@ func setupToken(ctx context.Context, out *output, paths instance.Paths) (string,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir)
 	v, u, err := open(ctx, dir)
 	if err != nil {
 		return "", err
@@ -153,6 +152,7 @@ func setupToken(ctx context.Context, out *output, paths instance.Paths) (string,
 	if u.Running() {
 		return "", failure.New(failure.Failed, "claude-vm-ctl attach"+v.hintArg(), "another login is in progress")
 	}
+	defer os.RemoveAll(dir)
 	if err := v.ensureUnits(ctx, out, u); err != nil {
 		return "", err
 	}
