@@ -72,7 +72,7 @@ func shell(t *testing.T, name string) (run func(script string, args ...string) s
 // lines are command lines without the program's name, and the sorted completions of the
 // last word in bash and fish. TestZsh has its own list, of lines with one completion.
 var lines = []struct{ typed, bash, fish string }{
-	{"", "attach doctor edit forward generate guard help id kill list logs network restart run shell ssh-config start status stop uninstall", "the same"},
+	{"", "attach doctor edit forward generate guard help id kill list login logout logs network restart run shell ssh-config start status stop uninstall", "the same"},
 	{"st", "start status stop", "the same"},
 	{"nonsense", "", ""},
 	{"--ver", "--version", "--version"},

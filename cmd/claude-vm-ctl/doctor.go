@@ -49,11 +49,12 @@ var checks = []struct {
 	{"open files", checkFileLimit},
 	{"runtime directory", checkRuntime},
 	{"network", checkNetwork},
+	{"login", checkLogin},
 	{"clock", func(context.Context, *host) (string, error) { return preflight.Clock() }},
 }
 
 // notChecked lists what a user might expect doctor to check.
-const notChecked = "not checked: credentials, the guest's clock"
+const notChecked = "not checked: the guest's clock"
 
 func (d *doctorVerb) run(ctx context.Context, out *output) (int, error) {
 	findings := diagnose(ctx)

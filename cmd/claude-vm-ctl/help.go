@@ -39,10 +39,9 @@ DIR may also be the directory's id, or the name of its .vm file.
   id         print the directory's id, its escaped path                [--unit]
   edit       edit the directory's .vm file, its settings           [--defaults]
   generate   apply the .vm files to the user manager                [--dry-run]
+  login      sign in to Claude for all VMs; logout removes the login  [--status]
   doctor     check the machine and print how to fix problems           [--json]
   uninstall  remove the units that claude-vm-ctl has created           [--stop]
-
-  claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
 `
 
 // describe adds examples, without "claude-vm-ctl ", to a verb's help. tail follows the

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -25,6 +26,8 @@ var version = "devel"
 type output struct {
 	stdin, stdout, stderr *os.File
 	progressing           bool
+	// transcript gets a copy of what the guest writes to the terminal; nil for none.
+	transcript io.Writer
 }
 
 func newOutput(stdin, stdout, stderr *os.File) *output {

@@ -70,6 +70,7 @@ func (v *target) warn(out *output) {
 		out.warning(err.Error())
 	}
 	v.warnOfFindings(out, found)
+	v.noteLogin(out, record)
 	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
 	}

@@ -69,6 +69,9 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
 	}
 	screen := &terminal.Screen{W: out.stdout}
+	if out.transcript != nil {
+		screen.W = io.MultiWriter(out.stdout, out.transcript)
+	}
 	defer func() {
 		io.WriteString(out.stdout, screen.Reset())
 		term.Restore(fd, saved)

@@ -67,6 +67,9 @@ func (a *agent) begin(b contract.Begin) error {
 	if err := writeSettings(b.Settings); err != nil {
 		return err
 	}
+	if err := os.WriteFile(gitConfigFile, []byte(b.GitConfig), 0o644); err != nil {
+		return err
+	}
 	if b.ForwardAgent {
 		h, err := newHostAgent()
 		if err != nil {

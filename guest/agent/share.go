@@ -23,6 +23,10 @@ const (
 	runtimeDir = "/run/claude-vm"
 	// settingsFile has Claude Code's settings for the session script.
 	settingsFile = runtimeDir + "/settings.json"
+	// userConfigDir has what the user has written for Claude Code; the session script links to it.
+	userConfigDir = runtimeDir + "/claude"
+	// gitConfigFile has the user's identity. /etc/gitconfig includes it.
+	gitConfigFile = runtimeDir + "/gitconfig"
 )
 
 // mountShare mounts the directories and files of the host's virtiofs share at their paths
@@ -69,6 +73,9 @@ func allMounts(b contract.Begin, work, home string) []contract.Mount {
 	}
 	if b.GitDirectory != "" {
 		mounts = append(mounts, contract.Mount{Name: contract.ShareGit, Path: b.GitDirectory})
+	}
+	if b.UserConfig {
+		mounts = append(mounts, contract.Mount{Name: contract.ShareClaude, Path: userConfigDir})
 	}
 	for _, m := range b.Mounts {
 		if below, found := strings.CutPrefix(m.Path, workDir+"/"); found { // workDir is not a link yet

@@ -58,6 +58,8 @@ const (
 	ShareWork = "work" // for /work
 	ShareHome = "home" // for the home directory of UserClaude, unless Home=ephemeral
 	ShareGit  = "git"  // for the git directory, if it is not in the work directory
+	// ShareClaude has what the user has written for Claude Code on the host, such as skills.
+	ShareClaude = "claude"
 )
 
 // Files of an instance's runtime directory.
@@ -124,6 +126,10 @@ type Begin struct {
 	// Those that exist on the host only must appear to exist, or git would forget them.
 	GitDirectories []string `json:"gitDirectories,omitempty"`
 	Home           bool     `json:"home,omitempty"` // the share contains ShareHome
+	// UserConfig means that the share contains ShareClaude.
+	UserConfig bool `json:"userConfig,omitempty"`
+	// GitConfig is a configuration file for git, which others override.
+	GitConfig string `json:"gitConfig,omitempty"`
 	// Files is the number of files that virtiofsd can have open; 0 if it is unknown.
 	Files int `json:"files,omitempty"`
 	// ForwardAgent means that the host will open AgentSubsystem.

@@ -143,6 +143,10 @@ func (p Paths) ShareDirectory(id string) string { return p.private(id, "share") 
 // ConsolePipe returns the path of the named pipe to which QEMU writes the guest's console.
 func (p Paths) ConsolePipe(id string) string { return p.private(id, "console") }
 
+// ClaudeDirectory returns the directory with the copy of the user's files for Claude Code, which
+// an instance shares.
+func (p Paths) ClaudeDirectory(id string) string { return p.private(id, "claude") }
+
 // private returns the path of a file or directory of an instance that QEMU cannot access.
 // Its name starts with a dot, and no id does. So it cannot be equal to, or in, the runtime
 // directory of any instance.

@@ -32,6 +32,8 @@ type Record struct {
 	Environment map[string]string `json:"environment,omitempty"`
 	// Injected are the names of the secrets that stay on the host. The guest has placeholders.
 	Injected []string `json:"injected,omitempty"`
+	// LoggedOut means that Claude Code gets no token and no key.
+	LoggedOut bool `json:"loggedOut,omitempty"`
 	// Settings are the settings of this run.
 	Settings vm.VM `json:"settings"`
 	// ClaudeSettings is the content of SettingsFile=, a JSON object.
@@ -40,6 +42,8 @@ type Record struct {
 	Shares []Share `json:"shares"`
 	// GitDirectories have linked worktrees, which the guest must keep; see contract.Begin.
 	GitDirectories []string `json:"gitDirectories,omitempty"`
+	// GitConfig is a configuration file for the guest's git, with the user's identity.
+	GitConfig string `json:"gitConfig,omitempty"`
 	// Warnings are what the user should know about this run.
 	Warnings []string `json:"warnings,omitempty"`
 	// Host is what the processes of the VM must not share.
@@ -129,7 +133,7 @@ const AgentLink = "ssh-agent"
 // run: the record, the secrets, the runtime directory, the directory of the gateway, if there is
 // a network, and the share directory with a link to each share.
 func (p Paths) MakeRun(id string, r Record, s Secrets) error {
-	if err := p.RemoveRun(id); err != nil {
+	if err := p.removeRun(id); err != nil {
 		return err
 	}
 	directories := []string{p.RuntimeDirectory(id), p.ShareDirectory(id)}
@@ -160,8 +164,13 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 	return p.WriteRecord(id, r)
 }
 
-// RemoveRun removes the files that MakeRun creates, also if it was killed.
+// RemoveRun removes the files that MakeRun creates, also if it was killed, and the copy of the
+// user's files.
 func (p Paths) RemoveRun(id string) error {
+	return errors.Join(p.removeRun(id), os.RemoveAll(p.ClaudeDirectory(id)))
+}
+
+func (p Paths) removeRun(id string) error {
 	return errors.Join(
 		os.RemoveAll(p.recordPath(id)), os.RemoveAll(p.newRecordPath(id)), os.RemoveAll(p.secretsPath(id)), p.removeDirectories(id),
 	)
@@ -178,7 +187,7 @@ func (p Paths) removeDirectories(id string) error {
 func (p Paths) KeepRecord(id, job string) error {
 	r, err := p.ReadRecord(id)
 	if errors.Is(err, os.ErrNotExist) {
-		return p.removeDirectories(id) // the instance was never set up
+		return p.RemoveRun(id) // the instance was never set up
 	}
 	if err != nil {
 		return errors.Join(err, p.RemoveRun(id))
@@ -186,7 +195,7 @@ func (p Paths) KeepRecord(id, job string) error {
 	r.Job, r.Restart = "", job
 	r.Request.Attached = false // the client of the first start does not attach again
 	r.Request.By = restartedBy(r.Request.By)
-	return errors.Join(p.WriteRecord(id, r), p.removeDirectories(id))
+	return errors.Join(p.WriteRecord(id, r), p.removeDirectories(id), os.RemoveAll(p.ClaudeDirectory(id)))
 }
 
 // KeptRequest returns the request that KeepRecord has kept for a job, or nil. A request

@@ -106,7 +106,7 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	b := contract.Begin{
 		Version: contract.Version, Session: r.Request.Session, Settings: r.ClaudeSettings,
-		Directory: r.Settings.WorkDirectory, GitDirectories: r.GitDirectories,
+		Directory: r.Settings.WorkDirectory, GitDirectories: r.GitDirectories, GitConfig: r.GitConfig,
 		Time: time.Now(), TimeZone: timeZone("/etc"), Entropy: make([]byte, 64),
 	}
 	rand.Read(b.Entropy) // never returns an error
@@ -135,8 +135,11 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 		}
 	}
 	for _, s := range r.Shares {
-		if s.Name == contract.ShareGit {
+		switch s.Name {
+		case contract.ShareGit:
 			b.GitDirectory = s.Path
+		case contract.ShareClaude:
+			b.UserConfig = true
 		}
 	}
 	applySettings(&b, r.Settings)

@@ -54,6 +54,9 @@ func newPlan(paths instance.Paths, id, dir string, settings vm.VM) (*plan, error
 	p.gitDirectories = gitdir.Nested(dir)
 	p.addRepository(paths, repository)
 	p.checkDirectory()
+	if err := p.addUserConfig(paths, id); err != nil {
+		return nil, err
+	}
 	return p, p.protect(repository)
 }
 

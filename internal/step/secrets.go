@@ -1,7 +1,9 @@
 package step
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/credstore"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -38,7 +42,8 @@ func environment(unit map[string]string, manager []string) map[string]string {
 
 // takeSecrets sets the environment of a record: the variables of the request and else those in
 // others. It removes the secrets that stay on the host from the record, and returns them.
-func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets, error) {
+// encrypted returns a secret of the user's encrypted credentials.
+func takeSecrets(r *instance.Record, others map[string]string, encrypted func(name string) string) (instance.Secrets, error) {
 	r.Environment = others
 	maps.Copy(r.Environment, r.Request.Environment)
 	s := instance.Secrets{Inject: map[string]string{}, Requested: map[string]string{}}
@@ -55,10 +60,15 @@ func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets
 		}
 		return ""
 	}
+	given := func(name string) string { return cmp.Or(configured(name), r.Environment[name]) }
+	values := injected(r.Settings.Inject, given, func(name string) string { return files[name] }, encrypted)
 	forClaude := false
 	for _, i := range r.Settings.Inject {
-		value := cmp.Or(configured(i.Name), r.Environment[i.Name], files[i.Name])
-		if value == "" {
+		value := values[i]
+		switch {
+		case value == "" && i.Host != "":
+			return s, failure.New(failure.HostUnable, "systemd-ask-password | install -Dm600 /dev/stdin ~/.config/credstore/"+i.Name, "Inject=%s: there is no secret %s", i, i.Name)
+		case value == "":
 			continue
 		}
 		s.Inject[i.Name] = value
@@ -70,6 +80,7 @@ func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets
 	if forClaude {
 		s.API = cmp.Or(configured(baseURL), r.Environment[baseURL], vm.StandardAPI)
 	}
+	r.LoggedOut = !forClaude && loggedOut(r, given)
 	s.Proxy, r.Settings.Proxy = r.Settings.Proxy, ""
 	hidden := slices.Clone(r.Injected)
 	if forClaude {
@@ -84,6 +95,54 @@ func takeSecrets(r *instance.Record, others map[string]string) (instance.Secrets
 		r.Settings.Environment = slices.DeleteFunc(r.Settings.Environment, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
 	}
 	return s, nil
+}
+
+// injected returns the values of secrets, from the first source that has them. The secrets of
+// Claude Code, of which it uses one, all come from the same source.
+func injected(list []vm.Injection, sources ...func(name string) string) map[vm.Injection]string {
+	values := map[vm.Injection]string{}
+	forClaude := false
+	for _, source := range sources {
+		found := false
+		for _, i := range list {
+			if values[i] != "" || i.Host == "" && forClaude {
+				continue
+			}
+			values[i] = source(i.Name)
+			found = found || i.Host == "" && values[i] != ""
+		}
+		forClaude = forClaude || found
+	}
+	return values
+}
+
+// loggedOut reports whether Claude Code has no secret that it gets otherwise than by the
+// gateway. given returns a variable of its environment.
+func loggedOut(r *instance.Record, given func(name string) string) bool {
+	for _, name := range append([]string{"CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"}, credstore.Names...) {
+		if given(name) != "" {
+			return false
+		}
+	}
+	// With :guest, the VM's unit loads it; that is not known here.
+	for _, name := range credstore.Names {
+		if !slices.ContainsFunc(r.Settings.Inject, func(i vm.Injection) bool { return i.Name == name && i.Host == "" }) {
+			return false
+		}
+	}
+	return !bytes.Contains(r.ClaudeSettings, []byte(`"apiKeyHelper"`))
+}
+
+// decrypter returns a function that decrypts a secret of the user. It warns if it cannot: Claude
+// then asks for a login.
+func decrypter(ctx context.Context, home string, warn func(fix, format string, args ...any)) func(name string) string {
+	return func(name string) string {
+		secret, err := credstore.New(home).Decrypt(ctx, name)
+		if err != nil {
+			warn("claude-vm-ctl login", "%v", err)
+		}
+		return secret
+	}
 }
 
 // applyPlaceholders adds what the guest has in place of the secrets that stay on the host:

@@ -30,6 +30,7 @@ func TestTakeSecrets(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", files)
 	for name, c := range map[string]struct {
 		others, request     map[string]string
+		encrypted           map[string]string
 		environment, inject []string
 		mode                string
 		want                instance.Secrets
@@ -56,6 +57,19 @@ func TestTakeSecrets(t *testing.T) {
 			request: map[string]string{key: "of-request"}, environment: []string{key + "=of-settings", baseURL + "=" + api, "A=1"}, inject: []string{key}, mode: "internet",
 			want:  instance.Secrets{Inject: map[string]string{key: "of-settings"}, API: api, Requested: map[string]string{key: "of-request"}},
 			guest: map[string]string{key: vm.Placeholder(key), baseURL: gatewayURL, "A": "1"},
+		},
+		"encrypted": {
+			inject: []string{"CLAUDE_CODE_OAUTH_TOKEN"}, mode: "internet", encrypted: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-login"},
+			want:  instance.Secrets{Inject: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-login"}, API: vm.StandardAPI},
+			guest: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": vm.Placeholder("CLAUDE_CODE_OAUTH_TOKEN"), baseURL: gatewayURL},
+		},
+		"one source for Claude": {
+			request: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-request"}, inject: []string{key, "CLAUDE_CODE_OAUTH_TOKEN"}, mode: "internet",
+			encrypted: map[string]string{key: "of-login"},
+			want: instance.Secrets{
+				Inject: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-request"}, API: vm.StandardAPI, Requested: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "of-request"},
+			},
+			guest: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": vm.Placeholder("CLAUDE_CODE_OAUTH_TOKEN"), baseURL: gatewayURL},
 		},
 		"no network": {
 			inject: []string{key}, mode: "none",
@@ -91,7 +105,7 @@ func TestTakeSecrets(t *testing.T) {
 					*m = map[string]string{}
 				}
 			}
-			got, err := takeSecrets(&r, others)
+			got, err := takeSecrets(&r, others, func(name string) string { return c.encrypted[name] })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,6 +124,50 @@ func TestTakeSecrets(t *testing.T) {
 			applyPlaceholders(&b, r)
 			if diff := cmp.Diff(c.guest, b.Environment); diff != "" {
 				t.Errorf("environment of the guest mismatch (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMissingSecret checks that no VM starts without a secret for another host than the API's.
+func TestMissingSecret(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir())
+	r := instance.Record{Settings: vm.VM{Inject: []vm.Injection{{Name: "GH", Host: "git.test", Scheme: vm.SchemeBasic}}}}
+	none := func(string) string { return "" }
+	if _, err := takeSecrets(&r, map[string]string{}, none); err == nil || err.Error() != "Inject=GH:git.test:basic: there is no secret GH" {
+		t.Errorf("without a secret: %v", err)
+	}
+	s, err := takeSecrets(&r, map[string]string{}, func(name string) string { return "encrypted " + name })
+	if err != nil || s.Inject["GH"] != "encrypted GH" {
+		t.Errorf("with an encrypted one: %v, %v", s.Inject, err)
+	}
+}
+
+// TestLoggedOut checks when a user is told that Claude will ask for a login.
+func TestLoggedOut(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir())
+	all := vm.Default().Inject
+	for name, c := range map[string]struct {
+		inject   []vm.Injection
+		others   map[string]string
+		settings string
+		want     bool
+	}{
+		"nothing":              {inject: all, want: true},
+		"a token":              {inject: all, others: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": "x"}},
+		"a token in the guest": {inject: all[:2]},
+		"another cloud":        {inject: all, others: map[string]string{"CLAUDE_CODE_USE_BEDROCK": "1"}},
+		"a program":            {inject: all, settings: `{"apiKeyHelper": "x"}`},
+		"other settings":       {inject: all, settings: `{"model": "x"}`, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			others := maps.Clone(c.others)
+			if others == nil {
+				others = map[string]string{}
+			}
+			r := instance.Record{Settings: vm.VM{Inject: c.inject}, ClaudeSettings: json.RawMessage(c.settings)}
+			if _, err := takeSecrets(&r, others, func(string) string { return "" }); err != nil || r.LoggedOut != c.want {
+				t.Errorf("LoggedOut = %v, %v", r.LoggedOut, err)
 			}
 		})
 	}

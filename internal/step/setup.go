@@ -105,7 +105,7 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if err != nil {
 		return err
 	}
-	secrets, err := takeSecrets(&r, environment(vmEnvironment, os.Environ()))
+	secrets, err := takeSecrets(&r, environment(vmEnvironment, os.Environ()), decrypter(ctx, paths.Home, p.warn))
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,9 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	}
 	if r.Request.AuthSocket = authSocket(r.Settings.ForwardAgent, r.Request.AuthSocket); r.Settings.ForwardAgent && r.Request.AuthSocket == "" {
 		p.warn("systemctl --user import-environment SSH_AUTH_SOCK", "ForwardAgent=yes, but there is no SSH agent")
+	}
+	if r.Settings.UserConfig {
+		r.GitConfig = gitConfig(ctx, paths, path, r.Request.AuthSocket != "")
 	}
 	for _, text := range p.warnings {
 		fmt.Fprintln(os.Stderr, text)

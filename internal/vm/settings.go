@@ -39,6 +39,7 @@ var Settings = [...]Setting{
 	{"Terminal", "CLAUDE_TERMINAL", true, ofSetup, func(v *VM) string { return v.Terminal }},
 	{"ForwardAgent", "FORWARD_AGENT", true, ofSetup, forwardAgent},
 	{"SettingsFile", "SETTINGS_FILE", true, ofSetup, func(v *VM) string { return v.SettingsFile }},
+	{"UserConfig", "USER_CONFIG", true, ofSetup, func(v *VM) string { return yesNo(v.UserConfig) }},
 	{"Home", "CLAUDE_HOME", true, ofSetup, func(v *VM) string { return v.Home }},
 	{"ReadOnly", "READ_ONLY", true, ofSetup, func(v *VM) string { return unitfile.Join(v.ReadOnly) }},
 	{"Hide", "HIDE", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Hide) }},

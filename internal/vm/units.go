@@ -174,9 +174,15 @@ func (v *VM) secretLines() []string {
 				c = other
 			}
 		}
-		if line := c.line(); !slices.Contains(lines, line) {
-			lines = append(lines, line)
+		line := c.line()
+		if slices.Contains(lines, line) {
+			continue
 		}
+		// Then a missing file is not an error of systemd's, since setup can find the secret elsewhere.
+		if optional := "SetCredential=" + c.Name + `:\n`; c.Path == "" && i.Host != "" && !slices.Contains(lines, optional) {
+			lines = append(lines, optional)
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }

@@ -38,6 +38,7 @@ type VM struct {
 	Credentials     []Credential
 	ForwardAgent    bool
 	SettingsFile    string
+	UserConfig      bool
 	Home            string // ephemeral, project or user
 
 	ReadOnly, Hide []string // clean paths below the work directory, or "."
@@ -106,7 +107,7 @@ const (
 // the files in units/.
 func Default() VM {
 	return VM{
-		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true, Guard: true,
+		Memory: 4 << 30, CPUs: 4, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true, Guard: true, UserConfig: true,
 		Inject: []Injection{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
 		ReadOnly: []string{
 			".git/hooks", ".git/config", ".git/config.worktree", ".claude/settings.json", ".claude/settings.local.json",

@@ -34,12 +34,17 @@ var names = map[string][]string{
 	"six.test.":          {"2606:2800::34"},
 	"git.test.":          {"93.184.216.34"},
 	"api.anthropic.com.": {"93.184.216.35"},
-	"intranet.test.":     {"10.50.0.5"},
-	"lan.test.":          {"192.168.77.2"},
-	"loopback.test.":     {"127.0.0.1"},
-	"host.test.":         {"100.100.0.1"},
-	"meta.test.":         {"169.254.169.254"},
+	// Where Claude Code exchanges the code of a login for a token.
+	"platform.claude.com.": {"93.184.216.35"},
+	"intranet.test.":       {"10.50.0.5"},
+	"lan.test.":            {"192.168.77.2"},
+	"loopback.test.":       {"127.0.0.1"},
+	"host.test.":           {"100.100.0.1"},
+	"meta.test.":           {"169.254.169.254"},
 }
+
+// token is what platform.claude.com issues. It has the length of a real one.
+const token = "sk-ant-oat01-test-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789_00"
 
 // proxied are names that only the proxy knows.
 var proxied = map[string]string{"proxied.test:443": "93.184.216.34:443", "proxied.test:80": "93.184.216.34:80"}
@@ -79,6 +84,9 @@ func handler(api http.Handler) http.Handler {
 		switch {
 		case host == "api.anthropic.com" && api != nil:
 			api.ServeHTTP(w, r)
+		case host == "platform.claude.com" && r.URL.Path == "/v1/oauth/token":
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"token_type":"Bearer","access_token":"%s","expires_in":31536000,"scope":"user:inference"}`, token)
 		case host == "git.test" && r.TLS != nil:
 			if _, password, _ := r.BasicAuth(); password != "git-token-0123456789" {
 				w.Header().Set("WWW-Authenticate", `Basic realm="git"`)

@@ -1,0 +1,75 @@
+package step
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+)
+
+// TestGitConfig runs git on both sides: as setup does, and as the guest reads it.
+func TestGitConfig(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
+	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
+	for name, text := range map[string]string{
+		".gitconfig": "[user]\n\tname = \"A \\\"B\\\" \\\\ C\"\n\temail = home@example.com\n[init]\n\tdefaultBranch = trunk\n[credential]\n\thelper = store\n" +
+			"[includeIf \"gitdir:~/work/\"]\n\tpath = work.inc\n",
+		"work.inc":      "[user]\n\temail = work@example.com\n\tsigningKey = ~/.ssh/id\n[gpg]\n\tformat = ssh\n[commit]\n\tgpgSign\n",
+		".ssh/id":       "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n",
+		".ssh/id.pub":   public + " a comment\n",
+		"work/repo/x":   "",
+		"other/repo/x":  "",
+		"work/broken/x": "",
+	} {
+		path := filepath.Join(home, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("git", args...).Output()
+		if err != nil {
+			t.Fatalf("git %q: %v", args, err)
+		}
+		return string(out)
+	}
+	for _, dir := range []string{"work/repo", "other/repo", "work/broken"} {
+		git("init", "-q", filepath.Join(home, dir))
+	}
+	git("-C", filepath.Join(home, "work/repo"), "config", "user.email", "repository@example.com")
+	if err := os.WriteFile(filepath.Join(home, "work/broken/.git/config"), []byte("[core\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const identity = "user.name=A \"B\" \\ C\nuser.email="
+	for name, c := range map[string]struct {
+		dir     string
+		signing bool
+		want    string
+	}{
+		"includeIf":           {"work/repo", false, identity + "work@example.com\ninit.defaultbranch=trunk\n"},
+		"includeIf with key":  {"work/repo", true, identity + "work@example.com\ninit.defaultbranch=trunk\nuser.signingkey=key::" + public + "\ngpg.format=ssh\ncommit.gpgsign=true\n"},
+		"another repository":  {"other/repo", true, identity + "home@example.com\ninit.defaultbranch=trunk\n"},
+		"not a repository":    {"other", true, identity + "home@example.com\ninit.defaultbranch=trunk\n"},
+		"a broken repository": {"work/broken", true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := gitConfig(t.Context(), instance.Paths{Home: home}, filepath.Join(home, c.dir), c.signing)
+			file := filepath.Join(t.TempDir(), "gitconfig")
+			if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if list := git("config", "--file", file, "--list"); list != c.want {
+				t.Errorf("the guest has %q, want %q", list, c.want)
+			}
+		})
+	}
+}
