@@ -37,11 +37,11 @@ DIR may also be the directory's id, or the name of its .vm file.
   status     show the VM's state and its newest log lines       [-n 5] [--json]
   logs       show the journal of the VM and its guest                      [-f]
   id         print the directory's id, its escaped path                [--unit]
-  edit       edit the directory's .vm file, its settings           [--defaults]
-  generate   apply the .vm files to the user manager                [--dry-run]
+  edit       edit the directory's .vm file; generate applies the .vm files
   login      sign in to Claude for all VMs; logout removes the login  [--status]
-  doctor     check the machine and print how to fix problems           [--json]
-  uninstall  remove the units that claude-vm-ctl has created           [--stop]
+  doctor     check the machine, print fixes; uninstall removes the units [--json]
+
+  claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
 `
 
 // describe adds examples, without "claude-vm-ctl ", to a verb's help. tail follows the
