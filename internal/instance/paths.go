@@ -140,6 +140,10 @@ func (p Paths) RuntimeDirectory(id string) string { return filepath.Join(p.insta
 // instance shares.
 func (p Paths) ShareDirectory(id string) string { return p.private(id, "share") }
 
+// scratchCondition returns an empty directory that exists if the instance has a scratch disk;
+// see claude-vm-scratch@.service.
+func (p Paths) scratchCondition(id string) string { return p.private(id, "scratch") }
+
 // private returns the path of a file or directory of an instance that QEMU cannot access.
 // Its name starts with a dot, and no id does. So it cannot be equal to, or in, the runtime
 // directory of any instance.

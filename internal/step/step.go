@@ -27,6 +27,7 @@ var steps = map[string]struct {
 	"share-lost": {1, shareLost},
 	"begin":      {1, begin},
 	"ssh-agent":  {1, sshAgent},
+	"scratch":    {1, scratchDisk},
 	"power-off":  {0, powerOff},
 	"result":     {0, result},
 }
