@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -29,16 +30,18 @@ import (
 
 // names are all names of the Internet.
 var names = map[string][]string{
-	"example.com.":       {"93.184.216.34", "2606:2800::34"},
-	"other.test.":        {"93.184.216.35"},
-	"six.test.":          {"2606:2800::34"},
-	"git.test.":          {"93.184.216.34"},
-	"api.anthropic.com.": {"93.184.216.35"},
-	"intranet.test.":     {"10.50.0.5"},
-	"lan.test.":          {"192.168.77.2"},
-	"loopback.test.":     {"127.0.0.1"},
-	"host.test.":         {"100.100.0.1"},
-	"meta.test.":         {"169.254.169.254"},
+	"example.com.":         {"93.184.216.34", "2606:2800::34"},
+	"other.test.":          {"93.184.216.35"},
+	"six.test.":            {"2606:2800::34"},
+	"git.test.":            {"93.184.216.34"},
+	"api.anthropic.com.":   {"93.184.216.35"},
+	"archive.test.":      {"93.184.216.34"},
+	"security.archive.test.": {"93.184.216.34"},
+	"intranet.test.":       {"10.50.0.5"},
+	"lan.test.":            {"192.168.77.2"},
+	"loopback.test.":       {"127.0.0.1"},
+	"host.test.":           {"100.100.0.1"},
+	"meta.test.":           {"169.254.169.254"},
 }
 
 // proxied are names that only the proxy knows.
@@ -67,6 +70,9 @@ func main() {
 	log.Fatal(http.ListenAndServe(":80", handler(nil)))
 }
 
+// mirror has a part of Debian's archive below the names of its hosts; see test/mirror.
+const mirror = "/srv/debian"
+
 // handler answers with what it has received. api.anthropic.com is the API, git.test has
 // repositories that need a password.
 func handler(api http.Handler) http.Handler {
@@ -79,6 +85,8 @@ func handler(api http.Handler) http.Handler {
 		switch {
 		case host == "api.anthropic.com" && api != nil:
 			api.ServeHTTP(w, r)
+		case strings.HasSuffix(host, ".debian.org"):
+			http.FileServer(http.Dir(filepath.Join(mirror, filepath.Base(host)))).ServeHTTP(w, r)
 		case host == "git.test" && r.TLS != nil:
 			if _, password, _ := r.BasicAuth(); password != "git-token-0123456789" {
 				w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
