@@ -46,6 +46,7 @@ var checks = []struct {
 	{"KVM", func(context.Context, *host) (string, error) { return preflight.KVM() }},
 	{"user namespaces", func(context.Context, *host) (string, error) { return "permitted", preflight.UserNamespaces() }},
 	{"memory", checkMemory},
+	{"scratch disks", checkScratch},
 	{"open files", checkFileLimit},
 	{"runtime directory", checkRuntime},
 	{"network", checkNetwork},

@@ -107,6 +107,27 @@ func checkMemory(ctx context.Context, h *host) (string, error) {
 	return fact, nil
 }
 
+// checkScratch compares the size of a scratch disk with the free space. It is only a warning: a
+// disk gets as much as is free.
+func checkScratch(_ context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	wanted := h.files.Defaults.Scratch
+	if wanted == 0 {
+		return "none: Scratch=no", nil
+	}
+	free, err := preflight.FreeSpace(h.paths.Cache)
+	if err != nil {
+		return "", err
+	}
+	fact := fmt.Sprintf("%s free in %s, up to %s for each VM", size.Format(free), h.paths.Cache, size.Format(wanted))
+	if free < wanted {
+		return "", preflight.Warn("claude-vm-ctl edit --defaults, and set Scratch=", "%s", fact)
+	}
+	return fact, nil
+}
+
 // runningMemory returns the memory setting of each running VM in bytes, by work directory.
 func (h *host) runningMemory(ctx context.Context) (map[string]uint64, error) {
 	found := map[string]uint64{}

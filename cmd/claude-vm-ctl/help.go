@@ -39,7 +39,7 @@ DIR may also be the directory's id, or the name of its .vm file.
   id         print the directory's id, its escaped path                [--unit]
   edit       edit the directory's .vm file; generate applies the .vm files
   login      sign in to Claude for all VMs; logout removes the login  [--status]
-  doctor     check the machine, print fixes; uninstall removes the units [--json]
+  doctor     check the machine, print fixes; uninstall removes the units
 
   claude-vm-ctl run --memory 8G --publish 3000 . -- -p "fix the failing test"
 `

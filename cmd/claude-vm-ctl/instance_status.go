@@ -16,6 +16,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"golang.org/x/sys/unix"
 )
 
 // report is what list and status print about an instance. Scripts depend on the JSON names.
@@ -47,8 +48,11 @@ type report struct {
 	StartedBy string    `json:"startedBy,omitempty"`
 	DropIns   []string  `json:"dropIns,omitempty"`
 	Warnings  []string  `json:"warnings,omitempty"`
-	Drops     int       `json:"cacheDrops,omitempty"` // how often the guest has dropped its caches
-	Network   *network  `json:"network,omitempty"`
+	Scratch   uint64    `json:"scratchCurrent,omitempty"` // disk space of the scratch disk in bytes
+	// ScratchLimit is the size of the scratch disk.
+	ScratchLimit uint64   `json:"scratchLimit,omitempty"`
+	Drops        int      `json:"cacheDrops,omitempty"` // how often the guest has dropped its caches
+	Network      *network `json:"network,omitempty"`
 	// Guard is the number of changes that claude-vm-ctl guard shows, of earlier runs.
 	Guard int    `json:"guardFindings,omitempty"`
 	Units []unit `json:"units,omitempty"`
@@ -201,6 +205,18 @@ func (r *report) readRecord(record instance.Record, u manager.Unit) {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", u.MainPID))
 		fmt.Sscan(string(text), &total, &resident)
 		r.Memory = resident * uint64(os.Getpagesize())
+	}
+}
+
+// readScratch adds the size of the scratch disk and the disk space that its file takes. pid is the
+// process that serves it. The file has no name.
+func (r *report) readScratch(pid uint32) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, file := range files {
+		var st unix.Stat_t
+		if err := unix.Stat(file, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 0 {
+			r.Scratch, r.ScratchLimit = uint64(st.Blocks)*512, uint64(st.Size)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
+	"github.com/t0mpr1c3/claude-microvm/internal/size"
 )
 
 type statusVerb struct {
@@ -96,6 +97,7 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 		return r, nil
 	}
 	r.Started = u.Started
+	r.readScratch(g.of(instance.Scratch).MainPID)
 	r.Drops = guest.ReadStatus(r.Runtime).Drops
 	// An error is not worth failing: the unit may be gone now.
 	if env, err := v.manager.ServiceEnvironment(ctx, v.unit()); err == nil && r.GuestVersion != "" {
@@ -148,6 +150,9 @@ func (r report) print(w io.Writer) error {
 			line("Next guest", "%s, after a restart", r.NextGuest)
 		}
 		line("Memory", "%s", r.memory(" of "))
+		if r.ScratchLimit > 0 {
+			line("Scratch", "%s of %s on disk", size.Format(r.Scratch), size.Format(r.ScratchLimit))
+		}
 		line("CPU", "%s", r.CPU.Round(time.Millisecond))
 		line("QEMU", "process %d", r.PID)
 		line("SSH", "%s", r.SSHHost)

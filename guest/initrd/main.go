@@ -20,6 +20,11 @@ const (
 	rootOption  = "claude_vm.root="
 	systemd     = "/usr/lib/systemd/systemd"
 
+	// dataDir is a directory that is not on the overlay: overlayfs cannot have its upper layer
+	// on another one, and containers use overlayfs. It is also where the agent changes the size
+	// of the tmpfs.
+	dataDir = "/var/lib/claude-vm"
+
 	// The device appears as soon as its driver is loaded. The timeout allows for a
 	// host so busy that the guest hardly runs.
 	deviceTimeout = 30 * time.Second
@@ -145,13 +150,16 @@ func mountRoot(device string) error {
 	if err := mount("tmpfs", "/changes", "tmpfs", 0, "mode=0755"); err != nil {
 		return err
 	}
-	for _, dir := range []string{"/changes/upper", "/changes/work"} {
+	for _, dir := range []string{"/changes/upper", "/changes/work", "/changes/data"} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}
 	err := mount("overlay", "/root", "overlay", 0, "lowerdir=/image,upperdir=/changes/upper,workdir=/changes/work")
 	if err != nil {
+		return err
+	}
+	if err := mount("/changes/data", "/root"+dataDir, "", unix.MS_BIND, ""); err != nil {
 		return err
 	}
 	// The overlay keeps its layers in use. Unmount them here, or systemd would have

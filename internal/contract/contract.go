@@ -64,14 +64,18 @@ const (
 
 // Files of an instance's runtime directory.
 const (
-	StatusFile    = "status"     // QEMU writes the data of StatusPort here
-	QMPSocket     = "qmp.sock"   // QEMU monitor
-	ShareSocket   = "vfs.sock"   // virtiofsd
-	ShareLock     = "vfs.lock"   // locked while virtiofsd runs
-	NetSocket     = "net.sock"   // QEMU's end of the network
-	GatewayLock   = "net.lock"   // locked while the gateway runs
-	ShareDiedFile = "share-died" // created when virtiofsd exits before the guest shuts down
+	StatusFile    = "status"       // QEMU writes the data of StatusPort here
+	QMPSocket     = "qmp.sock"     // QEMU monitor
+	ShareSocket   = "vfs.sock"     // virtiofsd
+	ShareLock     = "vfs.lock"     // locked while virtiofsd runs
+	NetSocket     = "net.sock"     // QEMU's end of the network
+	ScratchSocket = "scratch.sock" // the server of the scratch disk
+	GatewayLock   = "net.lock"     // locked while the gateway runs
+	ShareDiedFile = "share-died"   // created when virtiofsd exits before the guest shuts down
 )
+
+// ScratchSerial is the serial number of the virtio-blk disk that the guest uses as swap space.
+const ScratchSerial = "scratch"
 
 // GatewayName is the name of the gateway in the guest.
 const GatewayName = "gateway.internal"

@@ -147,6 +147,10 @@ func (p Paths) ConsolePipe(id string) string { return p.private(id, "console") }
 // an instance shares.
 func (p Paths) ClaudeDirectory(id string) string { return p.private(id, "claude") }
 
+// scratchCondition returns an empty directory that exists if the instance has a scratch disk;
+// see claude-vm-scratch@.service.
+func (p Paths) scratchCondition(id string) string { return p.private(id, "scratch") }
+
 // private returns the path of a file or directory of an instance that QEMU cannot access.
 // Its name starts with a dot, and no id does. So it cannot be equal to, or in, the runtime
 // directory of any instance.

@@ -140,6 +140,9 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 	if r.Settings.Network != policy.None {
 		directories = append(directories, p.GatewayDirectory(id))
 	}
+	if r.Settings.Scratch > 0 {
+		directories = append(directories, p.scratchCondition(id))
+	}
 	for _, dir := range directories {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -178,7 +181,7 @@ func (p Paths) removeRun(id string) error {
 
 func (p Paths) removeDirectories(id string) error {
 	return errors.Join(
-		os.RemoveAll(p.ConsolePipe(id)), os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.RuntimeDirectory(id)),
+		os.RemoveAll(p.ConsolePipe(id)), os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.scratchCondition(id)), os.RemoveAll(p.RuntimeDirectory(id)),
 	)
 }
 

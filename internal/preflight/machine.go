@@ -181,6 +181,19 @@ func RuntimeDirectory(dir string) (string, error) {
 	return fact, nil
 }
 
+// FreeSpace returns the free space in bytes for a directory, which need not exist.
+func FreeSpace(dir string) (uint64, error) {
+	var fs unix.Statfs_t
+	err := unix.Statfs(dir, &fs)
+	if errors.Is(err, unix.ENOENT) && dir != "/" {
+		return FreeSpace(filepath.Dir(dir))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", dir, err)
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
+}
+
 // MemoryInfo returns the value of a line of /proc/meminfo in bytes.
 func MemoryInfo(key string) (uint64, error) {
 	text, err := os.ReadFile("/proc/meminfo")

@@ -32,6 +32,7 @@ var steps = map[string]struct {
 	"begin":       {1, begin},
 	"ssh-agent":   {1, sshAgent},
 	"ask":         {1, ask},
+	"scratch":     {1, scratchDisk},
 	"power-off":   {0, powerOff},
 	"result":      {0, result},
 	"start-guard": {1, startGuard},

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
@@ -28,6 +29,29 @@ func ParseMemory(text string) (uint64, error) {
 			hint = "a number without a suffix is in bytes; did you mean " + text + "M?"
 		}
 		return 0, failure.New(failure.Usage, hint, "less than the %s that the guest needs", size.Format(minMemory))
+	case n%(1<<20) != 0:
+		return 0, errors.New("not a whole number of MiB")
+	}
+	return n, nil
+}
+
+// minScratch is the size of a disk that is worth its overhead.
+const minScratch = 64 << 20
+
+// ParseScratch parses the size of a scratch disk and returns it in bytes, 0 for no disk.
+func ParseScratch(text string) (uint64, error) {
+	switch strings.ToLower(text) {
+	case "0", "no", "n", "false", "f", "off":
+		return 0, nil
+	}
+	n, err := size.Parse(text)
+	switch {
+	case err != nil:
+		return 0, err
+	case n > maxMemory:
+		return 0, errors.New("too large")
+	case n < minScratch:
+		return 0, failure.New(failure.Usage, "Scratch=no turns it off", "less than %s", size.Format(minScratch))
 	case n%(1<<20) != 0:
 		return 0, errors.New("not a whole number of MiB")
 	}

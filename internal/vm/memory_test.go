@@ -24,3 +24,19 @@ func TestParseMemory(t *testing.T) {
 		}
 	}
 }
+
+func TestParseScratch(t *testing.T) {
+	for value, want := range map[string]uint64{"no": 0, "Off": 0, "0": 0, "64M": 64, "16G": 1 << 14, "64T": 1 << 26} {
+		if got, err := ParseScratch(value); err != nil || got != want<<20 {
+			t.Errorf("Scratch=%s: %d, %v, want %d MiB", value, got, err, want)
+		}
+	}
+	for value, want := range map[string]string{
+		"": "not a size", "yes": "not a size", "0G": "less than 64M", "63M": "less than 64M",
+		"67108865": "not a whole number of MiB", "65T": "too large",
+	} {
+		if got, err := ParseScratch(value); err == nil || err.Error() != want {
+			t.Errorf("Scratch=%s: %d, %v, want %s", value, got, err, want)
+		}
+	}
+}

@@ -32,6 +32,7 @@ var Settings = [...]Setting{
 	{"WorkDirectory", "WORK_DIRECTORY", false, ofSetup, longDirectory},
 	{"Memory", "MEMORY", true, ofMachine, func(v *VM) string { return strconv.FormatUint(v.Memory>>20, 10) + "M" }},
 	{"CPUs", "CPUS", true, ofMachine, func(v *VM) string { return strconv.Itoa(v.CPUs) }},
+	{"Scratch", "SCRATCH", true, ofSetup, scratch},
 	{"Accelerator", "ACCELERATOR", false, ofMachine, accelerator},
 	{"Guest", "GUEST", true, ofBoth, func(v *VM) string { return v.Guest }},
 	{"Arguments", "CLAUDE_ARGUMENTS", true, ofSetup, arguments},
@@ -55,6 +56,7 @@ var Settings = [...]Setting{
 	{"ExtraCA", "EXTRA_CA", true, ofSetup, func(v *VM) string { return v.ExtraCA }},
 	// Split by systemd for QEMU's command line, without C escape sequences.
 	{"Mode", "NETWORK", false, ofMachine, (*VM).network},
+	{"Scratch", "SCRATCH_DISK", false, ofMachine, (*VM).scratchDisk},
 	{"QEMUArguments", "QEMU_ARGUMENTS", false, ofMachine, qemuArguments},
 }
 
@@ -99,6 +101,13 @@ func accelerator(v *VM) string {
 		return tcg
 	}
 	return kvm + " " + tcg
+}
+
+func scratch(v *VM) string {
+	if v.Scratch == 0 {
+		return "no"
+	}
+	return strconv.FormatUint(v.Scratch>>20, 10) + "M"
 }
 
 func arguments(v *VM) string {

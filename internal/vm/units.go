@@ -148,6 +148,14 @@ func (v *VM) network() string {
 	return networkCard
 }
 
+// scratchDisk returns QEMU's arguments for the scratch disk, as in claude-vm@.service.
+func (v *VM) scratchDisk() string {
+	if v.Scratch == 0 {
+		return ""
+	}
+	return "-blockdev driver=nbd,node-name=scratch,server.type=unix,server.path=scratch.sock,discard=unmap -device virtio-blk-pci,drive=scratch,serial=scratch,werror=report,rerror=report"
+}
+
 // injected reports whether a credential stays on the host.
 func (v *VM) injected(name string) bool {
 	return slices.ContainsFunc(v.Inject, func(i Injection) bool { return i.Name == name })

@@ -173,10 +173,14 @@ in
         isNormalUser = true;
         uid = 1000;
         group = "claude";
+        extraGroups = [ "wheel" ];
         shell = pkgs.bashInteractive;
       };
       groups.claude.gid = 1000;
     };
+
+    # The VM is what restricts Claude, not its user in it.
+    security.sudo.wheelNeedsPassword = lib.mkDefault false;
 
     # The packages of guest/debian/packages, except those that NixOS always has.
     environment.systemPackages = with pkgs; [
@@ -192,6 +196,7 @@ in
       python3
       ripgrep
       rsync
+      tmux
       unzip
       vim
       zip

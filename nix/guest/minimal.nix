@@ -26,11 +26,8 @@
     # Programs that npm or pip install expect the dynamic linker of other distributions.
     nix-ld.enable = lib.mkDefault true;
   };
-  security = {
-    sudo.enable = lib.mkDefault false;
-    # Brings libraries of X11.
-    pam.services.su.forwardXAuth = lib.mkForce false;
-  };
+  # Brings libraries of X11.
+  security.pam.services.su.forwardXAuth = lib.mkForce false;
   services = {
     # The disk is read-only.
     fstrim.enable = lib.mkDefault false;

@@ -35,6 +35,7 @@ func TestExposure(t *testing.T) {
 		instance.VM:        1.5,
 		instance.Gateway:   2,
 		instance.Virtiofsd: 2.5,
+		instance.Scratch:   2,
 		instance.SSHAgent:  2,
 		instance.ShareLost: 2,
 		instance.Ask:       2,

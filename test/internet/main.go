@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -72,6 +73,15 @@ func main() {
 	log.Fatal(http.ListenAndServe(":80", handler(nil)))
 }
 
+// mirror has a part of Debian's archive below the names of its hosts; see test/mirror.
+const mirror = "/srv/debian"
+
+// isMirrored reports whether a host of Debian's archive is in the mirror.
+func isMirrored(host string) bool {
+	_, err := os.Stat(filepath.Join(mirror, filepath.Base(host)))
+	return err == nil && host != ""
+}
+
 // handler answers with what it has received. api.anthropic.com is the API, git.test has
 // repositories that need a password.
 func handler(api http.Handler) http.Handler {
@@ -87,6 +97,8 @@ func handler(api http.Handler) http.Handler {
 		case host == "platform.claude.com" && r.URL.Path == "/v1/oauth/token":
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprintf(w, `{"token_type":"Bearer","access_token":"%s","expires_in":31536000,"scope":"user:inference"}`, token)
+		case isMirrored(host):
+			http.FileServer(http.Dir(filepath.Join(mirror, host))).ServeHTTP(w, r)
 		case host == "git.test" && r.TLS != nil:
 			if _, password, _ := r.BasicAuth(); password != "git-token-0123456789" {
 				w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
@@ -144,7 +156,11 @@ func resolve(query []byte) []byte {
 	q := m.Questions[0]
 	log.Printf("query %v %v", q.Type, q.Name)
 	answer := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
-	addresses, found := names[strings.ToLower(q.Name.String())]
+	name := strings.ToLower(q.Name.String())
+	addresses, found := names[name]
+	if isMirrored(strings.TrimSuffix(name, ".")) {
+		addresses, found = names["example.com."][:1], true
+	}
 	if !found {
 		answer.RCode = dnsmessage.RCodeNameError
 	}
