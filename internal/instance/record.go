@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -41,8 +42,12 @@ type Record struct {
 	GitDirectories []string `json:"gitDirectories,omitempty"`
 	// Warnings are what the user should know about this run.
 	Warnings []string `json:"warnings,omitempty"`
-	// GuestVersion is GUEST_VERSION= in guest.env of the bundle.
-	GuestVersion string `json:"guestVersion,omitempty"`
+	// GuestVersion and ClaudeVersion are GUEST_VERSION= and GUEST_CLAUDE= in guest.env of the
+	// bundle.
+	GuestVersion  string `json:"guestVersion,omitempty"`
+	ClaudeVersion string `json:"claudeVersion,omitempty"`
+	// Image is the container image in which Claude runs; nil for none.
+	Image *image.Image `json:"image,omitempty"`
 }
 
 // Share is a directory or file of the host that virtiofsd shares.
@@ -122,6 +127,10 @@ func (p Paths) IsSetUp(id, job string) bool {
 // use an SSH agent; see claude-vm-ssh-agent@.service.
 const AgentLink = "ssh-agent"
 
+// imageLink is the name of a link in the share directory to the image's file, which
+// claude-vm@.service binds.
+const imageLink = "image"
+
 // MakeRun creates the files of one run of an instance, in place of those of an earlier
 // run: the record, the secrets, the runtime directory, the directory of the gateway, if there is
 // a network, and the share directory with a link to each share.
@@ -140,6 +149,11 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 	}
 	for _, s := range r.Shares {
 		if err := os.Symlink(s.Path, filepath.Join(p.ShareDirectory(id), s.Name)); err != nil {
+			return err
+		}
+	}
+	if r.Image != nil {
+		if err := os.Symlink(r.Image.File(), filepath.Join(p.ShareDirectory(id), imageLink)); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,8 @@ var Settings = [...]Setting{
 	{"CPUs", "CPUS", true, ofMachine, func(v *VM) string { return strconv.Itoa(v.CPUs) }},
 	{"Accelerator", "ACCELERATOR", false, ofMachine, accelerator},
 	{"Guest", "GUEST", true, ofBoth, func(v *VM) string { return v.Guest }},
+	{"Guest", "GUEST_IMAGE", true, ofSetup, func(v *VM) string { return v.Image }},
+	{"Guest", "IMAGE", false, ofMachine, (*VM).imageDisk},
 	{"Arguments", "CLAUDE_ARGUMENTS", true, ofSetup, arguments},
 	{"Environment", "CLAUDE_ENVIRONMENT", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Environment) }},
 	{"Terminal", "CLAUDE_TERMINAL", true, ofSetup, func(v *VM) string { return v.Terminal }},

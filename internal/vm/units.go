@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
@@ -146,6 +147,15 @@ func (v *VM) network() string {
 		return ""
 	}
 	return networkCard
+}
+
+// imageDisk returns QEMU's arguments for the disk with the image, if there is one. The setup step
+// decides which file it is.
+func (v *VM) imageDisk() string {
+	if v.Image == "" {
+		return ""
+	}
+	return "-blockdev driver=file,node-name=image,filename=/tmp/image.erofs,read-only=on,locking=off -device virtio-blk-pci,drive=image,serial=" + contract.ImageDisk
 }
 
 // injected reports whether a credential stays on the host.

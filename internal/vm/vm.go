@@ -29,6 +29,7 @@ type VM struct {
 	CPUs          int
 	Accelerator   string // auto, kvm or tcg
 	Guest         string // directory of the bundle; empty for the installed one
+	Image         string // name of the container image that Claude sees; empty for the guest itself
 	QEMUArguments []string
 
 	Arguments       []string
