@@ -49,6 +49,7 @@ var checks = []struct {
 	{"open files", checkFileLimit},
 	{"runtime directory", checkRuntime},
 	{"network", checkNetwork},
+	{"guest build", func(ctx context.Context, _ *host) (string, error) { return preflight.GuestBuild(ctx) }},
 	{"clock", func(context.Context, *host) (string, error) { return preflight.Clock() }},
 }
 
