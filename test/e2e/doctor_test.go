@@ -35,6 +35,7 @@ func TestDoctor(t *testing.T) {
 		"open files":        "up to 524288 for each VM",
 		"runtime directory": "",
 		"network":           "",
+		"guest build":       "possible from container images",
 	}
 	for _, f := range findings {
 		want, certain := facts[f.Check]
