@@ -51,6 +51,7 @@ var checks = []struct {
 	{"runtime directory", checkRuntime},
 	{"network", checkNetwork},
 	{"login", checkLogin},
+	{"guest build", func(ctx context.Context, _ *host) (string, error) { return preflight.GuestBuild(ctx) }},
 	{"clock", func(context.Context, *host) (string, error) { return preflight.Clock() }},
 }
 

@@ -38,6 +38,7 @@ DIR may also be the directory's id, or the name of its .vm file.
   logs       show the journal of the VM and its guest                      [-f]
   id         print the directory's id, its escaped path                [--unit]
   edit       edit the directory's .vm file; generate applies the .vm files
+  guest      build, list or remove guests made from container images    [--json]
   login      sign in to Claude for all VMs; logout removes the login  [--status]
   doctor     check the machine, print fixes; uninstall removes the units
 
@@ -73,6 +74,10 @@ func verbUsage(cmd *kingpin.CmdModel) string {
 // verbRest returns the options and the examples of a verb. An option has one line if it fits.
 func verbRest(cmd *kingpin.CmdModel) string {
 	var b strings.Builder
+	for _, sub := range cmd.Commands {
+		help, _, _ := strings.Cut(sub.Help, ". ")
+		fmt.Fprintf(&b, "  %-8s %s\n", sub.Name, strings.TrimSuffix(help, "."))
+	}
 	for _, flag := range cmd.Flags {
 		text := "  "
 		if flag.Short != 0 {
@@ -88,7 +93,7 @@ func verbRest(cmd *kingpin.CmdModel) string {
 		}
 		b.WriteString(text + separator + flag.Help + "\n")
 	}
-	if len(cmd.Flags) > 0 {
+	if len(cmd.Flags)+len(cmd.Commands) > 0 {
 		b.WriteString("\n")
 	}
 	_, examples, found := strings.Cut(cmd.HelpLong, "\n")

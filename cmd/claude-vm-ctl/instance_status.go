@@ -35,13 +35,17 @@ type report struct {
 	Runtime    string    `json:"runtimeDirectory"`
 	VMFile     string    `json:"vmFile,omitempty"`
 
-	GuestVersion string        `json:"guestVersion,omitempty"`
-	Memory       uint64        `json:"memoryCurrent,omitempty"` // in bytes
-	MemoryLimit  uint64        `json:"memoryLimit,omitempty"`
-	CPU          time.Duration `json:"cpuUsageNSec,omitempty"`
-	Ports        []port        `json:"ports"`
-	Forwards     []forward     `json:"forwards"`
-	SSHHost      string        `json:"sshHost"` // host name for ssh, with the output of ssh-config
+	GuestVersion string `json:"guestVersion,omitempty"`
+	// Guest is the name of the guest whose image Claude runs in, and Image what it was built from.
+	Guest         string        `json:"guest,omitempty"`
+	Image         string        `json:"image,omitempty"`
+	ClaudeVersion string        `json:"claudeVersion,omitempty"`
+	Memory        uint64        `json:"memoryCurrent,omitempty"` // in bytes
+	MemoryLimit   uint64        `json:"memoryLimit,omitempty"`
+	CPU           time.Duration `json:"cpuUsageNSec,omitempty"`
+	Ports         []port        `json:"ports"`
+	Forwards      []forward     `json:"forwards"`
+	SSHHost       string        `json:"sshHost"` // host name for ssh, with the output of ssh-config
 
 	// Printed by status only.
 	Started   time.Time `json:"started,omitzero"`
@@ -58,6 +62,8 @@ type report struct {
 	Units []unit `json:"units,omitempty"`
 	// NextGuest is the version of the guest that the next start will use, if it is another.
 	NextGuest string `json:"nextGuestVersion,omitempty"`
+	// NextImage is when the image that the next start will use was built, if it is another.
+	NextImage time.Time `json:"nextImageBuilt,omitzero"`
 }
 
 // network is a summary of what claude-vm-ctl network shows.
@@ -195,7 +201,10 @@ func newReport(paths instance.Paths, id string, g *units) report {
 // readRecord adds values from the record and from the VM's unit u. It uses the settings in the
 // record because those of the unit may have changed since the start.
 func (r *report) readRecord(record instance.Record, u manager.Unit) {
-	r.GuestVersion = failure.OneLine(record.GuestVersion)
+	r.GuestVersion, r.ClaudeVersion = failure.OneLine(record.GuestVersion), failure.OneLine(record.ClaudeVersion)
+	if record.Image != nil {
+		r.Guest, r.Image = record.Image.Name, failure.OneLine(record.Image.From)
+	}
 	for _, p := range record.Settings.Ports {
 		r.Ports = append(r.Ports, port(p))
 	}

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, out *output) int {
 	}
 	name, err := app.Parse(args) // exits itself after --help and --version
 	if err != nil {
-		if verbs[args[0]] != nil {
+		if app.GetCommand(args[0]) != nil {
 			name = args[0]
 		}
 		return out.error(withHelp(usage(err), name))
@@ -75,7 +75,7 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	for _, v := range []verb{
 		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &killVerb{}, &guardVerb{},
 		&attachVerb{}, &shellVerb{}, &networkVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{}, &listVerb{},
-		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &generateVerb{}, &loginVerb{}, &logoutVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
+		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &guestBuildVerb{}, &guestListVerb{}, &guestRemoveVerb{}, &generateVerb{}, &loginVerb{}, &logoutVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guard"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
+	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
@@ -110,6 +111,11 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 	if record, err := v.paths.ReadRecord(v.id); err == nil {
 		r.StartedBy = failure.OneLine(cmp.Or(record.Request.By, "systemd"))
 		r.Warnings = record.Warnings
+		if i := record.Image; i != nil {
+			if next, err := image.Find(v.paths.GuestDirectories(), i.Name); err == nil && !next.Built.Equal(i.Built) {
+				r.NextImage = next.Built
+			}
+		}
 	}
 	return r, nil
 }
@@ -146,6 +152,15 @@ func (r report) print(w io.Writer) error {
 	}
 	if r.PID != 0 {
 		line("Guest", "%s", cmp.Or(r.GuestVersion, "unknown version"))
+		if r.Guest != "" {
+			line("Image", "%s, from %s", r.Guest, r.Image)
+		}
+		if !r.NextImage.IsZero() {
+			line("Next image", "built %s, after a restart", r.NextImage.Local().Format(time.DateTime))
+		}
+		if r.ClaudeVersion != "" {
+			line("Claude", "%s", r.ClaudeVersion)
+		}
 		if r.NextGuest != "" {
 			line("Next guest", "%s, after a restart", r.NextGuest)
 		}

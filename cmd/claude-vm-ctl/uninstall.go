@@ -132,6 +132,9 @@ func printKept(ctx context.Context, out *output, m *manager.Manager, paths insta
 	for _, kind := range []string{"project", "user"} {
 		kept(filepath.Join(paths.StateFiles(), kind), "home directories of Claude")
 	}
+	if len(guestHints()) > 0 {
+		kept(paths.GuestDirectories()[0], "guests")
+	}
 	u, err := m.Unit(ctx, instance.VM.Unit(probeID))
 	if err != nil {
 		return err

@@ -50,28 +50,26 @@ func (a *agent) begin(b contract.Begin) error {
 	if err := setClock(b.Time); err != nil {
 		return err
 	}
-	if err := setTimeZone(b.TimeZone); err != nil {
-		log.Print(err) // not worth failing: times are in UTC then
-	}
-	keepLocales(b.Environment)
 	if err := setIdentity(b.MachineID, b.Hostname); err != nil {
 		return err
 	}
+	var r *root
+	if b.Image != nil {
+		a.report("STATUS=Mounting the image")
+		var err error
+		if r, err = mountImage(*b.Image); err != nil {
+			return err
+		}
+	}
 	a.report("STATUS=Mounting the work directory")
-	if err := mountShare(b); err != nil {
-		return err
-	}
-	if err := keepWorktrees(b.GitDirectories); err != nil {
-		return err
-	}
-	if err := writeSettings(b.Settings); err != nil {
+	if err := r.do(func() error { return furnish(r, b) }); err != nil {
 		return err
 	}
 	if err := os.WriteFile(gitConfigFile, []byte(b.GitConfig), 0o644); err != nil {
 		return err
 	}
 	if b.ForwardAgent {
-		h, err := newHostAgent()
+		h, err := newHostAgent(r)
 		if err != nil {
 			return err
 		}
@@ -82,7 +80,7 @@ func (a *agent) begin(b contract.Begin) error {
 		b.Environment["SSH_AUTH_SOCK"] = hostAgentSocket
 	}
 	a.report("STATUS=Starting Claude Code")
-	s, err := startSession(b.Session)
+	s, err := startSession(r, b.Session)
 	if err != nil {
 		return err
 	}
@@ -97,6 +95,21 @@ func (a *agent) begin(b contract.Begin) error {
 	a.report("READY=1")
 	go a.finish(s)
 	return nil
+}
+
+// furnish prepares the root directory r, in which it runs, for b.
+func furnish(r *root, b contract.Begin) error {
+	if err := setTimeZone(b.TimeZone); err != nil {
+		log.Print(err) // not worth failing: times are in UTC then
+	}
+	keepLocales(b.Environment)
+	if err := mountShare(r, b); err != nil {
+		return err
+	}
+	if err := keepWorktrees(r, b.GitDirectories); err != nil {
+		return err
+	}
+	return writeSettings(b.Settings)
 }
 
 // reportDrops reports how often the caches were dropped: to the host at each power of two,

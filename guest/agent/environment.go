@@ -13,20 +13,23 @@ import (
 // and commands. It may be missing.
 const environmentFile = "/etc/environment"
 
-// environment returns the environment of a process of u. The agent's own variables
-// override the variables in the file, and the host's variables override both. A PATH in the
-// file does not replace the agent's PATH, but is put before it.
-func environment(u *user.User, file []string, host map[string]string) []string {
-	path := os.Getenv("PATH")
+// environment returns the environment of a process of u. The variables of the image are
+// overridden by those in the file, these by the agent's own variables, and all by the host's
+// variables. A PATH in the file does not replace the agent's PATH, but is put before it.
+func (r *root) environment(u *user.User, file []string, host map[string]string) []string {
+	path := r.path()
 	env := []string{"LANG=C.UTF-8"}
+	if r != nil {
+		env = append(env, r.variables...)
+	}
 	for _, variable := range file { // exec keeps the last of two equal names
 		if dirs, found := strings.CutPrefix(variable, "PATH="); found && dirs != "" {
-			path = dirs + ":" + os.Getenv("PATH")
+			path = dirs + ":" + r.path()
 		}
 		env = append(env, variable)
 	}
 	env = append(env,
-		"HOME="+u.HomeDir, "USER="+u.Username, "LOGNAME="+u.Username, "SHELL=/bin/bash",
+		"HOME="+u.HomeDir, "USER="+u.Username, "LOGNAME="+u.Username, "SHELL="+r.shell(),
 		"PATH="+path, "TERM=xterm-256color",
 		// By default, git does not search for a repository across mount points. Paths in
 		// the work directory that the host protects are mount points.

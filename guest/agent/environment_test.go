@@ -83,7 +83,7 @@ LAST=é`
 func TestEnvironment(t *testing.T) {
 	t.Setenv("PATH", "/usr/bin:/bin")
 	cmd := exec.Command("env")
-	cmd.Env = environment(&user.User{Username: "claude", HomeDir: "/home/claude"},
+	cmd.Env = (*root)(nil).environment(&user.User{Username: "claude", HomeDir: "/home/claude"},
 		[]string{"PATH=/nowhere", "PATH=/opt/bin", "PATH=", "LANG=de_DE.UTF-8", "HOME=/nowhere", "TERM=dumb", "A=file", "B=file", "B=last"},
 		map[string]string{"A": "host", "TERM": "foot"})
 	out, err := cmd.Output()

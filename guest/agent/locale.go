@@ -21,7 +21,7 @@ func setTimeZone(name string) error {
 		return fmt.Errorf("invalid time zone: %q", name)
 	}
 	const link = "/etc/localtime"
-	for _, dir := range []string{"/usr/share/zoneinfo", "/etc/zoneinfo"} { // Debian, NixOS
+	for _, dir := range []string{"/usr/share/zoneinfo", "/etc/zoneinfo", baseDir + "/usr/share/zoneinfo"} { // Debian, NixOS, an image without
 		file := filepath.Join(dir, name)
 		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
 			continue
@@ -54,7 +54,7 @@ func keepLocales(env map[string]string) {
 // locales returns the names of the guest's locales as locale(1) prints them.
 func locales() []string {
 	out, err := exec.Command("locale", "-a").Output()
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrNotFound) { // missing in many images
 		log.Printf("list the locales: %v", err)
 	}
 	return append(strings.Fields(string(out)), "C", "POSIX", "C.UTF-8")

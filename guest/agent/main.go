@@ -29,6 +29,9 @@ import (
 
 func main() {
 	log.SetFlags(0) // journald adds the time
+	if name := filepath.Base(os.Args[0]); name != programName {
+		log.Fatal(runTool(name))
+	}
 	if err := run(); err != nil {
 		log.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,27 +21,21 @@ import (
 const workDir = "/work"
 
 // newCommand returns a command that runs argv as a user of the guest, in the work directory
-// and in a new session, see setsid(2). host contains the variables from the host.
-func newCommand(userName string, argv []string, host map[string]string) (*exec.Cmd, error) {
-	u, err := user.Lookup(userName)
+// and in a new session, see setsid(2). host contains the variables from the host. It must be
+// called, and the command started, in r.
+func newCommand(r *root, userName string, argv []string, host map[string]string) (*exec.Cmd, error) {
+	u, err := lookupUser(userName)
 	if err != nil {
 		return nil, err
 	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		return nil, err
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	o, err := newOwner(u)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = workDir
-	cmd.Env = environment(u, readVariables(environmentFile), host)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setsid:     true,
-		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
-	}
+	cmd.Env = r.environment(u, readVariables(environmentFile), host)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: credential(o, u)}
 	return cmd, nil
 }
 

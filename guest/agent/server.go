@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"log"
 	"net"
@@ -98,7 +99,7 @@ func (a *agent) serveClient(conn ssh.Conn, ch ssh.Channel, requests <-chan *ssh.
 				c.env[p.Name] = p.Value
 			}
 		case agentRequest:
-			if err := c.forwardAgent(); err != nil {
+			if err := c.forwardAgent(a.current()); err != nil {
 				log.Printf("forward an SSH agent: %v", err)
 				ok = false
 			}
@@ -191,15 +192,16 @@ func (a *agent) handler(c *client, kind, text string) (run func(), ok bool) {
 		return nil, false
 	case kind == "subsystem":
 		program := subsystems[text]
-		return func() { a.runCommand(c, s, []string{program}) }, program != ""
+		return func() { a.runCommand(c, s, s.root.program(program)) }, program != ""
 	case kind == "shell":
-		return func() { a.runCommand(c, s, []string{"/bin/bash", "-l"}) }, true
+		return func() { a.runCommand(c, s, "", "-l") }, true
 	}
-	return func() { a.runCommand(c, s, []string{"/bin/bash", "-c", text}) }, true
+	return func() { a.runCommand(c, s, "", "-c", text) }, true
 }
 
-// runCommand runs argv for a client, with the client's streams and exit status.
-func (a *agent) runCommand(c *client, s *session, argv []string) {
+// runCommand runs a program, by default the shell, for a client, with the client's streams and
+// exit status.
+func (a *agent) runCommand(c *client, s *session, program string, args ...string) {
 	env := map[string]string{}
 	for k, v := range s.request.Environment {
 		env[k] = v
@@ -207,15 +209,18 @@ func (a *agent) runCommand(c *client, s *session, argv []string) {
 	for k, v := range c.env {
 		env[k] = v
 	}
-	if c.size != nil {
-		env["TERM"] = knownTerminal(env["TERM"])
-	}
-	cmd, err := newCommand(c.user, argv, env)
-	if err != nil {
-		c.fail(err.Error())
-		return
-	}
-	p, err := start(cmd, c.size)
+	var p *process
+	err := s.root.do(func() error {
+		if c.size != nil {
+			env["TERM"] = knownTerminal(env["TERM"])
+		}
+		argv := append([]string{cmp.Or(program, s.root.shell())}, args...)
+		cmd, err := newCommand(s.root, c.user, argv, env)
+		if err == nil {
+			p, err = start(cmd, c.size)
+		}
+		return err
+	})
 	if err != nil {
 		c.fail(err.Error())
 		return

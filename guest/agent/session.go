@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 )
 
@@ -18,6 +19,7 @@ const attachTimeout = 30 * time.Second
 // session is Claude: on a terminal that clients attach to and detach from, or on three
 // pipes that belong to the client that started the instance.
 type session struct {
+	root    *root
 	request contract.Session
 	process *process
 	term    *terminal // nil without a terminal
@@ -31,36 +33,45 @@ type session struct {
 	flushed chan struct{} // closed when all output of the pipes is delivered
 }
 
-// startSession starts Claude as r specifies.
-func startSession(r contract.Session) (*session, error) {
+// startSession starts Claude in a root directory, as request specifies.
+func startSession(r *root, request contract.Session) (*session, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	argv := append([]string{filepath.Join(filepath.Dir(self), "session")}, r.Arguments...)
-	cmd, err := newCommand(contract.UserClaude, argv, r.Environment)
-	if err != nil {
-		return nil, err
+	argv := []string{filepath.Join(filepath.Dir(self), "session")}
+	if r != nil { // the image may lack the shell
+		argv = []string{toolsDir + "/bash", inImage(argv[0])}
 	}
+	argv = append(argv, request.Arguments...)
 	started, mark, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer mark.Close()
-	cmd.ExtraFiles = []*os.File{mark} // descriptor 3
-	s := &session{request: r, started: started, claimed: make(chan struct{}), flushed: make(chan struct{})}
-	if r.Terminal {
-		size := windowSize(uint32(r.Columns), uint32(r.Rows))
-		if s.process, err = start(cmd, &size); err != nil {
-			return nil, err
-		}
-		s.term = newTerminal(s.process, &size, r.Attached)
-		return s, nil
+	s := &session{root: r, request: request, started: started, claimed: make(chan struct{}), flushed: make(chan struct{})}
+	var size *pty.Winsize
+	if request.Terminal {
+		windowSize := windowSize(uint32(request.Columns), uint32(request.Rows))
+		size = &windowSize
 	}
-	if s.process, err = start(cmd, nil); err != nil {
+	err = r.do(func() error {
+		cmd, err := newCommand(r, contract.UserClaude, argv, request.Environment)
+		if err != nil {
+			return err
+		}
+		cmd.ExtraFiles = []*os.File{mark} // descriptor 3
+		s.process, err = start(cmd, size)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	if !r.Attached {
+	if size != nil {
+		s.term = newTerminal(s.process, size, request.Attached)
+		return s, nil
+	}
+	if !request.Attached {
 		s.toJournal()
 		return s, nil
 	}

@@ -6,11 +6,8 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -32,7 +29,7 @@ const (
 // mountShare mounts the directories and files of the host's virtiofs share at their paths
 // in the guest: the work directory, its git directory if it is elsewhere, the home directory if
 // it is kept, and b.Mounts.
-func mountShare(b contract.Begin) error {
+func mountShare(r *root, b contract.Begin) error {
 	owner, err := lookupOwner(contract.UserClaude)
 	if err != nil {
 		return err
@@ -45,7 +42,7 @@ func mountShare(b contract.Begin) error {
 		}
 	}
 	mounts := allMounts(b, work, owner.home)
-	trees, err := openTrees(mounts, owner.home)
+	trees, err := openTrees(r, mounts, owner.home)
 	if err != nil {
 		return err
 	}
@@ -145,20 +142,22 @@ type tree struct {
 // the share in a private mount namespace, on a separate thread, and clones the trees from
 // there. Bind mounts from a visible mount point would not do: when that mount point is
 // unmounted, what is mounted inside the trees is unmounted, too.
-func openTrees(mounts []contract.Mount, home string) (trees []tree, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: no other goroutine may use its namespace
-		trees, err = openTreesHere(mounts, home)
-	}()
-	<-done
+func openTrees(r *root, mounts []contract.Mount, home string) (trees []tree, err error) {
+	err = r.thread(func() (err error) {
+		trees, err = openTreesHere(r, mounts, home)
+		return err
+	})
 	return trees, err
 }
 
 // openTreesHere does the work of openTrees. It changes the mount namespace of its thread.
-func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
-	const dir = runtimeDir
+func openTreesHere(r *root, mounts []contract.Mount, home string) ([]tree, error) {
+	// Not runtimeDir: in an image, fillHome uses a program in it.
+	const dir = runtimeDir + "/share"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	defer os.Remove(dir)
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return nil, os.NewSyscallError("unshare", err)
 	}
@@ -179,7 +178,7 @@ func openTreesHere(mounts []contract.Mount, home string) ([]tree, error) {
 			return nil, fmt.Errorf("mount %s: not shared by the host: %w", m.Path, err)
 		}
 		if m.Name == contract.ShareHome {
-			if err := fillHome(path, home); err != nil { // for example, the disk is full
+			if err := fillHome(r.program("cp"), path, home); err != nil { // for example, the disk is full
 				log.Printf("fill %s: %v", home, err)
 			}
 		}
@@ -213,16 +212,11 @@ type owner struct {
 }
 
 func lookupOwner(name string) (owner, error) {
-	u, err := user.Lookup(name)
+	u, err := lookupUser(name)
 	if err != nil {
 		return owner{}, err
 	}
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		return owner{}, err
-	}
-	gid, err := strconv.Atoi(u.Gid)
-	return owner{home: u.HomeDir, uid: uid, gid: gid}, err
+	return newOwner(u)
 }
 
 // chown changes the owner of a new file if it is in the owner's home.
@@ -260,16 +254,16 @@ func (o owner) makeFile(path string) error {
 	return o.chown(path)
 }
 
-// fillHome copies the image's home, or /etc/skel, into an empty persistent home. It need
+// fillHome copies, with cp(1), the image's home, or /etc/skel, into an empty persistent home. It need
 // not change owners: files that root creates on the share belong to the user. A file that
 // exists was copied by another VM with the same home, which has started at the same time.
-func fillHome(persistent, home string) error {
+func fillHome(cp, persistent, home string) error {
 	if empty, err := isEmpty(persistent); !empty || err != nil {
 		return err
 	}
 	for _, from := range []string{home, "/etc/skel"} {
 		if empty, err := isEmpty(from); !empty && err == nil {
-			if out, err := exec.Command("cp", "-RPn", "--", from+"/.", persistent).CombinedOutput(); err != nil {
+			if out, err := exec.Command(cp, "-RPn", "--", from+"/.", persistent).CombinedOutput(); err != nil {
 				return fmt.Errorf("%w: %s", err, out)
 			}
 			return nil

@@ -33,7 +33,7 @@ func TestFillHome(t *testing.T) {
 	if err := os.Symlink(".bashrc", filepath.Join(home, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := fillHome(kept, home); err != nil {
+	if err := fillHome("cp", kept, home); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(filepath.Join(kept, "link")); string(text) != "x" || err != nil {
@@ -43,7 +43,7 @@ func TestFillHome(t *testing.T) {
 	if err := os.Remove(filepath.Join(kept, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := fillHome(kept, home); err != nil {
+	if err := fillHome("cp", kept, home); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(filepath.Join(kept, "link")); !os.IsNotExist(err) {

@@ -28,8 +28,12 @@ const (
 )
 
 // listenAgent listens on a socket that only the named user and root can open.
-func listenAgent(path, userName string) (net.Listener, error) {
-	o, err := lookupOwner(userName)
+func listenAgent(r *root, path, userName string) (net.Listener, error) {
+	var o owner
+	err := r.do(func() (err error) {
+		o, err = lookupOwner(userName)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +72,11 @@ func relayAgent(l net.Listener, open func() (ssh.Channel, <-chan *ssh.Request, e
 }
 
 // forwardAgent creates a socket for one command whose client forwards its agent.
-func (c *client) forwardAgent() error {
-	if c.closeAgent != nil {
+func (c *client) forwardAgent(s *session) error {
+	switch {
+	case s == nil:
+		return errors.New("the guest waits for begin")
+	case c.closeAgent != nil:
 		return errors.New("requested twice on one channel")
 	}
 	dir, err := os.MkdirTemp(runtimeDir, "ssh-")
@@ -77,7 +84,7 @@ func (c *client) forwardAgent() error {
 		return err
 	}
 	path := filepath.Join(dir, "agent")
-	l, err := listenAgent(path, c.user)
+	l, err := listenAgent(s.root, path, c.user)
 	if err == nil {
 		err = os.Chmod(dir, 0o711) // MkdirTemp uses 0700
 	}
@@ -111,8 +118,8 @@ const agentTimeout = 10 * time.Second
 const hostAgentSocket = runtimeDir + "/ssh-agent"
 
 // newHostAgent creates the socket and starts to serve it.
-func newHostAgent() (*hostAgent, error) {
-	l, err := listenAgent(hostAgentSocket, contract.UserClaude)
+func newHostAgent(r *root) (*hostAgent, error) {
+	l, err := listenAgent(r, hostAgentSocket, contract.UserClaude)
 	if err != nil {
 		return nil, fmt.Errorf("socket for the SSH agent: %w", err)
 	}

@@ -30,7 +30,7 @@ type worktrees struct {
 
 // keepWorktrees creates the files for git directories that exist now and starts to look for new
 // ones.
-func keepWorktrees(gitDirectories []string) error {
+func keepWorktrees(r *root, gitDirectories []string) error {
 	o, err := lookupOwner(contract.UserClaude)
 	if err != nil || len(gitDirectories) == 0 {
 		return err
@@ -39,7 +39,7 @@ func keepWorktrees(gitDirectories []string) error {
 	w.scan(gitDirectories)
 	go func() {
 		for range time.Tick(worktreesInterval) {
-			w.scan(gitDirectories)
+			r.do(func() error { w.scan(gitDirectories); return nil })
 		}
 	}()
 	return nil

@@ -109,6 +109,14 @@ type Session struct {
 	Attached bool `json:"attached,omitempty"`
 }
 
+// ImageDisk is the serial number of the disk with the root directory of a container image.
+const ImageDisk = "image"
+
+// Image means that Claude, shells and commands run in the root directory on ImageDisk.
+type Image struct {
+	Environment []string `json:"environment,omitempty"` // NAME=VALUE
+}
+
 // Mount is a directory or file at the root of the share and its path in the guest.
 type Mount struct {
 	Name string `json:"name"`
@@ -124,6 +132,7 @@ type Begin struct {
 	Settings  json.RawMessage `json:"settings,omitempty"`
 	Directory string          `json:"directory"` // path of the work directory on the host
 	Mounts    []Mount         `json:"mounts,omitempty"`
+	Image     *Image          `json:"image,omitempty"`
 	// GitDirectory is the path of ShareGit on the host; empty if it is not shared.
 	GitDirectory string `json:"gitDirectory,omitempty"`
 	// GitDirectories are paths of git directories in the guest that have linked worktrees.

@@ -173,6 +173,12 @@ func (p Paths) ConfigFiles() string { return filepath.Join(p.Config, "claude-vm"
 // the short links.
 func (p Paths) StateFiles() string { return filepath.Join(p.State, "claude-vm") }
 
+// GuestDirectories returns the directories in which guests are searched by name. Those of the
+// first one are the user's.
+func (p Paths) GuestDirectories() []string {
+	return []string{filepath.Join(p.Data, "claude-vm/guests"), "/usr/local/share/claude-vm/guests", "/usr/share/claude-vm/guests"}
+}
+
 // HomeDirectory returns Claude's home directory for the setting Home=kind: one per
 // instance for project, one for all instances for user.
 func (p Paths) HomeDirectory(id, kind string) (string, error) {

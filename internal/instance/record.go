@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/confine"
+	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -48,8 +49,12 @@ type Record struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Host is what the processes of the VM must not share.
 	Host confine.Host `json:"host"`
-	// GuestVersion is GUEST_VERSION= in guest.env of the bundle.
-	GuestVersion string `json:"guestVersion,omitempty"`
+	// GuestVersion and ClaudeVersion are GUEST_VERSION= and GUEST_CLAUDE= in guest.env of the
+	// bundle.
+	GuestVersion  string `json:"guestVersion,omitempty"`
+	ClaudeVersion string `json:"claudeVersion,omitempty"`
+	// Image is the container image in which Claude runs; nil for none.
+	Image *image.Image `json:"image,omitempty"`
 }
 
 // Share is a directory or file of the host that virtiofsd shares.
@@ -129,6 +134,10 @@ func (p Paths) IsSetUp(id, job string) bool {
 // use an SSH agent; see claude-vm-ssh-agent@.service.
 const AgentLink = "ssh-agent"
 
+// imageLink is the name of a link in the share directory to the image's file, which
+// claude-vm@.service binds.
+const imageLink = "image"
+
 // MakeRun creates the files of one run of an instance, in place of those of an earlier
 // run: the record, the secrets, the runtime directory, the directory of the gateway, if there is
 // a network, and the share directory with a link to each share.
@@ -150,6 +159,11 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 	}
 	for _, s := range r.Shares {
 		if err := os.Symlink(s.Path, filepath.Join(p.ShareDirectory(id), s.Name)); err != nil {
+			return err
+		}
+	}
+	if r.Image != nil {
+		if err := os.Symlink(r.Image.File(), filepath.Join(p.ShareDirectory(id), imageLink)); err != nil {
 			return err
 		}
 	}

@@ -13,8 +13,11 @@ import (
 type Package struct{ project, apt, dnf, pacman, nix string }
 
 var (
-	EditorPackage    = Package{project: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
-	virtiofsdPackage = Package{project: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
+	EditorPackage     = Package{project: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
+	erofsPackage      = Package{project: "erofs-utils", apt: "erofs-utils", dnf: "erofs-utils", pacman: "erofs-utils", nix: "erofs-utils"}
+	mmdebstrapPackage = Package{project: "mmdebstrap", apt: "mmdebstrap", dnf: "mmdebstrap", pacman: "mmdebstrap", nix: "mmdebstrap"}
+	skopeoPackage     = Package{project: "skopeo", apt: "skopeo", dnf: "skopeo", pacman: "skopeo", nix: "skopeo"}
+	virtiofsdPackage  = Package{project: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
 )
 
 // QEMUProgram is the name of QEMU's program for guests of this machine's architecture.

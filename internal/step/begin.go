@@ -134,6 +134,9 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 			b.Environment[name] = value
 		}
 	}
+	if r.Image != nil {
+		b.Image = &contract.Image{Environment: r.Image.Environment}
+	}
 	for _, s := range r.Shares {
 		switch s.Name {
 		case contract.ShareGit:

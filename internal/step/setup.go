@@ -16,6 +16,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
@@ -79,6 +80,11 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if r.Settings, err = Settings(ctx, m, id, path); err != nil {
 		return err
 	}
+	if r.Settings.Image != "" {
+		if r.Image, err = image.Find(paths.GuestDirectories(), r.Settings.Image); err != nil {
+			return err
+		}
+	}
 	p, err := newPlan(paths, id, path, r.Settings)
 	if err == nil {
 		r.Shares, r.GitDirectories = p.shares, p.gitDirectories
@@ -126,7 +132,7 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	}
 	r.Warnings = p.warnings
 	if env, err := preflight.BundleEnvironment(bundle); err == nil {
-		r.GuestVersion = env["GUEST_VERSION"]
+		r.GuestVersion, r.ClaudeVersion = env["GUEST_VERSION"], env["GUEST_CLAUDE"]
 	}
 	if r.Host, err = confine.ReadHost(paths.Home); err != nil {
 		return err

@@ -35,6 +35,8 @@ var Settings = [...]Setting{
 	{"Scratch", "SCRATCH", true, ofSetup, scratch},
 	{"Accelerator", "ACCELERATOR", false, ofMachine, accelerator},
 	{"Guest", "GUEST", true, ofBoth, func(v *VM) string { return v.Guest }},
+	{"Guest", "GUEST_IMAGE", true, ofSetup, func(v *VM) string { return v.Image }},
+	{"Guest", "IMAGE", false, ofMachine, (*VM).imageDisk},
 	{"Arguments", "CLAUDE_ARGUMENTS", true, ofSetup, arguments},
 	{"Environment", "CLAUDE_ENVIRONMENT", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Environment) }},
 	{"Terminal", "CLAUDE_TERMINAL", true, ofSetup, func(v *VM) string { return v.Terminal }},

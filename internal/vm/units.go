@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 )
@@ -154,6 +155,15 @@ func (v *VM) scratchDisk() string {
 		return ""
 	}
 	return "-blockdev driver=nbd,node-name=scratch,server.type=unix,server.path=scratch.sock,discard=unmap -device virtio-blk-pci,drive=scratch,serial=scratch,werror=report,rerror=report"
+}
+
+// imageDisk returns QEMU's arguments for the disk with the image, if there is one. The setup step
+// decides which file it is.
+func (v *VM) imageDisk() string {
+	if v.Image == "" {
+		return ""
+	}
+	return "-blockdev driver=file,node-name=image,filename=/tmp/image.erofs,read-only=on,locking=off -device virtio-blk-pci,drive=image,serial=" + contract.ImageDisk
 }
 
 // injected reports whether a credential stays on the host.

@@ -30,6 +30,7 @@ type VM struct {
 	Scratch       uint64 // size of the scratch disk in bytes; 0 for none
 	Accelerator   string // auto, kvm or tcg
 	Guest         string // directory of the bundle; empty for the installed one
+	Image         string // name of the container image that Claude sees; empty for the guest itself
 	QEMUArguments []string
 
 	Arguments       []string

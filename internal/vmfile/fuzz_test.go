@@ -170,6 +170,7 @@ func checkSetup(t *testing.T, v vm.VM, lines []string) {
 	t.Helper()
 	env := environment(t, lines)
 	check(t, env, "GUEST", "", v.Guest)
+	check(t, env, "GUEST_IMAGE", "", v.Image)
 	check(t, env, "SETTINGS_FILE", "", v.SettingsFile)
 	check(t, env, "CLAUDE_HOME", "ephemeral", v.Home)
 	check(t, env, "CLAUDE_TERMINAL", "auto", v.Terminal)
@@ -221,6 +222,9 @@ func checkMachine(t *testing.T, v vm.VM, lines []string) {
 		"auto": "-accel kvm -accel tcg,thread=single", "kvm": "-accel kvm", "tcg": "-accel tcg,thread=single",
 	}[v.Accelerator])
 	check(t, env, "GUEST", "", v.Guest)
+	if (env["IMAGE"] != "") != (v.Image != "") {
+		t.Fatalf("IMAGE is %q, the name of the image %q", env["IMAGE"], v.Image)
+	}
 	checkWords(t, "QEMU_ARGUMENTS", v.QEMUArguments, plainWords(env["QEMU_ARGUMENTS"]))
 	if network, set := env["NETWORK"]; set {
 		checkNetwork(t, v, plainWords(network))

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
@@ -82,9 +83,18 @@ func setWorkDirectory(v *vm.VM, value string) error {
 	return err
 }
 
-// setGuest rejects characters that are special in EnvironmentFile=, which is a glob
-// pattern, in BindReadOnlyPaths=, or in QEMU's options.
+// setGuest sets the name of a container image or, for a path, the bundle. It rejects characters
+// that are special in EnvironmentFile=, which is a glob pattern, in BindReadOnlyPaths=, or in
+// QEMU's options.
 func setGuest(v *vm.VM, value string) error {
+	if !strings.Contains(value, "/") {
+		if err := image.CheckName(value); err != nil {
+			return err
+		}
+		v.Image = value
+		return nil
+	}
+	v.Image = ""
 	dir, err := absolute(value)
 	if err == nil && strings.ContainsAny(dir, `"'\:,*?[`) {
 		err = errors.New(`path must not contain any of " ' \ : , * ? [`)

@@ -223,6 +223,7 @@ in
           environment = ''
             GUEST_CONTRACT=${contract}
             GUEST_VERSION="nixos-${lib.trivial.release} claude-${claude}"
+            GUEST_CLAUDE=${claude}
             GUEST_APPEND="${append}"
           '';
           passAsFile = [ "environment" ];

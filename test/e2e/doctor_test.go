@@ -37,6 +37,7 @@ func TestDoctor(t *testing.T) {
 		"runtime directory": "",
 		"network":           "",
 		"login":             "API key, not encrypted, in ",
+		"guest build":       "possible from container images",
 	}
 	for _, f := range findings {
 		want, certain := facts[f.Check]

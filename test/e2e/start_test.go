@@ -124,7 +124,7 @@ func TestStartFails(t *testing.T) {
 
 	t.Log("the process prints a line")
 	word := fmt.Sprint("the last word at ", time.Now().UnixNano())
-	p.withoutQEMU("ExecStart=", `ExecStart=sh -c "echo `+word+`; exec sleep infinity"`)
+	p.withoutQEMU("ExecStart=", `ExecStart=sh -c "echo `+word+` >&2; exec sleep infinity"`)
 	start = p.starting("claude-vm-ctl", "start")
 	p.eventually("the line is in the journal", func() bool { return strings.Contains(p.journal(), word+"\n") })
 	p.killMain(p.unit())
