@@ -44,10 +44,7 @@ func TestSignIn(t *testing.T) {
 	if got := p.guest("cat ~/.claude/settings.json ~/.claude/history.jsonl"); strings.Contains(got, "of the host") {
 		t.Errorf("the guest has settings or the history of the host: %s", got)
 	}
-	e.keys("-l", "/exit")
-	e.shows("/exit")
-	e.keys("Enter")
-	e.shows("status=0")
+	e.exit()
 	p.wantGone()
 	p.keptHome()
 }
@@ -133,6 +130,15 @@ func (p *project) wantPrompt(e *emulator, text, header, value string) {
 	p.t.Error("the API did not receive the prompt")
 }
 
+// exit leaves Claude. Unlike the stop of a VM, this may take long on a busy machine.
+func (e *emulator) exit() {
+	e.p.t.Helper()
+	e.keys("-l", "/exit")
+	e.shows("/exit")
+	e.keys("Enter")
+	e.shows("status=0")
+}
+
 // wantSecretOnly checks that a secret is in the file of the gateway, and nowhere else.
 func (p *project) wantSecretOnly(secret string) {
 	p.t.Helper()
@@ -173,8 +179,7 @@ func (p *project) keptHome() {
 	if got := p.guest("cd ~/.claude; ls skills; cat skills/own/SKILL.md skills/greet/SKILL.md CLAUDE.md; if echo x >>CLAUDE.md; then echo writable; fi 2>/dev/null"); got != "greet\nown\nown---\nname: greet\ndescription: Greets as a pirate-of-the-host does.\n---\nSay ahoy.\nAlways mention the albatross.\n" {
 		p.t.Errorf("the kept home has %q", got)
 	}
-	p.ctl("stop", ".").ok()
-	e.close()
+	e.exit()
 	p.vmFile("[Claude]\nHome=project\nUserConfig=no\n")
 	p.ctl("start", ".").ok()
 	if got := p.guest("cd ~/.claude; ls skills agents; ls CLAUDE.md || echo none; git config user.name || echo none"); got != "agents:\nown.md\n\nskills:\nown\nnone\nnone\n" {
