@@ -18,6 +18,8 @@ import (
 const (
 	// imageDir is where mountImage mounts the file systems of an image, before it is a root.
 	imageDir = runtimeDir + "/image"
+	// imageChanges is the directory with the upper layer of an image. It grows with the scratch disk.
+	imageChanges = dataDir + "/image"
 	// baseDir is the guest's own root directory, as it is seen in an image.
 	baseDir = runtimeDir + "/base"
 )
@@ -64,11 +66,14 @@ func (r *root) enter() error {
 
 // mountImage makes the root directory of a container image the root of a new mount namespace.
 func mountImage(image contract.Image) (*root, error) {
-	device, err := findDisk(contract.ImageDisk)
+	device, err := findDisk(blockDevices, contract.ImageDisk)
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{imageDir, baseDir} {
+	if device == "" {
+		return nil, fmt.Errorf("no disk with the serial number %q: install units and guest of the same version of claude-vm", contract.ImageDisk)
+	}
+	for _, dir := range []string{imageDir, baseDir, imageChanges} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
@@ -91,20 +96,6 @@ func mountImage(image contract.Image) (*root, error) {
 	return r, nil
 }
 
-// findDisk returns the device of the disk with this serial number.
-func findDisk(serial string) (string, error) {
-	files, err := filepath.Glob("/sys/block/*/serial")
-	if err != nil {
-		return "", err
-	}
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && strings.TrimRight(string(text), "\x00\n ") == serial {
-			return filepath.Join("/dev", filepath.Base(filepath.Dir(file))), nil
-		}
-	}
-	return "", fmt.Errorf("no disk with the serial number %q: install units and guest of the same version of claude-vm", serial)
-}
-
 // pivotToImage moves its thread to a new mount namespace. Its root is the image on a device,
 // below an overlay in memory. The old root is at baseDir.
 func pivotToImage(device string) error {
@@ -119,7 +110,7 @@ func pivotToImage(device string) error {
 	}
 	if err := errors.Join(
 		mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		mount("tmpfs", imageDir, "tmpfs", 0, "mode=0755"),
+		mount(imageChanges, imageDir, "", unix.MS_BIND, ""),
 	); err != nil {
 		return err
 	}

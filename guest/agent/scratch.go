@@ -18,10 +18,13 @@ import (
 // overlay.
 const dataDir = "/var/lib/claude-vm"
 
+// blockDevices has a directory for each block device.
+const blockDevices = "/sys/class/block"
+
 // useScratch uses the scratch disk as swap space, if there is one, and lets the tmpfs of the
 // root file system grow by its size.
 func useScratch() {
-	disk, bytes, err := findScratch("/sys/class/block")
+	disk, bytes, err := findScratch(blockDevices)
 	if err != nil || disk == "" {
 		logScratch(err)
 		return
@@ -45,20 +48,26 @@ func logScratch(err error) {
 // findScratch returns the device and the size of the scratch disk. The device is empty if there
 // is none.
 func findScratch(blockDevices string) (device string, bytes uint64, err error) {
-	names, err := filepath.Glob(blockDevices + "/vd*/serial")
-	for _, name := range names {
-		if serial, err := os.ReadFile(name); err != nil || strings.TrimSpace(string(serial)) != contract.ScratchSerial {
-			continue
-		}
-		dir := filepath.Dir(name)
-		text, err := os.ReadFile(dir + "/size")
-		if err != nil {
-			return "", 0, err
-		}
-		sectors, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-		return "/dev/" + filepath.Base(dir), sectors * 512, err
+	if device, err = findDisk(blockDevices, contract.ScratchSerial); device == "" {
+		return "", 0, err
 	}
-	return "", 0, err
+	text, err := os.ReadFile(filepath.Join(blockDevices, filepath.Base(device), "size"))
+	if err != nil {
+		return "", 0, err
+	}
+	sectors, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return device, sectors * 512, err
+}
+
+// findDisk returns the device of the virtio-blk disk with a serial number; empty if there is none.
+func findDisk(blockDevices, serial string) (device string, err error) {
+	files, err := filepath.Glob(blockDevices + "/*/serial")
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && strings.TrimRight(string(text), "\x00\n ") == serial {
+			return filepath.Join("/dev", filepath.Base(filepath.Dir(file))), nil
+		}
+	}
+	return "", err
 }
 
 // growRoot changes the size of the tmpfs of the root file system from half of the memory, the
