@@ -134,7 +134,7 @@ func (v *target) explain(ctx context.Context, began time.Time, offer *instance.O
 	hint := "claude-vm-ctl logs" + v.hintArg()
 	for _, p := range instance.Parts {
 		// A gateway that cannot start makes the VM's unit fail.
-		if p.When != instance.Always && p != instance.Gateway {
+		if p.When != instance.Always && p != instance.Gateway && p != instance.Fetch {
 			continue
 		}
 		name := p.Unit(v.id)

@@ -153,7 +153,7 @@ func configuration(paths instance.Paths, id string) (gateway.Config, error) {
 		return gateway.Config{}, err
 	}
 	return gateway.Config{
-		Settings: record.Settings, Secrets: secrets.Inject, API: secrets.API,
+		Settings: record.Settings, Secrets: secrets.Inject, Commands: len(secrets.Commands) > 0, API: secrets.API,
 		Proxy: secrets.Proxy, ExtraCA: secrets.ExtraCA, Directory: paths.GatewayDirectory(id),
 	}, nil
 }

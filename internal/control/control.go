@@ -26,6 +26,10 @@ const socket = "control.sock"
 // guest asks for a name, and claude-vm-ask@.path then starts the unit that notifies the user.
 const AskedFile = "asked"
 
+// RefusedFile is the name of a file in the gateway's directory. The gateway creates it when a
+// server refuses a secret, and claude-vm-secrets@.path then starts the unit that gets another one.
+const RefusedFile = "refused"
+
 // Request asks the gateway for its status, after a change if there is one, or for its
 // decisions.
 type Request struct {

@@ -27,6 +27,8 @@ type Config struct {
 	Settings vm.VM
 	// Secrets are the values of the credentials that the gateway adds to requests.
 	Secrets map[string]string
+	// Commands reports whether some of them come from commands, which can be run again.
+	Commands bool
 	// API is the URL to which requests of Claude Code go.
 	API string
 	// Proxy is the URL of the HTTP proxy; empty for the one in the environment.
@@ -67,6 +69,8 @@ type Gateway struct {
 	failures map[vm.Port]error
 	flows    map[*flow]bool
 	asks     []control.Asked
+	// refused is when a server last refused a secret.
+	refused time.Time
 }
 
 // force is what decides about connections. It is not changed, only replaced.
@@ -129,8 +133,27 @@ func (g *Gateway) newForce(c Config) (*force, error) {
 	if f.outside, err = newOutside(c.Proxy, c.ExtraCA); err != nil {
 		return nil, err
 	}
-	f.inject, err = newInject(c, f.outside)
+	if f.inject, err = newInject(c, f.outside); err == nil && c.Commands {
+		f.inject.refused = g.noteRefused
+	}
 	return f, err
+}
+
+// refusedInterval limits how often commands for secrets are run again: the guest can ask for what
+// no secret permits.
+const refusedInterval = time.Minute
+
+// noteRefused makes the commands for secrets run again.
+func (g *Gateway) noteRefused() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.refused) < refusedInterval {
+		return
+	}
+	g.refused = time.Now()
+	if err := os.WriteFile(filepath.Join(g.directory, control.RefusedFile), nil, 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
 // listen starts the services that the guest has at the addresses of the router.

@@ -29,6 +29,7 @@ type inject struct {
 	secrets   map[string]string
 	transport *http.Transport
 	needles   [][]byte // what no answer may contain
+	refused   func()   // called if a server does not accept a secret; may be nil
 }
 
 // newInject returns an error if the URL of the API is invalid.
@@ -199,6 +200,9 @@ var errEcho = errors.New("the answer contains the secret that was added to the r
 func (in *inject) check(r *http.Response) error {
 	if encoding := r.Header.Get("Content-Encoding"); r.StatusCode == http.StatusSwitchingProtocols || encoding != "" && encoding != "identity" {
 		return errors.New("the answer cannot be checked: it is compressed or not HTTP")
+	}
+	if r.StatusCode == http.StatusUnauthorized && in.refused != nil {
+		in.refused()
 	}
 	for _, values := range r.Header {
 		for _, value := range values {

@@ -38,6 +38,8 @@ var (
 	Console   = &Part{Name: "claude-vm-console", What: "copies the guest's console to the journal"}
 	Virtiofsd = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", Settings: vm.Share}
 	Gateway   = &Part{Name: "claude-vm-gateway", What: "the VM's way out: network, published ports, secrets", When: IfEnabled}
+	Fetch     = &Part{Name: "claude-vm-secrets", What: "runs the commands of InjectCommand=", When: IfEnabled}
+	Refused   = &Part{Name: "claude-vm-secrets", Suffix: ".path", What: "waits for a server to refuse a secret of InjectCommand=", When: IfEnabled}
 	Scratch   = &Part{Name: "claude-vm-scratch", What: "the scratch disk, to which the guest's memory may spill, unless Scratch=no"}
 	VM        = &Part{Name: "claude-vm", What: "QEMU; its state is the state of the instance", Settings: vm.Machine}
 	SSHAgent  = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfEnabled}
@@ -48,7 +50,7 @@ var (
 
 // Parts lists the parts in the order in which they start. Code that handles all units
 // of an instance must loop over it.
-var Parts = []*Part{Runtime, Setup, Guard, Console, Virtiofsd, Gateway, Scratch, VM, SSHAgent, ShareLost, AskPath, Ask}
+var Parts = []*Part{Runtime, Setup, Guard, Console, Virtiofsd, Fetch, Gateway, Scratch, VM, SSHAgent, ShareLost, AskPath, Ask, Refused}
 
 // Slice is the slice of the units of all instances.
 const Slice = `app-claude\x2dvm.slice`

@@ -172,10 +172,15 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 			return err
 		}
 	}
+	if len(s.Commands) > 0 && r.Settings.Network != policy.None {
+		if err := os.Mkdir(filepath.Join(p.GatewayDirectory(id), "commands"), 0o700); err != nil { // the condition of claude-vm-secrets@
+			return err
+		}
+	}
 	if err := unix.Mkfifo(p.ConsolePipe(id), 0o600); err != nil {
 		return &os.PathError{Op: "mkfifo", Path: p.ConsolePipe(id), Err: err}
 	}
-	if err := p.writeSecrets(id, s); err != nil {
+	if err := p.WriteSecrets(id, s); err != nil {
 		return err
 	}
 	return p.WriteRecord(id, r)

@@ -11,6 +11,8 @@ import (
 type Secrets struct {
 	// Inject are the values of the credentials that the gateway adds to requests.
 	Inject map[string]string `json:"inject,omitempty"`
+	// Commands print values of Inject. They are for the shell, by the name of the secret.
+	Commands map[string]string `json:"commands,omitempty"`
 	// Requested are those of them that were in the environment of the request.
 	Requested map[string]string `json:"requested,omitempty"`
 	// API is the URL of the API that they are for. It may contain a password.
@@ -40,7 +42,9 @@ func (p Paths) ReadSecrets(id string) (Secrets, error) {
 	return s, json.Unmarshal(text, &s)
 }
 
-func (p Paths) writeSecrets(id string, s Secrets) error {
+// WriteSecrets changes the secrets. It does not replace the file, which the gateway's unit has
+// mounted.
+func (p Paths) WriteSecrets(id string, s Secrets) error {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err

@@ -146,6 +146,12 @@ func (m *Manager) Restart(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.RestartUnitContext(ctx, name, "replace", ch) })
 }
 
+// ReloadUnit makes a service read its configuration again.
+func (m *Manager) ReloadUnit(ctx context.Context, name string) error {
+	_, err := m.units.ReloadUnitContext(ctx, name, "replace", nil)
+	return m.orLost(err)
+}
+
 // Stop stops a unit and waits for the job. It returns the job's result, which is "done"
 // for a unit that is not loaded.
 func (m *Manager) Stop(ctx context.Context, name string) (string, error) {

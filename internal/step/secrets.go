@@ -63,15 +63,22 @@ func takeSecrets(r *instance.Record, others map[string]string, encrypted func(na
 	given := func(name string) string { return cmp.Or(configured(name), r.Environment[name]) }
 	values := injected(r.Settings.Inject, given, func(name string) string { return files[name] }, encrypted)
 	forClaude := false
+	s.Commands = commands(r.Settings)
 	for _, i := range r.Settings.Inject {
 		value := values[i]
+		if s.Commands[i.Name] != "" {
+			value = ""
+		}
 		switch {
+		case s.Commands[i.Name] != "": // claude-vm-secrets@ runs it
 		case value == "" && i.Host != "":
 			return s, failure.New(failure.HostUnable, "systemd-ask-password | install -Dm600 /dev/stdin ~/.config/credstore/"+i.Name, "Inject=%s: there is no secret %s", i, i.Name)
 		case value == "":
 			continue
 		}
-		s.Inject[i.Name] = value
+		if value != "" {
+			s.Inject[i.Name] = value
+		}
 		if !slices.Contains(r.Injected, i.Name) {
 			r.Injected = append(r.Injected, i.Name)
 		}
@@ -95,6 +102,22 @@ func takeSecrets(r *instance.Record, others map[string]string, encrypted func(na
 		r.Settings.Environment = slices.DeleteFunc(r.Settings.Environment, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
 	}
 	return s, nil
+}
+
+// commands returns the commands for secrets that are injected, by name.
+func commands(settings vm.VM) map[string]string {
+	var found map[string]string
+	for _, text := range settings.Commands {
+		name, command, _ := strings.Cut(text, "=")
+		if !slices.ContainsFunc(settings.Inject, func(i vm.Injection) bool { return i.Name == name }) {
+			continue
+		}
+		if found == nil {
+			found = map[string]string{}
+		}
+		found[name] = command
+	}
+	return found
 }
 
 // injected returns the values of secrets, from the first source that has them. The secrets of

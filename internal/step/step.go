@@ -29,6 +29,7 @@ var steps = map[string]struct {
 	"share-lost":  {1, shareLost},
 	"exec":        {-1, execConfined},
 	"console":     {1, console},
+	"fetch":       {1, fetchSecrets},
 	"begin":       {1, begin},
 	"ssh-agent":   {1, sshAgent},
 	"ask":         {1, ask},

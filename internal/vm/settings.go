@@ -54,6 +54,7 @@ var Settings = [...]Setting{
 	{"Deny", "DENY", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Deny) }},
 	{"Ask", "ASK", true, ofSetup, func(v *VM) string { return yesNo(v.Ask) }},
 	{"Inject", "INJECT", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Inject)) }},
+	{"InjectCommand", "INJECT_COMMANDS", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Commands) }},
 	{"Proxy", "PROXY", true, ofSetup, func(v *VM) string { return v.Proxy }},
 	{"ExtraCA", "EXTRA_CA", true, ofSetup, func(v *VM) string { return v.ExtraCA }},
 	// Split by systemd for QEMU's command line, without C escape sequences.

@@ -52,7 +52,8 @@ type VM struct {
 	Ask         bool
 	Ports       []Port
 	Inject      []Injection
-	Proxy       string // URL
+	Commands    []string // NAME=COMMAND, as in InjectCommand=
+	Proxy       string   // URL
 	ExtraCA     string
 
 	// Unit and Service are lines that are copied to the VM's unit, in this order.
@@ -129,6 +130,7 @@ func (v *VM) Clone() VM {
 	c.ReadOnly, c.Hide = slices.Clone(v.ReadOnly), slices.Clone(v.Hide)
 	c.Mounts, c.Ports = slices.Clone(v.Mounts), slices.Clone(v.Ports)
 	c.Allow, c.Deny, c.Inject = slices.Clone(v.Allow), slices.Clone(v.Deny), slices.Clone(v.Inject)
+	c.Commands = slices.Clone(v.Commands)
 	c.Unit, c.Service = slices.Clone(v.Unit), slices.Clone(v.Service)
 	c.Links = slices.Clone(v.Links)
 	return c

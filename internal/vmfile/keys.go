@@ -107,6 +107,8 @@ var Keys = []Key{
 		set: addPort, reset: func(v *vm.VM, b vm.VM) { v.Ports = nil }},
 	{Section: "Network", Name: "Inject", Value: "NAME[:HOST[:SCHEME]]", Default: "the three of Claude Code", Doc: "A secret that stays on the host and is added to requests", words: true,
 		set: addInjection, reset: func(v *vm.VM, b vm.VM) { v.Inject = nil }},
+	{Section: "Network", Name: "InjectCommand", Value: "NAME=COMMAND", Doc: "A shell command of the host that prints a secret of Inject=", words: true,
+		set: addInjectCommand, reset: func(v *vm.VM, b vm.VM) { v.Commands = nil }},
 	{Section: "Network", Name: "Proxy", Value: "URL", Default: "that of the environment", Doc: "The HTTP proxy for connections to the Internet",
 		set: setProxy, reset: func(v *vm.VM, b vm.VM) { v.Proxy = "" }},
 	{Section: "Network", Name: "ExtraCA", Value: "PATH", Doc: "Certificates that are trusted in addition, in PEM format",

@@ -87,6 +87,17 @@ func addRule(list *[]string, word string) error {
 	return nil
 }
 
+// addInjectCommand parses NAME=COMMAND.
+func addInjectCommand(v *vm.VM, word string) error {
+	name, command, found := strings.Cut(word, "=")
+	if !found || !IsVariable(name) || strings.TrimSpace(command) == "" {
+		return fmt.Errorf("%q is not NAME=COMMAND, as one word in quotes", abridged(word))
+	}
+	v.Commands = slices.DeleteFunc(v.Commands, func(other string) bool { return strings.HasPrefix(other, name+"=") })
+	v.Commands = append(v.Commands, word)
+	return nil
+}
+
 // addInjection parses NAME[:HOST[:SCHEME]].
 func addInjection(v *vm.VM, word string) error {
 	parts := strings.Split(word, ":")

@@ -355,10 +355,14 @@ func TestSecrets(t *testing.T) {
 	p := newProject(t, "secrets")
 	p.certificates()
 	token := filepath.Join(filepath.Dir(p.dir), "token")
-	writeFile(token, "git-token-0123456789\n")
-	p.vmFile("[Claude]\nEnvironment=ANTHROPIC_BASE_URL=https://api.anthropic.com\nCredential=GIT_TOKEN:" + token +
-		"\n[Network]\nMode=allow\nExtraCA=/srv/ca.pem\nInject=GIT_TOKEN:git.test:basic\n")
+	p.vmFile("[Claude]\nEnvironment=ANTHROPIC_BASE_URL=https://api.anthropic.com\n[Network]\nMode=allow\nExtraCA=/srv/ca.pem\n" +
+		"Inject=GIT_TOKEN:git.test:basic\nInjectCommand=" + word("GIT_TOKEN=cat "+token) + "\n")
+	p.ctl("start").fails(122, "the VM on "+p.dir+" did not start: InjectCommand=GIT_TOKEN: exit status 1: cat: "+token+": No such file or directory", "claude-vm-ctl logs")
+	writeFile(token, "an-expired-token\n")
 	p.start()
+	// The command runs again when a server does not accept the secret.
+	writeFile(token, "git-token-0123456789\n")
+	p.eventually("the secret is renewed", func() bool { return p.ctl("shell", ".", "--", "git", "ls-remote", "https://git.test/project.git").status == 0 })
 	// Claude Code itself, with what it needs to write a file.
 	r := p.ctl("shell", ".", "--", "claude", "--dangerously-skip-permissions", "-p", "create made: in the guest").ok()
 	if got := p.read("made"); got != "in the guest" {

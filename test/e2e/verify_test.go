@@ -39,6 +39,7 @@ func TestExposure(t *testing.T) {
 		instance.SSHAgent:  2,
 		instance.ShareLost: 2,
 		instance.Ask:       2,
+		instance.Fetch:     8, // the user's commands
 		instance.Console:   2,
 		instance.Guard:     2.5, // it reads the user's files
 		instance.Runtime:   2,
