@@ -29,7 +29,12 @@ func useScratch() {
 		logScratch(err)
 		return
 	}
-	// Discard frees the space on the host when pages are freed.
+	// Discard frees the space on the host when pages are freed. Linux does that only for a disk
+	// that does not rotate.
+	rotational := filepath.Join("/sys/class/block", filepath.Base(disk), "queue/rotational")
+	if err := os.WriteFile(rotational, []byte("0\n"), 0); err != nil {
+		logScratch(err)
+	}
 	for _, argv := range [][]string{{"mkswap", disk}, {"swapon", "--discard", disk}} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			logScratch(fmt.Errorf("%s: %w: %s", argv[0], err, out))
