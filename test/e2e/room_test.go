@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -39,35 +38,21 @@ func (p *project) wantNoScratchFiles() {
 }
 
 // TestRoom checks that a guest with 1 GB of memory has room for more, and that the host gets its
-// disk back when the guest frees it, and when everything is killed.
+// disk back when the guest frees it. The file has no name, so nothing can be left of it.
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "room")
 	p.start()
-	// Zeroes are not written to the disk, random data is.
-	p.guest("head -c 3G /dev/zero >~/zeroes && rm ~/zeroes")
-	sum := strings.TrimSpace(p.guest("head -c 1100M /dev/urandom | tee ~/random | md5sum"))
+	// More than the memory that is left. Pages of zeroes would not be written to the disk.
+	sum := strings.TrimSpace(p.guest("head -c 850M /dev/urandom | tee ~/random | md5sum"))
 	full := p.scratch()
-	if full < 300 {
+	if full < 50 {
 		t.Errorf("the scratch disk takes %d MiB of disk", full)
 	}
 	if got := strings.TrimSpace(p.guest("md5sum <~/random; rm ~/random")); got != sum {
 		t.Errorf("the guest reads other data than it has written: %s, %s", got, sum)
 	}
 	p.eventually("the host has its disk back", func() bool { return p.scratch() < full/2 })
-	p.wantNoScratchFiles()
-
-	// Without its disk, the guest still answers.
-	pid, err := strconv.Atoi(p.mainPID(instance.Scratch.Unit(p.id)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.command("kill", "-9", strconv.Itoa(pid)).ok()
-	if got := p.guest("echo alive"); got != "alive\n" {
-		t.Errorf("without its scratch disk, the guest answers %q", got)
-	}
-	p.command("pkill", "-9", "-f", "guest="+strings.ReplaceAll(p.id, `\`, `\\`)+",").ok()
-	p.wantGone()
 	p.wantNoScratchFiles()
 }
 
@@ -85,7 +70,7 @@ func TestFullScratch(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(p.rootOf(instance.Scratch.Unit(p.id)), "srv/filler"), make([]byte, 250<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.ctl("shell", ".", "--", "sh", "-c", "head -c 1200M /dev/urandom >~/random")
+	p.ctl("shell", ".", "--", "sh", "-c", "head -c 800M /dev/urandom >~/random")
 	p.eventually("the error is in the journal", func() bool {
 		return strings.Contains(p.journal(), "the guest cannot use more of its scratch disk: no space left on device")
 	})
