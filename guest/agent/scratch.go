@@ -31,7 +31,7 @@ func useScratch() {
 	}
 	// Discard frees the space on the host when pages are freed. Linux does that only for a disk
 	// that does not rotate.
-	rotational := filepath.Join("/sys/class/block", filepath.Base(disk), "queue/rotational")
+	rotational := filepath.Join(blockDevices, filepath.Base(disk), "queue/rotational")
 	if err := os.WriteFile(rotational, []byte("0\n"), 0); err != nil {
 		logScratch(err)
 	}
