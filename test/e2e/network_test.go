@@ -362,7 +362,9 @@ func TestSecrets(t *testing.T) {
 	p.start()
 	// The command runs again when a server does not accept the secret.
 	writeFile(token, "git-token-0123456789\n")
-	p.eventually("the secret is renewed", func() bool { return p.ctl("shell", ".", "--", "git", "ls-remote", "https://git.test/project.git").status == 0 })
+	p.eventually("the secret is renewed", func() bool {
+		return p.ctl("shell", ".", "--", "git", "ls-remote", "https://git.test/project.git").status == 0
+	})
 	// Claude Code itself, with what it needs to write a file.
 	r := p.ctl("shell", ".", "--", "claude", "--dangerously-skip-permissions", "-p", "create made: in the guest").ok()
 	if got := p.read("made"); got != "in the guest" {
