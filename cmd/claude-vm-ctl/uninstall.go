@@ -115,7 +115,7 @@ func removeCreated(paths instance.Paths) (removed []string, err error) {
 		return removed, failure.Plain(err)
 	}
 	// os.Remove fails for directories that are not empty.
-	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(paths.Runtime, "claude-vm"), paths.StateFiles()} {
+	for _, dir := range []string{dir, filepath.Dir(dir), filepath.Join(paths.Runtime, "claude-vm"), filepath.Dir(paths.GuardFile("-")), paths.StateFiles()} {
 		os.Remove(dir)
 	}
 	return append(removed, written...), nil
@@ -132,6 +132,7 @@ func printKept(ctx context.Context, out *output, m *manager.Manager, paths insta
 	for _, kind := range []string{"project", "user"} {
 		kept(filepath.Join(paths.StateFiles(), kind), "home directories of Claude")
 	}
+	kept(filepath.Dir(paths.GuardFile("-")), "changes of VMs that you have not accepted; see claude-vm-ctl guard")
 	if len(guestHints()) > 0 {
 		kept(paths.GuestDirectories()[0], "guests")
 	}

@@ -141,6 +141,7 @@ func (g *Guard) Remove() error {
 	if err := os.Remove(g.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	os.Remove(filepath.Dir(g.path)) // fails unless it is empty
 	return nil
 }
 
@@ -163,7 +164,11 @@ func (g *Guard) read() (file, error) {
 	return f, nil
 }
 
+// write writes the file, or removes it if it would have nothing.
 func (g *Guard) write(f file) error {
+	if f.Before == nil && len(f.Findings) == 0 {
+		return g.Remove()
+	}
 	f.Version = version
 	if err := os.MkdirAll(filepath.Dir(g.path), 0o700); err != nil {
 		return err

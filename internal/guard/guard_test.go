@@ -107,6 +107,9 @@ func TestPlanted(t *testing.T) {
 	w.write(".envrc", "use flake")
 	w.start()
 	w.want("nothing was changed", w.end())
+	if _, err := os.Stat(filepath.Dir(w.path)); !os.IsNotExist(err) {
+		t.Errorf("nothing was changed, but a file is kept: %v", err)
+	}
 	w.start()
 
 	for _, path := range []string{
