@@ -177,7 +177,9 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 			return err
 		}
 	}
-	if err := unix.Mkfifo(p.ConsolePipe(id), 0o600); err != nil {
+	// A start right after a stop finds claude-vm-console@ of the previous run still active, which
+	// has the pipe open.
+	if err := unix.Mkfifo(p.ConsolePipe(id), 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 		return &os.PathError{Op: "mkfifo", Path: p.ConsolePipe(id), Err: err}
 	}
 	if err := p.WriteSecrets(id, s); err != nil {
@@ -189,7 +191,7 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 // RemoveRun removes the files that MakeRun creates, also if it was killed, and the copy of the
 // user's files.
 func (p Paths) RemoveRun(id string) error {
-	return errors.Join(p.removeRun(id), os.RemoveAll(p.ClaudeDirectory(id)))
+	return errors.Join(p.removeRun(id), os.RemoveAll(p.ClaudeDirectory(id)), os.RemoveAll(p.ConsolePipe(id)))
 }
 
 func (p Paths) removeRun(id string) error {
@@ -200,7 +202,7 @@ func (p Paths) removeRun(id string) error {
 
 func (p Paths) removeDirectories(id string) error {
 	return errors.Join(
-		os.RemoveAll(p.ConsolePipe(id)), os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.scratchCondition(id)), os.RemoveAll(p.RuntimeDirectory(id)),
+		os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.scratchCondition(id)), os.RemoveAll(p.RuntimeDirectory(id)),
 	)
 }
 
