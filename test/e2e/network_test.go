@@ -131,7 +131,7 @@ func (p *project) wantNoNetworkOfQEMU() {
 		p.t.Errorf("QEMU's network: %s", args)
 	}
 	p.ctl("stop", ".").ok()
-	probe := `ExecStart=/usr/bin/python3 -c "import socket; socket.socket(socket.AF_UNIX); print(\"unix\", flush=True); socket.socket(%s)"`
+	probe := `ExecStart=/usr/bin/python3 -c "import socket, sys; socket.socket(socket.AF_UNIX); print(\"unix\", file=sys.stderr); socket.socket(%s)"`
 	for _, family := range []string{"socket.AF_INET", "socket.AF_INET6", "16, socket.SOCK_RAW", "17, socket.SOCK_RAW"} { // netlink, packet
 		p.dropin(p.unit(), "probe.conf", "ExecStart=", fmt.Sprintf(probe, family), "ExecStartPost=", "ExecStop=", "ExecStopPost=", "Type=oneshot")
 		p.systemctl("start", p.unit())
