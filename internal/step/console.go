@@ -16,12 +16,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits of the guest's lines in the journal. A boot has a few hundred; a guest that floods its
-// console would make journald drop the lines of the user's other units.
+// Limits of the guest's lines in the journal. A boot has a few hundred. By default, journald drops
+// lines above 10,000 in 30 seconds, and counts those of all units of the user together.
 const (
-	lineRate, lineBurst = 100, 5000 // lines per second
+	lineRate, lineBurst = 50, 2000 // lines per second
 	byteRate, byteBurst = 32 << 10, 1 << 20
 	maxLine             = 4096 // bytes; a longer line is split
+	reportInterval      = 10 * time.Second
 )
 
 // console copies the console of the instance on args[0], which QEMU writes to a named pipe, to the
@@ -60,6 +61,7 @@ func console(ctx context.Context, args []string) (int, error) {
 type consoleLog struct {
 	lines, bytes *rate.Limiter
 	dropped      int
+	reported     time.Time
 	send         func(line string) error
 }
 
@@ -92,8 +94,11 @@ func (c *consoleLog) add(line string) error {
 	}
 	c.lines.AllowN(now, 1)
 	c.bytes.AllowN(now, len(line))
-	if err := c.report(); err != nil {
-		return err
+	if now.Sub(c.reported) >= reportInterval {
+		c.reported = now
+		if err := c.report(); err != nil {
+			return err
+		}
 	}
 	return c.send(line)
 }
