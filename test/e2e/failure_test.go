@@ -293,7 +293,8 @@ func TestConsoleFlood(t *testing.T) {
 	p.start()
 	p.root("timeout 20 sh -c 'yes flood >/dev/ttyS0'; echo '<0>after the flood' >/dev/ttyS0")
 	other := "flood-" + filepath.Base(filepath.Dir(p.dir))
-	p.command("systemd-run", "--user", "--quiet", "--wait", "--unit="+other, "sh", "-c", "seq -f 'line %g' 30").ok()
+	// journald finds out the unit of a line while the process lives.
+	p.command("systemd-run", "--user", "--quiet", "--wait", "--unit="+other, "sh", "-c", "seq -f 'line %g' 30; sleep 10").ok()
 	journal := func(args ...string) string {
 		return p.command("journalctl", append([]string{"--user", "--quiet", "--output=cat", "--unit=" + p.unit()}, args...)...).stdout
 	}
