@@ -285,16 +285,14 @@ func (p *project) killInMidStream() {
 	cmd.Wait()
 }
 
-// TestConsoleFlood checks that a guest that floods its console costs no lines of other units, nor
-// those that claude-vm writes about it, and that what it writes is marked as the guest's.
+// TestConsoleFlood checks that a guest that floods its console stays well below the 10,000 lines in
+// 30 seconds at which journald drops lines of all units of the user, and that what it writes is
+// marked as the guest's.
 func TestConsoleFlood(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "console")
 	p.start()
 	p.root("timeout 20 sh -c 'yes flood >/dev/ttyS0'; echo '<0>after the flood' >/dev/ttyS0")
-	other := "flood-" + filepath.Base(filepath.Dir(p.dir))
-	// journald finds out the unit of a line while the process lives.
-	p.command("systemd-run", "--user", "--quiet", "--wait", "--unit="+other, "sh", "-c", "seq -f 'line %g' 30; sleep 10").ok()
 	journal := func(args ...string) string {
 		return p.command("journalctl", append([]string{"--user", "--quiet", "--output=cat", "--unit=" + p.unit()}, args...)...).stdout
 	}
@@ -302,11 +300,8 @@ func TestConsoleFlood(t *testing.T) {
 		p.root("echo one more line >/dev/ttyS0")
 		return strings.Contains(journal("--identifier=claude-vm-guest"), " lines of the guest were dropped")
 	})
-	if n := strings.Count(journal(), "flood"); n < 1000 || n > 8000 {
+	if n := strings.Count(journal(), "flood"); n < 500 || n > 5000 {
 		t.Errorf("%d lines of the flood are in the journal", n)
-	}
-	if got := p.command("journalctl", "--user", "--output=cat", "--unit="+other, "_SYSTEMD_USER_UNIT="+other+".service").stdout; strings.Count(got, "line ") != 30 {
-		t.Errorf("lines of another unit were lost: %s", got)
 	}
 	if got := journal("--identifier=claude-vm", "--grep=flood"); got != "" {
 		t.Errorf("lines of the guest look like ours: %.1000s", got)
