@@ -98,7 +98,6 @@ func run(dir string) error {
 	if err != nil {
 		return err
 	}
-	config.Quit = stop
 	// The step begin looks whether there is a gateway. The lock is held until exit.
 	lock, err := unixsocket.OpenLock(".", contract.GatewayLock)
 	if err != nil {

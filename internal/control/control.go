@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -38,8 +37,6 @@ type Request struct {
 	Hold []string `json:"hold,omitempty"`
 	// Events asks for a reply for each further decision, until the client disconnects.
 	Events bool `json:"events,omitempty"`
-	// Quit asks the gateway to exit. There is no reply.
-	Quit bool `json:"quit,omitempty"`
 }
 
 // Reply has one of these.
@@ -162,18 +159,6 @@ func Events(ctx context.Context, dir string, handle func(Event) error) error {
 		}
 		return handle(*r.Event)
 	})
-}
-
-// Quit makes the gateway with its socket in a directory exit, and waits until it has. It does
-// nothing if there is none.
-func Quit(ctx context.Context, dir string) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	err := exchange(ctx, dir, Request{Quit: true}, func(Reply) error { return nil })
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
-		return nil
-	}
-	return err
 }
 
 // exchange sends a request and handles the replies.

@@ -25,11 +25,6 @@ func (g *Gateway) serveControl(c net.Conn) {
 		return
 	}
 	out := json.NewEncoder(c)
-	if r.Quit && g.quit != nil {
-		g.quit()
-		io.Copy(io.Discard, c) // until the process has exited
-		return
-	}
 	if r.Change != nil {
 		if err := g.Change(*r.Change); err != nil {
 			out.Encode(control.Reply{Error: failure.Of(err)})

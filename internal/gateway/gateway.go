@@ -35,8 +35,6 @@ type Config struct {
 	Proxy string
 	// ExtraCA are certificates in PEM format.
 	ExtraCA []byte
-	// Quit is called when the control socket asks the gateway to exit.
-	Quit func()
 	// Directory is where the gateway keeps its files, for itself alone.
 	Directory string
 }
@@ -56,7 +54,6 @@ type Gateway struct {
 	audit *audit
 	// directory has the files of the gateway.
 	directory string
-	quit      func()
 	slots     chan struct{} // one for each connection
 	// force is what is in force. It is replaced while mu is held.
 	force atomic.Pointer[force]
@@ -92,7 +89,7 @@ type flow struct {
 // port that cannot be opened again is then reported but no error.
 func New(c Config, restarted bool) (*Gateway, error) {
 	g := &Gateway{
-		audit: newAudit(), directory: c.Directory, quit: c.Quit, slots: make(chan struct{}, maxConnections),
+		audit: newAudit(), directory: c.Directory, slots: make(chan struct{}, maxConnections),
 		ports: map[vm.Port]io.Closer{}, held: map[vm.Port]bool{}, failures: map[vm.Port]error{}, flows: map[*flow]bool{},
 	}
 	var err error

@@ -13,6 +13,12 @@ func (m *Manager) Restart(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.RestartUnitContext(ctx, name, "replace", ch) })
 }
 
+// TryRestart queues a restart of a unit if it is active, and does not wait for the job.
+func (m *Manager) TryRestart(ctx context.Context, name string) error {
+	_, err := m.units.TryRestartUnitContext(ctx, name, "replace", nil)
+	return m.orLost(err)
+}
+
 // ReloadUnit makes a service read its configuration again.
 func (m *Manager) ReloadUnit(ctx context.Context, name string) error {
 	_, err := m.units.ReloadUnitContext(ctx, name, "replace", nil)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/confine"
-	"github.com/t0mpr1c3/claude-microvm/internal/control"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -35,19 +34,19 @@ func setup(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	defer m.Close()
-	job, running, err := startJob(ctx, m, id)
+	vm, job, err := startJob(ctx, m, id)
 	if err != nil {
 		return 0, fmt.Errorf("get the job of the VM from the user manager: %w", err)
 	}
 	// systemd also starts the setup unit a second time for the same start, and when the VM
 	// is already running.
-	if running || paths.IsSetUp(id, job) {
+	if vm.MainPID != 0 || paths.IsSetUp(id, job) {
 		return 0, nil
 	}
-	// A start right after a stop finds the gateway of the previous run still active, in a
-	// directory that is replaced now. This start's job starts it again.
-	if err := control.Quit(ctx, paths.GatewayDirectory(id)); err != nil {
-		return 0, fmt.Errorf("stop the gateway of the previous run: %w", err)
+	if vm.Gone() {
+		if err := restartParts(ctx, m, id); err != nil {
+			return 0, err
+		}
 	}
 	offered, err := paths.OpenOffer(id)
 	if err != nil {
@@ -153,26 +152,41 @@ func authSocket(forward bool, asked string) string {
 	return socket
 }
 
-// startJob returns the id of the user manager's job that starts the VM, if there is one,
-// and whether the VM is already running. It first waits for a VM that is stopping, because
-// setup replaces the runtime directory.
-func startJob(ctx context.Context, m *manager.Manager, id string) (job string, running bool, err error) {
+// startJob returns the unit of the VM, and the id of the user manager's job that starts it, if
+// there is one. It first waits for a VM that is stopping, because setup replaces the runtime
+// directory.
+func startJob(ctx context.Context, m *manager.Manager, id string) (vm manager.Unit, job string, err error) {
 	for {
-		u, err := m.Unit(ctx, instance.VM.Unit(id))
+		vm, err := m.Unit(ctx, instance.VM.Unit(id))
 		if err != nil {
-			return "", false, err
+			return vm, "", err
 		}
-		if u.ActiveState != "deactivating" {
+		if vm.ActiveState != "deactivating" {
 			j, err := m.Job(ctx, instance.VM.Unit(id))
-			return j.ID, u.MainPID != 0, err
+			return vm, j.ID, err
 		}
 		select {
 		// Poll: DialDirect connects without a bus, so there are no change signals.
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return "", false, context.Cause(ctx)
+			return vm, "", context.Cause(ctx)
 		}
 	}
+}
+
+// restartParts restarts the parts that are still active after the previous start, which has failed or
+// ended just now. Their files and sockets are in directories that setup replaces. They start after
+// setup. If the VM restarts, systemd has stopped them.
+func restartParts(ctx context.Context, m *manager.Manager, id string) error {
+	for _, p := range instance.Parts {
+		if p == instance.Runtime || p == instance.Setup || p == instance.VM || p.When == instance.Triggered {
+			continue
+		}
+		if err := m.TryRestart(ctx, p.Unit(id)); err != nil {
+			return fmt.Errorf("restart %s of the previous run: %w", p.Unit(id), err)
+		}
+	}
+	return nil
 }
 
 // workDirectory returns the work directory of an instance. name is the path in the name of

@@ -357,6 +357,7 @@ func TestSecrets(t *testing.T) {
 	token := filepath.Join(filepath.Dir(p.dir), "token")
 	p.vmFile("[Claude]\nEnvironment=ANTHROPIC_BASE_URL=https://api.anthropic.com\n[Network]\nMode=allow\nExtraCA=/srv/ca.pem\n" +
 		"Inject=GIT_TOKEN:git.test:basic\nInjectCommand=" + word("GIT_TOKEN=cat "+token) + "\n")
+	os.Remove(token) // of an earlier run of this test
 	p.ctl("start").fails(122, "the VM on "+p.dir+" did not start: InjectCommand=GIT_TOKEN: exit status 1: cat: "+token+": No such file or directory", "claude-vm-ctl logs")
 	writeFile(token, "an-expired-token\n")
 	p.start()

@@ -215,6 +215,30 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// TestLeftParts starts a VM whose other parts are still active, as they are for a moment after a start
+// that has failed.
+func TestLeftParts(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "left")
+	var parts []string
+	for _, part := range []*instance.Part{instance.Guard, instance.Console, instance.Virtiofsd, instance.Gateway, instance.Scratch} {
+		parts = append(parts, part.Unit(p.id))
+	}
+	const holder = "claude-vm-test-left.service"
+	requires := "Requires=" + strings.Join(parts, " ")
+	p.command("systemd-run", "--user", "--quiet", "--collect", "--unit="+holder, "--property="+requires, "--property=After="+strings.TrimPrefix(requires, "Requires="), "sleep", "infinity").ok()
+	for _, unit := range parts {
+		p.eventually(unit+" is active", func() bool { return p.systemctl("is-active", "--quiet", unit).status == 0 })
+	}
+	p.start()
+	p.systemctl("stop", holder).ok()
+	if got := p.guest("cat /proc/swaps"); strings.Count(got, "\n") != 2 {
+		t.Errorf("the guest does not use its scratch disk: %s", got)
+	}
+	p.ctl("stop").ok()
+	p.wantGone()
+}
+
 func TestTwoGuestsDiffer(t *testing.T) {
 	t.Parallel()
 	a, b := newProject(t, "same"), newProject(t, "other/same")
