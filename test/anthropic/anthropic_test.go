@@ -77,7 +77,7 @@ func TestReply(t *testing.T) {
 	}
 	bash := func(command string) reply {
 		return reply{tool: "Bash", input: map[string]any{
-			"command": command, "description": "Run the command of the prompt",
+			"command": command, "description": "Run the command of the prompt", "timeout": 600000,
 		}}
 	}
 	tests := []struct {

@@ -96,6 +96,7 @@ func (c call) run(command string) reply {
 	}
 	return reply{tool: "Bash", input: map[string]any{
 		"command":     command,
+		"timeout":     600000, // milliseconds, the maximum of the tool: machines differ
 		"description": "Run the command of the prompt",
 	}}
 }

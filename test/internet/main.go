@@ -1,5 +1,5 @@
 // internet is the servers of a small Internet, for tests of the gateway: DNS, HTTP, HTTPS with
-// a CA of its own, git, the Anthropic API, an echo service and a proxy with a password.
+// a CA of its own, git, npm, the Anthropic API, an echo service and a proxy with a password.
 package main
 
 import (
@@ -34,6 +34,7 @@ var names = map[string][]string{
 	"other.test.":        {"93.184.216.35"},
 	"six.test.":          {"2606:2800::34"},
 	"git.test.":          {"93.184.216.34"},
+	"npm.test.":          {"93.184.216.34"},
 	"api.anthropic.com.": {"93.184.216.35"},
 	// Where Claude Code exchanges the code of a login for a token.
 	"platform.claude.com.": {"93.184.216.35"},
@@ -70,6 +71,9 @@ func main() {
 			log.Fatal(err)
 		}
 	}
+	if len(os.Args) == 1 {
+		go func() { log.Fatal(datagrams(":53", captive)) }()
+	}
 	log.Fatal(http.ListenAndServe(":80", handler(nil)))
 }
 
@@ -97,6 +101,8 @@ func handler(api http.Handler) http.Handler {
 		case host == "platform.claude.com" && r.URL.Path == "/v1/oauth/token":
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprintf(w, `{"token_type":"Bearer","access_token":"%s","expires_in":31536000,"scope":"user:inference"}`, token)
+		case host == "npm.test":
+			registry(w, r)
 		case isMirrored(host):
 			http.FileServer(http.Dir(filepath.Join(mirror, host))).ServeHTTP(w, r)
 		case host == "git.test" && r.TLS != nil:
@@ -147,33 +153,45 @@ func datagrams(address string, answer func([]byte) []byte) error {
 	}
 }
 
+// captive answers a DNS query as the resolver of a network does that wants a login first: each name has
+// the address of the login's server, in the local network.
+func captive(query []byte) []byte {
+	return answer(query, func(string) ([]string, bool) { return []string{"192.168.77.2"}, true })
+}
+
 // resolve answers a DNS query.
 func resolve(query []byte) []byte {
+	return answer(query, func(name string) ([]string, bool) {
+		if isMirrored(strings.TrimSuffix(name, ".")) {
+			return names["example.com."][:1], true
+		}
+		addresses, found := names[name]
+		return addresses, found
+	})
+}
+
+func answer(query []byte, lookup func(name string) (addresses []string, found bool)) []byte {
 	var m dnsmessage.Message
 	if m.Unpack(query) != nil || len(m.Questions) != 1 {
 		return nil
 	}
 	q := m.Questions[0]
 	log.Printf("query %v %v", q.Type, q.Name)
-	answer := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
-	name := strings.ToLower(q.Name.String())
-	addresses, found := names[name]
-	if isMirrored(strings.TrimSuffix(name, ".")) {
-		addresses, found = names["example.com."][:1], true
-	}
+	reply := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
+	addresses, found := lookup(strings.ToLower(q.Name.String()))
 	if !found {
-		answer.RCode = dnsmessage.RCodeNameError
+		reply.RCode = dnsmessage.RCodeNameError
 	}
 	h := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1}
 	for _, text := range addresses {
 		switch ip := net.ParseIP(text); {
 		case q.Type == dnsmessage.TypeA && ip.To4() != nil:
-			answer.Answers = append(answer.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: [4]byte(ip.To4())}})
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: [4]byte(ip.To4())}})
 		case q.Type == dnsmessage.TypeAAAA && ip.To4() == nil:
-			answer.Answers = append(answer.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: [16]byte(ip.To16())}})
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: [16]byte(ip.To16())}})
 		}
 	}
-	text, err := answer.Pack()
+	text, err := reply.Pack()
 	if err != nil {
 		return nil
 	}
