@@ -13,9 +13,10 @@ import (
 //	run: COMMAND           run COMMAND in a shell, then answer with its output
 //	say: TEXT              answer with TEXT
 //	fail: STATUS           answer with this HTTP status
+//	retry: TEXT            answer the first request with status 529, overloaded, the next with TEXT
 //
 // The answer to any other prompt is "ok".
-var directive = regexp.MustCompile(`(?m)^[ \t]*(?:(create) +([^:\n]+)|(run|say|fail)):[ \t]*(.*?)[ \t\r]*$`)
+var directive = regexp.MustCompile(`(?m)^[ \t]*(?:(create) +([^:\n]+)|(run|say|fail|retry)):[ \t]*(.*?)[ \t\r]*$`)
 
 // reply is one text, one tool use or one error.
 type reply struct {
@@ -23,6 +24,8 @@ type reply struct {
 	tool   string
 	input  map[string]any
 	status int
+	// once means that the status is for the first request with this prompt.
+	once bool
 }
 
 func (r reply) block(id string) block {
@@ -57,6 +60,8 @@ func (c call) reply() reply {
 		return reply{text: rest}
 	case "fail":
 		return fail(rest)
+	case "retry":
+		return reply{text: rest, status: 529, once: true}
 	}
 	if result, ok := toolResult(after); ok {
 		return afterResult(verb, file, result)

@@ -2,7 +2,7 @@
 // real Claude Code to hold a conversation without an account. The prompt contains a
 // directive that determines the model's reply (see script.go). The fake accepts any
 // credential and has no models, limits or billing. Its only state is the record of
-// requests.
+// requests, and which of them it has answered with an error.
 package anthropic
 
 import (
@@ -37,11 +37,12 @@ type Server struct {
 	mu       sync.Mutex
 	requests []Request
 	lastID   int
+	failed   map[string]bool // prompts whose first request was answered with an error
 }
 
 // New returns a server with an empty record.
 func New() *Server {
-	s := &Server{mux: http.NewServeMux()}
+	s := &Server{mux: http.NewServeMux(), failed: map[string]bool{}}
 	s.mux.HandleFunc("POST /v1/messages", s.messages)
 	s.mux.HandleFunc("POST /v1/messages/count_tokens", countTokens)
 	s.mux.HandleFunc("GET /v1/models", listModels)
@@ -91,6 +92,15 @@ func (s *Server) newID(prefix string) string {
 	return fmt.Sprintf("%s_%06d", prefix, s.lastID)
 }
 
+// first reports whether this is the first request with a prompt.
+func (s *Server) first(prompt string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := !s.failed[prompt]
+	s.failed[prompt] = true
+	return first
+}
+
 func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 	var call call
 	if err := json.NewDecoder(r.Body).Decode(&call); err != nil {
@@ -102,6 +112,14 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply := call.reply()
+	if prompt, _ := call.prompt(); reply.once && !s.first(prompt) {
+		reply.status = 0
+	}
+	if reply.status != 0 && reply.once {
+		w.Header().Set("Retry-After", "1")
+		writeError(w, reply.status, "overloaded, as the prompt asked for")
+		return
+	}
 	if reply.status != 0 {
 		// Without this the client retries for minutes, even after a 401.
 		w.Header().Set("X-Should-Retry", "false")

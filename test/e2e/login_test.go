@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // issued is the token that platform.claude.com of test/internet issues.
@@ -26,6 +27,7 @@ func TestSignIn(t *testing.T) {
 		writeFile(filepath.Join(home, ".config/credstore/ANTHROPIC_API_KEY"), apiKey+"\n")
 	})
 	p.ctl("login", "--status").fails(1, "no login is stored", "claude-vm-ctl login")
+	ownLogin(t)
 	p.input("sk-ant-oat01-old\n", "claude-vm-ctl", "login", "--with-token").ok()
 	p.setupToken()
 	stored := filepath.Join(home, ".config/credstore.encrypted/CLAUDE_CODE_OAUTH_TOKEN")
@@ -61,14 +63,7 @@ func (p *project) setupToken() {
 		p.systemctl("daemon-reload").ok()
 	}()
 	e := p.terminal("login", 70, 45, "claude-vm-ctl login")
-	e.shows("Paste code here")
-	state := regexp.MustCompile(`state=([A-Za-z0-9_-]+)`).FindStringSubmatch(strings.ReplaceAll(e.screen(), "\n", ""))
-	if state == nil {
-		p.t.Fatalf("no state in the URL")
-	}
-	e.keys("-l", "code#"+state[1])
-	e.shows("****")
-	e.keys("Enter")
+	e.pasteCode()
 	e.shows("status=")
 	if screen := strings.ReplaceAll(e.screen(), "\n", ""); !strings.Contains(screen, "login token, encrypted, in ") || !strings.Contains(screen, "status=0") {
 		p.t.Fatalf("login: %s", screen)
@@ -76,6 +71,45 @@ func (p *project) setupToken() {
 	if _, err := os.Stat(filepath.Join(os.Getenv("HOME"), ".cache/claude-vm/login")); err == nil {
 		p.t.Error("the directory of the login is left")
 	}
+}
+
+// pasteCode types the code that a browser would show after the login.
+func (e *emulator) pasteCode() {
+	e.p.t.Helper()
+	e.shows("Paste code here")
+	state := regexp.MustCompile(`state=([A-Za-z0-9_-]+)`).FindStringSubmatch(strings.ReplaceAll(e.screen(), "\n", ""))
+	if state == nil {
+		e.p.t.Fatalf("no state in the URL")
+	}
+	e.keys("-l", "code#"+state[1])
+	e.shows("****")
+	e.keys("Enter")
+}
+
+// ownLogin signs in in the VM, as without claude-vm-ctl login, and checks that it is kept with Home=.
+func ownLogin(t *testing.T) {
+	t.Helper()
+	p := newProject(t, "own")
+	p.vmFile("[Claude]\nHome=project\nEnvironment=NODE_TLS_REJECT_UNAUTHORIZED=0 CLAUDE_CODE_FULL_SIGN_IN_LINK=1\n")
+	e := p.terminal("own", 100, 45, "claude-vm-ctl run .")
+	e.shows("Choose the text style")
+	e.keys("Enter")
+	e.shows("Select login method")
+	e.keys("Enter")
+	e.pasteCode()
+	e.shows("Login successful")
+	p.eventually("Claude is ready", func() bool {
+		e.keys("Enter") // several screens
+		time.Sleep(2 * time.Second)
+		return strings.Contains(e.screen(), "Claude Max")
+	})
+	e.exit()
+	e = p.terminal("again", 100, 45, "claude-vm-ctl run .")
+	e.shows("Claude Max")
+	if strings.Contains(e.screen(), "Not logged in") {
+		t.Errorf("the login is not kept:\n%s", e.screen())
+	}
+	e.exit()
 }
 
 // userFiles writes what a user has on the host: a name for work, and files of Claude Code, as links

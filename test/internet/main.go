@@ -45,6 +45,14 @@ var names = map[string][]string{
 	"meta.test.":           {"169.254.169.254"},
 }
 
+// accounts is what Claude Code asks for when the user signs in, besides the token.
+var accounts = map[string]string{
+	"/api/hello": `{"message": "hello"}`,
+	"/api/oauth/profile": `{"account": {"uuid": "00000000-0000-4000-8000-000000000001", "email": "ada@work.example", "display_name": "Ada", "has_claude_max": true},
+		"organization": {"uuid": "00000000-0000-4000-8000-000000000002", "name": "Work", "organization_type": "claude_max", "rate_limit_tier": "default_claude_max_5x"}}`,
+	"/api/oauth/claude_cli/roles": `{"organization_role": "admin", "workspace_role": null, "organization_name": "Work"}`,
+}
+
 // token is what platform.claude.com issues. It has the length of a real one.
 const token = "sk-ant-oat01-test-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789_00"
 
@@ -96,11 +104,14 @@ func handler(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := strings.Cut(r.Host, ":")
 		switch {
+		case host == "api.anthropic.com" && accounts[r.URL.Path] != "":
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, accounts[r.URL.Path])
 		case host == "api.anthropic.com" && api != nil:
 			api.ServeHTTP(w, r)
 		case host == "platform.claude.com" && r.URL.Path == "/v1/oauth/token":
 			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"token_type":"Bearer","access_token":"%s","expires_in":31536000,"scope":"user:inference"}`, token)
+			fmt.Fprintf(w, `{"token_type":"Bearer","access_token":"%s","refresh_token":"sk-ant-ort01-test","expires_in":31536000,"scope":"user:inference user:profile"}`, token)
 		case host == "npm.test":
 			registry(w, r)
 		case isMirrored(host):
