@@ -78,7 +78,7 @@ var lines = []struct{ typed, bash, fish string }{
 	{"--ver", "--version", "--version"},
 	{"doctor --", "--help --json --version", "the same"},
 	{"doctor ", "", ""},
-	{"guest ", "build list rm", "build list rm"},
+	{"guest ", "build list rm update", "build list rm update"},
 	{"guest rm ", "node-22", "node-22"},
 	{"guest build --from d", "devcontainer directories", "devcontainer"},
 	{"run --netw", "--network", "--network"},

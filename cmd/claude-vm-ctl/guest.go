@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/t0mpr1c3/claude-microvm/internal/claudecode"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -59,7 +60,7 @@ func (g *guestListVerb) register(app *kingpin.Application) string {
 type guestReport struct {
 	image.Image
 	Path string `json:"path"`
-	// Claude and Contract are those of the installed guest, which all guests boot.
+	// Claude is the version that VMs use. Contract is that of the installed guest, which all guests boot.
 	Claude   string `json:"claudeVersion,omitempty"`
 	Contract string `json:"contract,omitempty"`
 	Invalid  bool   `json:"invalid,omitempty"`
@@ -98,6 +99,9 @@ func (g *guestListVerb) run(ctx context.Context, out *output) (int, error) {
 func guestReports(paths instance.Paths, bundle string) []guestReport {
 	env, _ := preflight.BundleEnvironment(bundle) // without a bundle, the values are unknown
 	installed := guestReport{Path: bundle, Claude: env["GUEST_CLAUDE"], Contract: env["GUEST_CONTRACT"]}
+	if selected, _ := claudecode.Selected(paths.ClaudeCodeDirectory()); selected != nil { // setup reports the error
+		installed.Claude = selected.Version
+	}
 	installed.From = cmp.Or(env["GUEST_VERSION"], "not installed")
 	installed.Size, installed.Built = preflight.BundleSize(bundle)
 	reports := []guestReport{installed}

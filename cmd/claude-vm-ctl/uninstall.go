@@ -136,6 +136,7 @@ func printKept(ctx context.Context, out *output, m *manager.Manager, paths insta
 	if len(guestHints()) > 0 {
 		kept(paths.GuestDirectories()[0], "guests")
 	}
+	kept(paths.ClaudeCodeDirectory(), "Claude Code of guest update")
 	u, err := m.Unit(ctx, instance.VM.Unit(probeID))
 	if err != nil {
 		return err

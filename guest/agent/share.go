@@ -42,6 +42,16 @@ func mountShare(r *root, b contract.Begin) error {
 		}
 	}
 	mounts := allMounts(b, work, owner.home)
+	if b.ClaudeCode {
+		path, err := claudePath()
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			path = inImage(path)
+		}
+		mounts = append(mounts, contract.Mount{Name: contract.ShareClaudeCode, Path: path})
+	}
 	trees, err := openTrees(r, mounts, owner.home)
 	if err != nil {
 		return err

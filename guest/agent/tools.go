@@ -40,10 +40,7 @@ type tool struct{ name, target string }
 
 // findTools returns the tools that this guest has.
 func findTools() ([]tool, error) {
-	claude, err := exec.LookPath("claude")
-	if err == nil {
-		claude, err = filepath.EvalSymlinks(claude)
-	}
+	claude, err := claudePath()
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +60,15 @@ func findTools() ([]tool, error) {
 		tools = append(tools, tool{name, inImage(self)})
 	}
 	return tools, nil
+}
+
+// claudePath returns the path of Claude Code in the guest.
+func claudePath() (string, error) {
+	path, err := exec.LookPath("claude")
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
 }
 
 // storeTools returns the programs of NixOS.

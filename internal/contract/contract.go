@@ -60,6 +60,8 @@ const (
 	ShareGit  = "git"  // for the git directory, if it is not in the work directory
 	// ShareClaude has what the user has written for Claude Code on the host, such as skills.
 	ShareClaude = "claude"
+	// ShareClaudeCode is a program that replaces the guest's Claude Code.
+	ShareClaudeCode = "claude-code"
 )
 
 // Files of an instance's runtime directory.
@@ -141,6 +143,8 @@ type Begin struct {
 	Home           bool     `json:"home,omitempty"` // the share contains ShareHome
 	// UserConfig means that the share contains ShareClaude.
 	UserConfig bool `json:"userConfig,omitempty"`
+	// ClaudeCode means that the share contains ShareClaudeCode.
+	ClaudeCode bool `json:"claudeCode,omitempty"`
 	// GitConfig is a configuration file for git, which others override.
 	GitConfig string `json:"gitConfig,omitempty"`
 	// Files is the number of files that virtiofsd can have open; 0 if it is unknown.

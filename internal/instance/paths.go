@@ -179,6 +179,9 @@ func (p Paths) GuestDirectories() []string {
 	return []string{filepath.Join(p.Data, "claude-vm/guests"), "/usr/local/share/claude-vm/guests", "/usr/share/claude-vm/guests"}
 }
 
+// ClaudeCodeDirectory returns the directory with the versions of Claude Code that replace the guest's.
+func (p Paths) ClaudeCodeDirectory() string { return filepath.Join(p.Data, "claude-vm/claude-code") }
+
 // HomeDirectory returns Claude's home directory for the setting Home=kind: one per
 // instance for project, one for all instances for user.
 func (p Paths) HomeDirectory(id, kind string) (string, error) {

@@ -16,6 +16,7 @@ var (
 	EditorPackage     = Package{project: "nano", apt: "nano", dnf: "nano", pacman: "nano", nix: "nano"}
 	erofsPackage      = Package{project: "erofs-utils", apt: "erofs-utils", dnf: "erofs-utils", pacman: "erofs-utils", nix: "erofs-utils"}
 	mmdebstrapPackage = Package{project: "mmdebstrap", apt: "mmdebstrap", dnf: "mmdebstrap", pacman: "mmdebstrap", nix: "mmdebstrap"}
+	npmPackage        = Package{project: "npm", apt: "npm", dnf: "npm", pacman: "npm", nix: "nodejs"}
 	skopeoPackage     = Package{project: "skopeo", apt: "skopeo", dnf: "skopeo", pacman: "skopeo", nix: "skopeo"}
 	virtiofsdPackage  = Package{project: "virtiofsd", apt: "virtiofsd", dnf: "virtiofsd", pacman: "virtiofsd", nix: "virtiofsd"}
 )

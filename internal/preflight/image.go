@@ -22,6 +22,9 @@ func Skopeo() (string, error) { return findProgram("skopeo", skopeoPackage) }
 // Mmdebstrap finds mmdebstrap and returns its path.
 func Mmdebstrap() (string, error) { return findProgram("mmdebstrap", mmdebstrapPackage) }
 
+// NPM finds npm and returns its path.
+func NPM() (string, error) { return findProgram("npm", npmPackage) }
+
 // Mkfs finds mkfs.erofs and returns its path.
 func Mkfs(ctx context.Context) (string, error) {
 	path, err := findProgram("mkfs.erofs", erofsPackage)

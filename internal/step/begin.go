@@ -143,6 +143,8 @@ func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 			b.GitDirectory = s.Path
 		case contract.ShareClaude:
 			b.UserConfig = true
+		case contract.ShareClaudeCode:
+			b.ClaudeCode = true
 		}
 	}
 	applySettings(&b, r.Settings)

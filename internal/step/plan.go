@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/claudecode"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/gitdir"
@@ -24,6 +25,7 @@ type plan struct {
 	settings       vm.VM
 	shares         []instance.Share // the work directory, then those of Mount=, then others
 	gitDirectories []string
+	claudeVersion  string // of ShareClaudeCode
 	warnings       []string
 }
 
@@ -57,7 +59,28 @@ func newPlan(paths instance.Paths, id, dir string, settings vm.VM) (*plan, error
 	if err := p.addUserConfig(paths, id); err != nil {
 		return nil, err
 	}
+	if err := p.addClaudeCode(paths); err != nil {
+		return nil, err
+	}
 	return p, p.protect(repository)
+}
+
+// addClaudeCode adds the share with the version of Claude Code that the user has selected, if there is one.
+func (p *plan) addClaudeCode(paths instance.Paths) error {
+	selected, err := claudecode.Selected(paths.ClaudeCodeDirectory())
+	if err != nil {
+		return failure.New(failure.HostUnable, "claude-vm-ctl guest update", "the selected version of Claude Code: %w", err)
+	}
+	if selected == nil {
+		return nil
+	}
+	path, err := filepath.EvalSymlinks(selected.Path)
+	if err != nil {
+		return err
+	}
+	p.claudeVersion = selected.Version
+	p.shares = append(p.shares, instance.Share{Name: contract.ShareClaudeCode, Path: path})
+	return nil
 }
 
 // protect finds out what to protect in the shares. It opens each of them once, without following

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/claudecode"
 	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/image"
@@ -126,13 +127,19 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if r.Settings.UserConfig {
 		r.GitConfig = gitConfig(ctx, paths, path, r.Request.AuthSocket != "")
 	}
+	if env, err := preflight.BundleEnvironment(bundle); err == nil {
+		r.GuestVersion, r.ClaudeVersion = env["GUEST_VERSION"], env["GUEST_CLAUDE"]
+	}
+	if p.claudeVersion != "" {
+		if claudecode.Older(p.claudeVersion, r.ClaudeVersion) {
+			p.warn("claude-vm-ctl guest update", "Claude Code %s is older than that of the guest, %s", p.claudeVersion, r.ClaudeVersion)
+		}
+		r.ClaudeVersion = p.claudeVersion
+	}
 	for _, text := range p.warnings {
 		fmt.Fprintln(os.Stderr, text)
 	}
 	r.Warnings = p.warnings
-	if env, err := preflight.BundleEnvironment(bundle); err == nil {
-		r.GuestVersion, r.ClaudeVersion = env["GUEST_VERSION"], env["GUEST_CLAUDE"]
-	}
 	if r.Host, err = confine.ReadHost(paths.Home); err != nil {
 		return err
 	}
