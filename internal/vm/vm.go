@@ -35,7 +35,8 @@ type VM struct {
 
 	Arguments       []string
 	SkipPermissions bool
-	Terminal        string   // auto, yes or no
+	Terminal        string // auto, yes or no
+	Clipboard       bool
 	Environment     []string // NAME=VALUE
 	Credentials     []Credential
 	ForwardAgent    bool
