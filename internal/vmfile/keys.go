@@ -87,7 +87,7 @@ var Keys = []Key{
 	{Section: "Share", Name: "ReadOnly", Flag: "read-only", Value: "PATH", Default: ".git/hooks and others", Doc: "Paths in the work directory that the guest cannot change", words: true,
 		set:   func(v *vm.VM, s string) error { return addPath(&v.ReadOnly, s) },
 		reset: func(v *vm.VM, b vm.VM) { v.ReadOnly = nil }},
-	{Section: "Share", Name: "Hide", Flag: "hide", Value: "PATH", Doc: "Paths in the work directory that the guest cannot read", words: true,
+	{Section: "Share", Name: "Hide", Flag: "hide", Value: "PATTERN", Doc: "Paths, patterns and @secrets that the guest cannot read", words: true,
 		set: addHidden, reset: func(v *vm.VM, b vm.VM) { v.Hide = nil }},
 	{Section: "Share", Name: "Guard", Value: Boolean, Default: "yes", Doc: "Whether changes of files that the host's programs execute or obey are reported",
 		set:   func(v *vm.VM, s string) (err error) { v.Guard, err = boolean(s); return err },
