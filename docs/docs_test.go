@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
+	"github.com/t0mpr1c3/claude-microvm/internal/hide"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
@@ -253,6 +254,26 @@ func TestPages(t *testing.T) {
 		title := fmt.Sprintf(".TH \"%s\" \"%s\"", strings.TrimSuffix(base, filepath.Ext(base)), filepath.Ext(base)[1:])
 		if err != nil || !strings.Contains(string(page), title) {
 			t.Errorf("%s: %v, %s, without %s", name, err, stderr.String(), title)
+		}
+	}
+}
+
+// TestGroupsDocumented: the manual lists the members of groups of Hide=, in order.
+func TestGroupsDocumented(t *testing.T) {
+	text := strings.ReplaceAll(read(t, manual), `\`, "")
+	for group, members := range hide.Groups {
+		_, list, found := strings.Cut(text, "These are in *"+group+"*.")
+		list, _, _ = strings.Cut(list, "# ")
+		var got []string
+		for _, line := range strings.Split(list, "\n")[1:] {
+			for word := range strings.FieldsSeq(line) {
+				if name, ok := strings.CutPrefix(word, "_"); ok && strings.HasPrefix(line, "_") {
+					got = append(got, strings.TrimSuffix(name, "_"))
+				}
+			}
+		}
+		if diff := cmp.Diff(members, got); !found || diff != "" {
+			t.Errorf("%s mismatch (-code +manual):\n%s", group, diff)
 		}
 	}
 }

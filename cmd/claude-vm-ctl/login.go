@@ -125,6 +125,7 @@ func loginOptions() (o options) {
 	for _, set := range []string{
 		"Mode=allow", "Allow=", "Allow=@anthropic", "PublishPort=", "Ask=no", "Home=ephemeral", "Terminal=yes", "SettingsFile=", "Arguments=",
 		"SkipPermissions=no", "ForwardAgent=no", "UserConfig=no",
+		"Clipboard=yes", // setup-token can copy the URL to sign in
 	} {
 		key, value, _ := strings.Cut(set, "=")
 		o = append(o, vmfile.Option{Flag: "--set", Key: key, Value: value})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/terminal"
 	"golang.org/x/term"
 )
 
@@ -28,6 +29,11 @@ type output struct {
 	progressing           bool
 	// transcript gets a copy of what the guest writes to the terminal; nil for none.
 	transcript io.Writer
+	// guest is where the guest's output comes from; see target.showOn.
+	guest struct {
+		name      string
+		clipboard bool
+	}
 }
 
 func newOutput(stdin, stdout, stderr *os.File) *output {
@@ -108,6 +114,25 @@ func (o *output) endProgress() {
 		fmt.Fprint(o.stderr, "\r\x1b[K")
 		o.progressing = false
 	}
+}
+
+// screen returns a writer to a terminal for the output of the guest.
+func (o *output) screen(f *os.File) *terminal.Screen {
+	s := &terminal.Screen{W: f, Name: o.guest.name, Clipboard: o.guest.clipboard}
+	if f == o.stdout && o.transcript != nil {
+		s.W = io.MultiWriter(f, o.transcript)
+	}
+	return s
+}
+
+// stream returns f, or a writer that protects it if it is a terminal whose input is not read.
+func (o *output) stream(f *os.File) io.Writer {
+	if !term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	s := o.screen(f)
+	s.Silent = true
+	return s
 }
 
 // usage is the error of a wrong command line, with the hint that err has.

@@ -76,6 +76,7 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 		}
 		return err
 	}
+	v.showOn(out)
 	status, err := 0, error(nil)
 	if out.terminal() {
 		status, err = onTerminal(ctx, out, client, start, false)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -49,6 +50,7 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 		return 0, err
 	}
 	defer client.Close()
+	v.showOn(out)
 	status, err := attach(ctx, out, client, tty)
 	switch {
 	case errors.Is(err, terminal.ErrDetached):
@@ -66,6 +68,14 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 	}
 	client.Close()
 	return status, v.awaitEnd(ctx, out)
+}
+
+// showOn sets how the guest's output is shown on a terminal.
+func (v *target) showOn(out *output) {
+	out.guest.name = filepath.Base(v.dir)
+	if record, err := v.paths.ReadRecord(v.id); err == nil {
+		out.guest.clipboard = record.Settings.Clipboard
+	}
 }
 
 // powerOffTimeout is how long a guest may take to power off after Claude has exited. No

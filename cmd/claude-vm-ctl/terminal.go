@@ -45,7 +45,7 @@ func onPipes(out *output, s *guest.Session, stdin io.Reader) (int, error) {
 			s.Signal(unix.SignalName(sig.(unix.Signal))[len("SIG"):])
 		}
 	}()
-	return s.Copy(stdin, out.stdout, out.stderr)
+	return s.Copy(stdin, out.stream(out.stdout), out.stream(out.stderr))
 }
 
 // onTerminal connects the terminal to a session until the session ends or, with leave,
@@ -68,29 +68,31 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 		// Discard what was typed while the VM started: it is not meant for Claude.
 		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
 	}
-	screen := &terminal.Screen{W: out.stdout}
-	if out.transcript != nil {
-		screen.W = io.MultiWriter(out.stdout, out.transcript)
-	}
+	screen := out.screen(out.stdout)
+	typed := terminal.Read(out.stdin)
 	defer func() {
 		io.WriteString(out.stdout, screen.Reset())
+		if screen.Asked() {
+			terminal.Settle(out.stdout, typed)
+		}
+		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
 		term.Restore(fd, saved)
+		if screen.Denied() {
+			out.note("a program in the VM tried to use the clipboard; to allow it, set Clipboard=yes in the .vm file or with --set")
+		}
 	}()
 	if err := start(s); err != nil {
 		return 0, err
 	}
-	go io.Copy(out.stderr, s.Stderr()) // errors of the agent
+	go io.Copy(out.stream(out.stderr), s.Stderr()) // errors of the agent
 	stop := followSize(out, s)
 	defer stop()
 
 	ended := make(chan error, 2)
+	left := make(chan struct{})
+	defer close(left)
 	go func() {
-		keys := &terminal.Detacher{Enabled: leave}
-		_, err := io.Copy(s, io.TeeReader(out.stdin, keys))
-		if keys.Detached {
-			err = terminal.ErrDetached
-		}
-		if err != nil {
+		if err := forwardKeys(s, typed, leave, left); err != nil {
 			ended <- err
 		}
 	}()
@@ -106,6 +108,28 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 		err = terminal.ErrDetached
 	}
 	return status, err
+}
+
+// forwardKeys writes what is typed to w until left is closed or, with leave, the detach key
+// is pressed.
+func forwardKeys(w io.Writer, typed <-chan []byte, leave bool, left <-chan struct{}) error {
+	keys := &terminal.Detacher{Enabled: leave}
+	for {
+		select {
+		case p, ok := <-typed:
+			if !ok {
+				return nil
+			}
+			if _, err := keys.Write(p); err != nil {
+				return err
+			}
+			if _, err := w.Write(p); err != nil {
+				return err
+			}
+		case <-left:
+			return nil
+		}
+	}
 }
 
 func terminalSize(out *output) (guest.Size, error) {

@@ -4,13 +4,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/guard"
+	"github.com/t0mpr1c3/claude-microvm/internal/hide"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/protect"
+	"golang.org/x/sys/unix"
 )
 
 // startGuard records the files that programs of the host execute or obey, before the guest of
@@ -55,7 +59,11 @@ func endGuard(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	found, err := guard.Open(paths.GuardFile(instance.Escape(args[0]))).End(ctx)
+	id := instance.Escape(args[0])
+	if err := reportUnhidden(ctx, paths, id); err != nil {
+		fmt.Fprintf(os.Stderr, "search for paths that match Hide=: %v\n", err)
+	}
+	found, err := guard.Open(paths.GuardFile(id)).End(ctx)
 	if err != nil || len(found) == 0 {
 		return 0, err
 	}
@@ -78,4 +86,52 @@ func endGuard(ctx context.Context, args []string) (int, error) {
 		fmt.Fprintln(os.Stderr, text)
 	}
 	return 0, nil
+}
+
+// reportUnhidden reports paths that match a pattern of Hide= but were not hidden, because they did
+// not exist at the start.
+func reportUnhidden(ctx context.Context, paths instance.Paths, id string) error {
+	r, err := paths.ReadRecord(id)
+	if err != nil || len(r.Shares) == 0 {
+		return err
+	}
+	unhidden, err := findUnhidden(ctx, r.Shares[0], r.Settings.Hide)
+	if err != nil || len(unhidden) == 0 {
+		return err
+	}
+	text := fmt.Sprintf("%d paths match Hide= but were created while the VM ran, which could read them, for example %s",
+		len(unhidden), guard.Display(unhidden[0]))
+	if journal.Send(text, journal.PriWarning, map[string]string{"SYSLOG_IDENTIFIER": "claude-vm-guard"}) != nil {
+		fmt.Fprintln(os.Stderr, text)
+	}
+	return nil
+}
+
+// findUnhidden returns what matches the patterns of Hide= in the work directory and is not hidden.
+func findUnhidden(ctx context.Context, work instance.Share, patterns []string) ([]string, error) {
+	rules := hide.Compile(patterns)
+	if rules.Empty() {
+		return nil, nil
+	}
+	fd, err := protect.Open(work.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	found, err := rules.Find(ctx, fd)
+	if err != nil {
+		return nil, err
+	}
+	hidden := map[string]bool{}
+	for _, m := range work.Mounts {
+		hidden[m.Path] = m.Mode == protect.Hidden
+	}
+	return slices.DeleteFunc(found, func(p string) bool {
+		for ; p != "."; p = path.Dir(p) {
+			if hidden[p] {
+				return true
+			}
+		}
+		return false
+	}), nil
 }

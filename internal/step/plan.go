@@ -1,6 +1,7 @@
 package step
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,9 +13,11 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/gitdir"
+	"github.com/t0mpr1c3/claude-microvm/internal/hide"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
+	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +33,7 @@ type plan struct {
 }
 
 // newPlan returns the plan of the instance on dir.
-func newPlan(paths instance.Paths, id, dir string, settings vm.VM) (*plan, error) {
+func newPlan(ctx context.Context, paths instance.Paths, id, dir string, settings vm.VM) (*plan, error) {
 	p := &plan{dir: dir, settings: settings, shares: []instance.Share{{Name: contract.ShareWork, Path: dir}}}
 	if err := p.addMounts(paths); err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func newPlan(paths instance.Paths, id, dir string, settings vm.VM) (*plan, error
 	if err := p.addClaudeCode(paths); err != nil {
 		return nil, err
 	}
-	return p, p.protect(repository)
+	return p, p.protect(ctx, repository)
 }
 
 // addClaudeCode adds the share with the version of Claude Code that the user has selected, if there is one.
@@ -85,7 +88,7 @@ func (p *plan) addClaudeCode(paths instance.Paths) error {
 
 // protect finds out what to protect in the shares. It opens each of them once, without following
 // symbolic links: another VM may be able to replace what is at its path.
-func (p *plan) protect(r gitdir.Repository) error {
+func (p *plan) protect(ctx context.Context, r gitdir.Repository) error {
 	var roots []protect.Root
 	defer func() {
 		for _, root := range roots {
@@ -105,7 +108,11 @@ func (p *plan) protect(r gitdir.Repository) error {
 		}
 		s.Device, s.Inode = st.Dev, st.Ino
 	}
-	found, err := protect.Look(roots, p.wishes(r))
+	hidden, err := p.hidden(ctx, roots[0])
+	if err != nil {
+		return err
+	}
+	found, err := protect.Look(roots, append(p.wishes(r), hidden...))
 	if err != nil {
 		return fmt.Errorf("protect or hide %w", err)
 	}
@@ -116,6 +123,19 @@ func (p *plan) protect(r gitdir.Repository) error {
 		p.warn("", "%s", text)
 	}
 	return nil
+}
+
+// hidden returns what the patterns of Hide= match in the work directory.
+func (p *plan) hidden(ctx context.Context, work protect.Root) ([]protect.Wish, error) {
+	found, err := hide.Compile(p.settings.Hide).Find(ctx, work.FD)
+	if err != nil {
+		return nil, fmt.Errorf("Hide=%s: %w", unitfile.Join(p.settings.Hide), err)
+	}
+	var all []protect.Wish
+	for _, path := range found {
+		all = append(all, protect.Wish{Path: filepath.Join(work.Path, path), Mode: protect.Hidden})
+	}
+	return all, nil
 }
 
 // warn adds a warning, with the command that fixes it.
@@ -207,6 +227,9 @@ func (p *plan) wishes(r gitdir.Repository) []protect.Wish {
 		all = append(all, protect.Wish{Path: filepath.Join(elements...), Mode: mode})
 	}
 	for _, path := range p.settings.Hide {
+		if hide.IsPattern(path) {
+			continue
+		}
 		add(protect.Hidden, p.dir, path)
 		if below, found := strings.CutPrefix(path, ".git/"); found && r.Common != "" {
 			add(protect.Hidden, r.Common, below)

@@ -71,6 +71,12 @@ func TestPlan(t *testing.T) {
 			settings: func(v *vm.VM, root string) { v.Hide = []string{".git"} },
 			want:     "work ROOT/w: .git hidden",
 		},
+		"patterns": {
+			script:   "git init -q w; mkdir -p w/a/b; touch w/.env w/a/.env w/a/b/x.pem w/.env.example; ln -s a/b/real w/y.key; touch w/a/b/real",
+			settings: func(v *vm.VM, root string) { v.Hide = []string{"@secrets", "!a/.env", "a/gone"} },
+			want: "work ROOT/w: .env hidden, .git rw, .git/config ro, .git/hooks ro, a rw, a/b rw, a/b/real hidden, a/b/x.pem hidden, y.key hidden\n" +
+				"worktrees of ROOT/w/.git",
+		},
 		"worktree in the git directory": {
 			script: "git init -q m; git -C m commit -q --allow-empty -m x; git clone -q --bare m r; git -C r worktree add -q ../v; git -C r worktree move ../v x; ln -s r/x w",
 			want: "work ROOT/r/x: .git ro\n" +
@@ -161,7 +167,7 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := newPlan(paths, "x", dir, v)
+			p, err := newPlan(t.Context(), paths, "x", dir, v)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,7 +202,7 @@ func TestPlanHome(t *testing.T) {
 	root, paths := testTree(t, "mkdir -p w other; ln -s ../../other home/me/state")
 	v := vm.Default()
 	v.Home = "user"
-	p, err := newPlan(paths, "x", root+"/w", v)
+	p, err := newPlan(t.Context(), paths, "x", root+"/w", v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +219,7 @@ func TestPlanRefusesOverlap(t *testing.T) {
 	for name, target := range map[string]string{"above": "/srv", "same": "/srv/web", "below": "/srv/web/sub"} {
 		v := vm.Default()
 		v.Mounts = []vm.Mount{{Host: filepath.Join(root, name), Guest: "/mnt"}}
-		_, err := newPlan(paths, "x", root+"/srv/web", v)
+		_, err := newPlan(t.Context(), paths, "x", root+"/srv/web", v)
 		want := fmt.Sprintf("Mount=%s: overlaps the work directory and would bypass its ReadOnly= and Hide=", root+target)
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %q", name, err, want)

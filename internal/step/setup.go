@@ -85,7 +85,7 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 			return err
 		}
 	}
-	p, err := newPlan(paths, id, path, r.Settings)
+	p, err := newPlan(ctx, paths, id, path, r.Settings)
 	if err == nil {
 		r.Shares, r.GitDirectories = p.shares, p.gitDirectories
 		err = outOfReach(guarded(r), map[string]string{"SettingsFile": r.Settings.SettingsFile, "ExtraCA": r.Settings.ExtraCA})

@@ -1,11 +1,15 @@
 // Package terminal has what a client does with the bytes between a terminal and a program
-// in a VM: it finds the detach key and undoes what the program leaves.
+// in a VM: it finds the detach key, passes only harmless sequences of the program to the
+// terminal, and undoes what the program leaves.
 package terminal
 
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
+	"regexp"
 	"time"
 )
 
@@ -13,12 +17,11 @@ import (
 var ErrDetached = errors.New("detached")
 
 // Detacher is a writer that watches the input for Ctrl-] three times within a second, the
-// detach key of machinectl.
+// detach key of machinectl, and then returns ErrDetached.
 type Detacher struct {
-	Enabled  bool
-	Detached bool // after the write that returned ErrDetached
-	count    int
-	first    time.Time
+	Enabled bool
+	count   int
+	first   time.Time
 }
 
 // detachKeys are the encodings of Ctrl-]: plain, in the kitty keyboard protocol, and with
@@ -43,41 +46,68 @@ func (d *Detacher) Write(typed []byte) (int, error) {
 			d.count, d.first = 0, time.Now()
 		}
 		if d.count++; d.count == 3 {
-			d.Detached = true
 			return 0, ErrDetached
 		}
 	}
 	return len(typed), nil
 }
 
-// Screen copies output and remembers whether the program has switched to the alternate
-// screen, so that Reset can switch back.
-type Screen struct {
-	W    io.Writer
-	tail []byte // an escape sequence may be split over two writes
-	on   bool
+// Read returns a channel with what is typed, which is closed when reading fails.
+func Read(terminal io.Reader) <-chan []byte {
+	typed := make(chan []byte)
+	go func() {
+		defer close(typed)
+		for {
+			buf := make([]byte, 4096)
+			n, err := terminal.Read(buf)
+			if n > 0 {
+				typed <- buf[:n]
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return typed
 }
 
-func (a *Screen) Write(p []byte) (int, error) {
-	a.tail = append(a.tail, p...)
-	on := max(bytes.LastIndex(a.tail, []byte("\x1b[?1049h")), bytes.LastIndex(a.tail, []byte("\x1b[?47h")))
-	off := max(bytes.LastIndex(a.tail, []byte("\x1b[?1049l")), bytes.LastIndex(a.tail, []byte("\x1b[?47l")))
-	if on != off {
-		a.on = on > off
+// lastQuery asks for a mode that no terminal has and no program can know, and then what the
+// terminal is. A terminal answers in order, so it has answered everything after these two.
+const lastQuery = "\x1b[?%d$p\x1b[c"
+
+// If a terminal answers only the second query, which a program may have sent, too, it must also be
+// silent for some time.
+const (
+	silence       = 250 * time.Millisecond
+	settleTimeout = time.Second // for terminals that do not answer
+)
+
+// Settle waits until the terminal has answered all queries, and discards the answers and
+// other input. Otherwise the user's shell would read the answers as if they were typed.
+func Settle(terminal io.Writer, typed <-chan []byte) {
+	mode := 10000 + rand.IntN(20000)
+	fmt.Fprintf(terminal, lastQuery, mode)
+	last := regexp.MustCompile(fmt.Sprintf(`(?s)\x1b\[\?%d;[0-9]*\$y.*\x1b\[\?[0-9;]*c`, mode))
+	timeout := time.After(settleTimeout)
+	var silent <-chan time.Time
+	var tail []byte
+	for {
+		select {
+		case p, ok := <-typed:
+			tail = append(tail[max(0, len(tail)-100):], p...)
+			if !ok || last.Match(tail) {
+				return
+			}
+			if silent != nil || identity.Match(tail) {
+				silent = time.After(silence)
+			}
+		case <-silent:
+			return
+		case <-timeout:
+			return
+		}
 	}
-	a.tail = append(a.tail[:0], a.tail[max(0, len(a.tail)-7):]...)
-	return a.W.Write(p)
 }
 
-// Reset returns the escape sequences that undo what a program may leave when it is killed
-// with its VM: scroll region, wrapping, keypad, character set, mouse and focus reports,
-// bracketed paste, synchronised output, colour scheme reports, hidden cursor, keyboard
-// protocols, attributes.
-func (a *Screen) Reset() string {
-	const modes = "\x1b7\x1b[r\x1b8\x1b[?7h\x1b>\x1b(B\x0f\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?1l" +
-		"\x1b[?25h\x1b[<99u\x1b[>4;0m\x1b[0m"
-	if a.on {
-		return "\x1b[?1049l" + modes
-	}
-	return modes + "\r\n"
-}
+// identity is the answer to the second query.
+var identity = regexp.MustCompile(`\x1b\[\?[0-9;]*c`)

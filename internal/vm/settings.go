@@ -40,6 +40,7 @@ var Settings = [...]Setting{
 	{"Arguments", "CLAUDE_ARGUMENTS", true, ofSetup, arguments},
 	{"Environment", "CLAUDE_ENVIRONMENT", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Environment) }},
 	{"Terminal", "CLAUDE_TERMINAL", true, ofSetup, func(v *VM) string { return v.Terminal }},
+	{"Clipboard", "CLIPBOARD", true, ofSetup, func(v *VM) string { return yesNo(v.Clipboard) }},
 	{"ForwardAgent", "FORWARD_AGENT", true, ofSetup, forwardAgent},
 	{"SettingsFile", "SETTINGS_FILE", true, ofSetup, func(v *VM) string { return v.SettingsFile }},
 	{"UserConfig", "USER_CONFIG", true, ofSetup, func(v *VM) string { return yesNo(v.UserConfig) }},

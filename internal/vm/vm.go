@@ -35,7 +35,8 @@ type VM struct {
 
 	Arguments       []string
 	SkipPermissions bool
-	Terminal        string   // auto, yes or no
+	Terminal        string // auto, yes or no
+	Clipboard       bool
 	Environment     []string // NAME=VALUE
 	Credentials     []Credential
 	ForwardAgent    bool
@@ -43,9 +44,10 @@ type VM struct {
 	UserConfig      bool
 	Home            string // ephemeral, project or user
 
-	ReadOnly, Hide []string // clean paths below the work directory, or "."
-	Mounts         []Mount
-	Guard          bool
+	ReadOnly []string // clean paths below the work directory, or "."
+	Hide     []string // the same, patterns and groups; see package hide
+	Mounts   []Mount
+	Guard    bool
 
 	Network     string   // internet, allow or none
 	Allow, Deny []string // rules; see policy.ParseRule

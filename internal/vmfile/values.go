@@ -1,8 +1,10 @@
 package vmfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -10,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
+	"github.com/t0mpr1c3/claude-microvm/internal/hide"
 	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
@@ -171,6 +174,21 @@ func resetCredentials(v *vm.VM, _ vm.VM) {
 
 // addPath adds a path relative to the work directory. "." is the work directory.
 func addPath(list *[]string, word string) error {
+	if err := checkPath(word); err != nil {
+		return err
+	}
+	if strings.ContainsAny(word, "*?") {
+		return invalid("list each path", "wildcards are not supported")
+	}
+	word = path.Clean(word)
+	if !slices.Contains(*list, word) {
+		*list = append(*list, word)
+	}
+	return nil
+}
+
+// checkPath checks a path relative to the work directory, or a pattern of one.
+func checkPath(word string) error {
 	switch {
 	case word == "":
 		return errors.New("empty path")
@@ -180,14 +198,8 @@ func addPath(list *[]string, word string) error {
 		return errors.New("path contains ..")
 	case strings.IndexFunc(word, unicode.IsControl) >= 0:
 		return errors.New("path contains a control character")
-	case strings.ContainsAny(word, "*?"):
-		return invalid("list each path", "wildcards are not supported")
 	case tooLong(word):
 		return errors.New("path is too long")
-	}
-	word = path.Clean(word)
-	if !slices.Contains(*list, word) {
-		*list = append(*list, word)
 	}
 	return nil
 }
@@ -199,11 +211,31 @@ func tooLong(word string) bool {
 	return len(word) > 3072 || slices.ContainsFunc(strings.Split(word, "/"), func(part string) bool { return len(part) > 255 })
 }
 
+// addHidden adds a path, a pattern or a group; see package hide.
 func addHidden(v *vm.VM, word string) error {
 	if path.Clean(word) == "." {
 		return errors.New("the work directory itself cannot be hidden")
 	}
-	return addPath(&v.Hide, word)
+	if clean := path.Clean(word); !hide.IsPattern(word) && hide.IsPattern(clean) {
+		word = "./" + clean // a path that starts with @ or !
+	} else if !hide.IsPattern(word) {
+		return addPath(&v.Hide, word)
+	}
+	if err := checkPath(strings.TrimPrefix(word, "!")); err != nil {
+		return err
+	}
+	if err := hide.Check(word); err != nil {
+		hint := ""
+		if word[0] == '@' {
+			groups := slices.Sorted(maps.Keys(hide.Groups))
+			hint = cmp.Or(didYouMean("%s", word, groups), "groups are "+strings.Join(groups, ", ")+"; a path starts with ./")
+		}
+		return invalid(hint, "%w", err)
+	}
+	if !slices.Contains(v.Hide, word) {
+		v.Hide = append(v.Hide, word)
+	}
+	return nil
 }
 
 // addMount parses HOST:GUEST[:ro].

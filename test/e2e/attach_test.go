@@ -13,8 +13,12 @@ const ready = "shift+tab to cycle"
 func TestScreen(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "screen")
-	first := p.terminal("first", 100, 30, "claude-vm-ctl run .")
+	first := p.terminal("first", 100, 30, "claude-vm-ctl run --set Clipboard=yes .")
 	first.shows(ready)
+	copied := p.terminal("copy", 100, 30, "claude-vm-ctl shell . -- "+setClipboard)
+	p.eventually("the clipboard has the text", func() bool {
+		return p.command("tmux", "-L", copied.name, "show-buffer").stdout == "from the guest"
+	})
 	if got := first.widest(); got < 95 || got > 100 {
 		t.Errorf("Claude uses %d columns of a terminal with 100", got)
 	}

@@ -15,10 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// TestTerminal checks that a shell's terminal passes everything, in both directions.
+// setClipboard sets the clipboard with OSC 52 to "from the guest".
+const setClipboard = `printf '\033]52;c;ZnJvbSB0aGUgZ3Vlc3Q=\a'`
+
+// TestTerminal checks that a shell's terminal passes all that is harmless, in both directions.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "terminal")
@@ -36,12 +40,8 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("colors: %q", got)
 	}
 
-	// The host's clipboard, with OSC 52.
-	run(`printf '\033]52;c;%s\a' "$(printf 'from the guest' | base64)"`)
-	p.eventually("the clipboard has the text", func() bool {
-		out := p.command("tmux", "-L", e.name, "show-buffer")
-		return out.stdout == "from the guest"
-	})
+	p.wantTitle(e)
+	p.wantNoAnswers()
 
 	// Every typed byte arrives. Terminals send escape sequences like these for keys with
 	// modifiers, mouse, focus and paste.
@@ -106,6 +106,75 @@ func TestTerminal(t *testing.T) {
 	claude.shows("but this")
 	if strings.Contains(claude.screen(), "nobody") {
 		t.Error("keys typed while detached reached Claude")
+	}
+}
+
+// wantTitle checks that the program in a terminal's shell can set neither the clipboard nor the
+// title of another program, and that leaving the shell restores the title.
+func (p *project) wantTitle(e *emulator) {
+	p.t.Helper()
+	shell := p.terminal("title", 100, 30, `printf '\033]2;mine\a'; claude-vm-ctl shell .`)
+	title := func() string { return strings.TrimSpace(shell.tmux("display-message", "-p", "#{pane_title}")) }
+	shell.shows(":" + p.dir + "$")
+	if got := title(); got != "mine" {
+		p.t.Errorf("the title was changed to %q", got)
+	}
+	shell.keys("-l", setClipboard+`; printf '\033]2;root@\342\200\256host\a\033[23t'; echo writ'ten'`)
+	shell.keys("Enter")
+	shell.shows("\nwritten")
+	if got, want := title(), "claude-vm "+filepath.Base(p.dir)+": root@host"; got != want {
+		p.t.Errorf("the title is %q, want %q", got, want)
+	}
+	shell.keys("C-d")
+	shell.shows("claude-vm-ctl: a program in the VM tried to use the clipboard")
+	if got := title(); got != "mine" {
+		p.t.Errorf("after the shell, the title is %q", got)
+	}
+	for _, e := range []*emulator{e, shell} {
+		if out := p.command("tmux", "-L", e.name, "show-buffer"); out.status == 0 {
+			p.t.Errorf("the clipboard has %q", out.stdout)
+		}
+	}
+}
+
+// wantNoAnswers checks that a terminal's answers to a program that exits at once, which arrive
+// late, are not input of the program that runs next on the host.
+func (p *project) wantNoAnswers() {
+	p.t.Helper()
+	cmd := exec.Command("sh", "-c", `claude-vm-ctl shell . -- printf 'x\033[6n\033]11;?\a\033[cy'; stty raw -echo min 0 time 20; cat -v; echo '|end'`)
+	cmd.Dir = p.dir
+	term, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer term.Close()
+	defer cmd.Wait()
+	queries := map[string]string{"\x1b[6n": "\x1b[1;2R", "\x1b]11;?\a": "\x1b]11;rgb:1/2/3\a", "\x1b[c": "\x1b[?64;1c"}
+	answers := make(chan string, 10)
+	go func() {
+		for answer := range answers {
+			time.Sleep(200 * time.Millisecond) // the terminal is far away
+			io.WriteString(term, answer)
+		}
+	}()
+	var shown strings.Builder
+	buf := make([]byte, 1) // so that no query is split
+	last := ""
+	for !strings.HasSuffix(shown.String(), "|end") {
+		if _, err := term.Read(buf); err != nil {
+			break
+		}
+		shown.Write(buf)
+		last = (last + string(buf))[max(0, len(last)-9):]
+		for query, answer := range queries {
+			if strings.HasSuffix(last, query) {
+				answers <- answer
+			}
+		}
+	}
+	close(answers)
+	if !strings.HasSuffix(shown.String(), "\x1b[c|end") { // the last query of the client, then nothing that cat read
+		p.t.Errorf("the terminal shows %q", shown.String())
 	}
 }
 

@@ -77,6 +77,10 @@ func TestVMFile(t *testing.T) {
 	p.command("mkdir", "-p", ".claude", "locked/deep").ok()
 	p.write("locked/deep/file", "host")
 	p.write(".env", "SECRET=1")
+	for _, name := range []string{"a/b/server.key", "a/visible.key", "node_modules/m/test.pem"} {
+		p.command("mkdir", "-p", filepath.Dir(name)).ok()
+		p.write(name, "KEY\n")
+	}
 	shared := filepath.Join(filepath.Dir(p.dir), oddName)
 	writeFile(filepath.Join(shared, "file"), "from the host")
 	settings := filepath.Join(filepath.Dir(p.dir), "settings.json")
@@ -101,7 +105,7 @@ Home=project
 
 [Share]
 ReadOnly=locked
-Hide=.env
+Hide=.env @secrets !a/vis*.key
 Mount=` + word(shared+":/home/claude/a/read only:ro") + `
 Mount=` + word(shared+":/mnt/"+oddName) + ` \
 # A comment amid a list that goes on
@@ -159,6 +163,10 @@ func (p *project) changedFile(shared, settings string) {
 		p.t.Errorf("status while the VM has another guest than the next start:\n%s", got)
 	}
 	p.systemctl("restart", p.unit()).ok()
+	journal := p.command("journalctl", "--user", "--output=cat", "-t", "claude-vm-guard", "_SYSTEMD_USER_UNIT="+instance.Guard.Unit(p.id)).ok().stdout
+	if want := "1 paths match Hide= but were created while the VM ran, which could read them, for example a/late.pem\n"; !strings.Contains(journal, want) {
+		p.t.Errorf("the journal of the guard: %s", journal)
+	}
 	got := p.guest("cat /new/file ~/kept; find /etc/one-file ~/a -type f 2>/dev/null || true; ls /sys/class/net; cat /work/.env")
 	if got != "from the hostkept\nlo\nSECRET=1" {
 		p.t.Errorf("after the restart: %s", got)
@@ -240,6 +248,10 @@ func (p *project) wantProtected() {
 	if got := p.root("cat /work/.env").stdout; got != "" || p.read(".env") != "SECRET=2" {
 		p.t.Errorf("the replaced file: %q, %q", got, p.read(".env"))
 	}
+	if got := p.root("cd /work; cat a/visible.key node_modules/m/test.pem; cat a/b/server.key; mv a other").stdout; got != "KEY\nKEY\n" {
+		p.t.Errorf("what matches no pattern of Hide=, and what does: %q", got)
+	}
+	p.write("a/late.pem", "later\n")
 	writeFile(filepath.Join(p.dir, ".env"), "SECRET=1")
 	if got := p.read("locked/deep/file") + p.read(".env"); got != "hostSECRET=1" {
 		p.t.Errorf("files on the host after the guest's attempts: %s", got)
