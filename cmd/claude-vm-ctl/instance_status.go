@@ -208,7 +208,9 @@ func (r *report) readRecord(record instance.Record, u manager.Unit) {
 	for _, p := range record.Settings.Ports {
 		r.Ports = append(r.Ports, port(p))
 	}
-	r.MemoryLimit = cmp.Or(u.MemoryMax, record.Settings.Memory)
+	if r.MemoryLimit = record.Settings.Memory; u.MemoryMax != 0 { // by default higher, for QEMU itself
+		r.MemoryLimit = min(r.MemoryLimit, u.MemoryMax)
+	}
 	if r.Memory = u.Memory; r.Memory == 0 { // without a memory controller, use the memory of the QEMU process
 		var total, resident uint64
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", u.MainPID))

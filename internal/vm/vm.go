@@ -58,7 +58,9 @@ type VM struct {
 
 	// Unit and Service are lines that are copied to the VM's unit, in this order.
 	Unit, Service []unitfile.Entry
-	Links         []Link
+	// MemoryMax means that there is such a line in Service or in that of defaults.conf.
+	MemoryMax bool
+	Links     []Link
 }
 
 // Credential is a secret in a file on the host. Claude gets it as the environment

@@ -189,6 +189,7 @@ func (r *applier) assign(e unitfile.Entry) *failure.Error {
 		r.vm.Unit = append(r.vm.Unit, e)
 		return nil
 	case e.Section == sectionService:
+		r.vm.MemoryMax = r.vm.MemoryMax || e.Key == "MemoryMax"
 		r.vm.Service = append(r.vm.Service, e)
 		return nil
 	case e.Section == sectionInstall:
