@@ -94,6 +94,9 @@ func run(dir string) error {
 	if err := confine.Check(record.Host, confine.Wanted{Network: true}); err != nil {
 		return err
 	}
+	if err := confine.OnlyItself(); err != nil {
+		return err
+	}
 	config, err := configuration(paths, id)
 	if err != nil {
 		return err

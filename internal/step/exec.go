@@ -14,12 +14,15 @@ import (
 
 // execConfined executes args[1:], QEMU of the instance with the id args[0], in place of this
 // process, if the user manager has confined it as the unit asks for. It passes none of the
-// user manager's variables on, which may contain secrets.
+// user manager's variables on, which may contain secrets, and QEMU cannot signal other processes.
 func execConfined(_ context.Context, args []string) (int, error) {
 	if len(args) < 2 {
 		return 0, failure.New(failure.Usage, "", "exec needs an id and a command")
 	}
 	err := checkConfined(args[0], confine.Wanted{})
+	if err == nil {
+		err = confine.OnlyItself()
+	}
 	if err == nil {
 		var path string
 		if path, err = exec.LookPath(args[1]); err == nil {

@@ -147,6 +147,24 @@ func (p *project) wantConfined() {
 	if root, work := names(p, share), names(p, filepath.Join(share, "work")); root != "work" || work != "only" {
 		p.t.Errorf("virtiofsd sees %q, and %q in work", root, work)
 	}
+	// Its worker, which handles requests of the guest, cannot signal other processes.
+	pid := p.mainPID(instance.Virtiofsd.Unit(p.id))
+	children, _ := filepath.Glob(filepath.Join("/proc", pid, "task/*/children"))
+	var workers []string
+	for _, file := range children {
+		text, _ := os.ReadFile(file)
+		workers = append(workers, strings.Fields(string(text))...)
+	}
+	own, _ := os.Readlink(filepath.Join("/proc", pid, "ns/pid"))
+	worker := ""
+	for _, pid := range workers {
+		if name, _ := os.ReadFile(filepath.Join("/proc", pid, "comm")); string(name) == "virtiofsd\n" {
+			worker, _ = os.Readlink(filepath.Join("/proc", pid, "ns/pid"))
+		}
+	}
+	if worker == "" || worker == own {
+		p.t.Errorf("virtiofsd's worker has the PID namespace %q, virtiofsd %q", worker, own)
+	}
 	if err := os.WriteFile(filepath.Join(share, "beside"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
 		p.t.Errorf("something can be put beside work: %v", err)
 	}
