@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -67,10 +68,12 @@ func TestExposure(t *testing.T) {
 	}
 	p.wantNotSkipped()
 	p.wantConfined()
+	p.wantOwnPIDs()
 	p.systemctl("stop", p.unit()).ok()
 	p.wantGone() // starting a helper that is still active would do nothing
 	p.wantHelpersConfined()
 	p.wantFailClosed()
+	p.wantInsecure()
 }
 
 // wantFailClosed checks that a VM does not start if systemd has not set up a part of the sandbox.
@@ -94,6 +97,33 @@ func (p *project) wantFailClosed() {
 		p.dropin(probe.part.Unit(p.id), "probe.conf")
 		p.systemctl("reset-failed", probe.part.Unit(p.id))
 		p.wantGone2()
+	}
+}
+
+// wantInsecure checks that a VM starts without a part of the sandbox if exactly this part is accepted,
+// and that this is shown.
+func (p *project) wantInsecure() {
+	p.t.Helper()
+	p.dropin(p.unit(), "probe.conf", "PrivateNetwork=no")
+	r := p.ctl("start", "--insecure=ProtectHome,ProtectSystem", ".")
+	if r.status != 122 || !strings.Contains(r.stderr, "PrivateNetwork= has no effect: the network is the host's; --insecure=PrivateNetwork accepts this") {
+		p.t.Errorf("with another insecurity: status %d, %s", r.status, r.stderr)
+	}
+	p.systemctl("reset-failed", p.unit())
+	p.wantGone2()
+	p.ctl("start", "--insecure=PrivateNetwork", ".").ok()
+	if l := p.list(p.dir); l == nil || !slices.Equal(l.Insecure, []string{"PrivateNetwork"}) {
+		p.t.Errorf("list --json: %+v", l)
+	}
+	if got := p.ctl("status", ".").stdout; !strings.Contains(got, "\n  Insecure: may run without PrivateNetwork\n") {
+		p.t.Errorf("status: %s", got)
+	}
+	if got := p.command("script", "--quiet", "--command", "claude-vm-ctl list", "/dev/null").stdout; !strings.Contains(got, "\x1b[31m~/TestExposure/exposure") {
+		p.t.Errorf("list on a terminal: %q", got)
+	}
+	const reason = "PrivateNetwork= has no effect: the network is the host's; accepted by Insecure="
+	if got := p.journal(); strings.Count(got, reason) != 1 {
+		p.t.Errorf("journal: %s", tail(got, 60))
 	}
 }
 
@@ -147,7 +177,15 @@ func (p *project) wantConfined() {
 	if root, work := names(p, share), names(p, filepath.Join(share, "work")); root != "work" || work != "only" {
 		p.t.Errorf("virtiofsd sees %q, and %q in work", root, work)
 	}
-	// Its worker, which handles requests of the guest, cannot signal other processes.
+	if err := os.WriteFile(filepath.Join(share, "beside"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
+		p.t.Errorf("something can be put beside work: %v", err)
+	}
+}
+
+// wantOwnPIDs checks that virtiofsd's worker, which handles requests of the guest, cannot signal other
+// processes.
+func (p *project) wantOwnPIDs() {
+	p.t.Helper()
 	pid := p.mainPID(instance.Virtiofsd.Unit(p.id))
 	children, _ := filepath.Glob(filepath.Join("/proc", pid, "task/*/children"))
 	var workers []string
@@ -164,9 +202,6 @@ func (p *project) wantConfined() {
 	}
 	if worker == "" || worker == own {
 		p.t.Errorf("virtiofsd's worker has the PID namespace %q, virtiofsd %q", worker, own)
-	}
-	if err := os.WriteFile(filepath.Join(share, "beside"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
-		p.t.Errorf("something can be put beside work: %v", err)
 	}
 }
 
