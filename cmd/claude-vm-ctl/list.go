@@ -164,7 +164,7 @@ func rows(reports []report, home string) [][]string {
 			status = "result " + r.Result
 		}
 		if len(r.Insecure) > 0 {
-			status = "insecure without " + strings.Join(r.Insecure, ", ") + "; " + status
+			status = "may lack " + strings.Join(r.Insecure, ", ") + "; " + status
 		}
 		row := []string{failure.OneLine(tilde(r.Directory, home)), r.State, uptime, memory, cpu, strings.Join(ports, " "), status}
 		for i := range row {
