@@ -72,7 +72,8 @@ func overlap(a, b instance.Record) (ofA, ofB string, found bool) {
 	for _, s := range a.Shares {
 		for _, o := range b.Shares {
 			work := s.Name == contract.ShareWork || o.Name == contract.ShareWork
-			if work && isChangeable(s) && isChangeable(o) && instance.Overlap(s.Path, o.Path) {
+			same := s.Inode != 0 && s.Inode == o.Inode && s.Device == o.Device // also at another mount point
+			if work && isChangeable(s) && isChangeable(o) && (same || instance.Overlap(s.Path, o.Path)) {
 				return s.Path, o.Path, true
 			}
 		}

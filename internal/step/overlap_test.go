@@ -41,12 +41,17 @@ func run(dir string, mounts ...string) (r instance.Record) {
 }
 
 func TestOverlap(t *testing.T) {
+	inode := func(r instance.Record) instance.Record {
+		r.Shares[0].Inode = 7
+		return r
+	}
 	for name, c := range map[string]struct {
 		a, b instance.Record
 		want string
 	}{
 		"other directories":        {a: run("/a"), b: run("/ab")},
 		"the same directory":       {run("/a"), run("/a"), "/a /a"},
+		"another mount of it":      {inode(run("/a")), inode(run("/b")), "/a /b"},
 		"below":                    {run("/a/b"), run("/a"), "/a/b /a"},
 		"above":                    {run("/a"), run("/a/b"), "/a /a/b"},
 		"a mount above":            {run("/a/b"), run("/c", "rw0:/a"), "/a/b /a"},
