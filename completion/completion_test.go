@@ -84,6 +84,7 @@ var lines = []struct{ typed, bash, fish string }{
 	{"run --netw", "--network", "--network"},
 	{"run --network ", "allow internet none", "allow internet none"},
 	{"run --network=n", "none", "--network=none"},
+	{"run --insecure=No", "NoNewPrivileges", "--insecure=NoNewPrivileges"},
 	{"run --home=p", "project", "--home=project"},
 	{"run --memory ", "", ""},
 	{"run --set ", "", ""},

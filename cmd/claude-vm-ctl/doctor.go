@@ -45,6 +45,7 @@ var checks = []struct {
 	{"virtiofsd", func(ctx context.Context, h *host) (string, error) { return preflight.Virtiofsd(ctx, h.virtiofsd) }},
 	{"KVM", func(context.Context, *host) (string, error) { return preflight.KVM() }},
 	{"user namespaces", func(context.Context, *host) (string, error) { return "permitted", preflight.UserNamespaces() }},
+	{"limits", checkLimits},
 	{"memory", checkMemory},
 	{"scratch disks", checkScratch},
 	{"open files", checkFileLimit},

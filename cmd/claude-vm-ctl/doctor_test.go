@@ -53,6 +53,20 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestLimits(t *testing.T) {
+	for _, c := range []struct{ machine, manager, want string }{
+		{"cpuset cpu io memory pids", "cpu memory pids", "ok: the user manager has the controllers cpu memory pids; fix: "},
+		{"cpu io memory pids", "pids", "warn: a VM can use up the machine: the user manager lacks the cgroup controllers memory cpu; fix: " +
+			"sudo systemctl edit user@.service, and set Delegate=memory pids cpu in [Service], then log in again"},
+		{"", "", "warn: a VM can use up the machine: the user manager lacks the cgroup controllers memory pids cpu; fix: " +
+			"add systemd.unified_cgroup_hierarchy=1 to the kernel command line, and reboot"},
+	} {
+		if got := describeFinding(limitsOf(strings.Fields(c.machine), strings.Fields(c.manager))); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
+
 func TestCheckTimeout(t *testing.T) {
 	late := make(chan struct{})
 	defer close(late)

@@ -34,6 +34,7 @@ type report struct {
 	Share      string    `json:"share"`
 	Runtime    string    `json:"runtimeDirectory"`
 	VMFile     string    `json:"vmFile,omitempty"`
+	Insecure   []string  `json:"insecure,omitempty"` // parts of the sandbox that may be missing, as in Insecure=
 
 	GuestVersion string `json:"guestVersion,omitempty"`
 	// Guest is the name of the guest whose image Claude runs in, and Image what it was built from.
@@ -202,13 +203,16 @@ func newReport(paths instance.Paths, id string, g *units) report {
 // record because those of the unit may have changed since the start.
 func (r *report) readRecord(record instance.Record, u manager.Unit) {
 	r.GuestVersion, r.ClaudeVersion = failure.OneLine(record.GuestVersion), failure.OneLine(record.ClaudeVersion)
+	r.Insecure = record.Settings.Insecure
 	if record.Image != nil {
 		r.Guest, r.Image = record.Image.Name, failure.OneLine(record.Image.From)
 	}
 	for _, p := range record.Settings.Ports {
 		r.Ports = append(r.Ports, port(p))
 	}
-	r.MemoryLimit = cmp.Or(u.MemoryMax, record.Settings.Memory)
+	if r.MemoryLimit = record.Settings.Memory; u.MemoryMax != 0 { // by default higher, for QEMU itself
+		r.MemoryLimit = min(r.MemoryLimit, u.MemoryMax)
+	}
 	if r.Memory = u.Memory; r.Memory == 0 { // without a memory controller, use the memory of the QEMU process
 		var total, resident uint64
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", u.MainPID))

@@ -58,7 +58,7 @@ func (l *listVerb) run(ctx context.Context, out *output) (int, error) {
 		return 0, nil
 	}
 	width, _, _ := term.GetSize(int(out.stdout.Fd()))
-	_, err = fmt.Fprintln(out.stdout, strings.Join(terminal.Table(rows(reports, paths.Home), width), "\n"))
+	_, err = fmt.Fprintln(out.stdout, strings.Join(table(out, reports, paths.Home, width), "\n"))
 	return 0, err
 }
 
@@ -131,6 +131,17 @@ func addConfigured(reports []report, paths instance.Paths) []report {
 	return append(reports, configured...)
 }
 
+// table returns the lines of the table. Those of VMs that may lack a part of the sandbox are red.
+func table(out *output, reports []report, home string, width int) []string {
+	lines := terminal.Table(rows(reports, home), width)
+	for i, r := range reports {
+		if len(r.Insecure) > 0 {
+			lines[1+i] = out.red(lines[1+i])
+		}
+	}
+	return lines
+}
+
 // rows returns the cells of the table with a header.
 func rows(reports []report, home string) [][]string {
 	rows := [][]string{{"DIRECTORY", "STATE", "UPTIME", "MEMORY", "CPU", "PORTS", "STATUS"}}
@@ -151,6 +162,9 @@ func rows(reports []report, home string) [][]string {
 		status := r.Status
 		if status == "" && r.State == "failed" {
 			status = "result " + r.Result
+		}
+		if len(r.Insecure) > 0 {
+			status = "may lack " + strings.Join(r.Insecure, ", ") + "; " + status
 		}
 		row := []string{failure.OneLine(tilde(r.Directory, home)), r.State, uptime, memory, cpu, strings.Join(ports, " "), status}
 		for i := range row {
@@ -218,7 +232,7 @@ func (l *listVerb) draw(out *output, paths instance.Paths, reports []report) err
 	}
 	lines := []string{terminal.Cut(l.emptyMessage(), width)}
 	if len(reports) > 0 {
-		lines = terminal.Table(rows(reports, paths.Home), width)
+		lines = table(out, reports, paths.Home, width)
 	}
 	lines = lines[:min(len(lines), max(height-1, 1))]
 	_, err = io.WriteString(out.stdout, "\x1b[H"+strings.Join(lines, "\x1b[K\n")+"\x1b[K\n\x1b[J")

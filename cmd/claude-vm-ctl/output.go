@@ -70,6 +70,14 @@ func (o *output) warning(text string) {
 	fmt.Fprintf(o.stderr, "claude-vm-ctl: warning: %s\n", failure.OneLine(text))
 }
 
+// red returns text in red if standard output is a terminal with colors.
+func (o *output) red(text string) string {
+	if !term.IsTerminal(int(o.stdout.Fd())) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return text
+	}
+	return "\x1b[31m" + text + "\x1b[m"
+}
+
 // confirm asks a question and reports whether the answer is yes, which is the default. Without
 // a terminal and after an interrupt, it returns false.
 func (o *output) confirm(ctx context.Context, question string) bool {

@@ -30,7 +30,11 @@ func (o *options) register(cmd *kingpin.CmdClause) {
 			continue
 		}
 		v := &optionValue{list: o, option: vmfile.Option{Flag: "--" + k.Flag, Key: k.Name, Literal: true}}
-		flag := cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value).HintOptions(choices(k.Value)...)
+		hints := k.Words
+		if hints == nil {
+			hints = choices(k.Value)
+		}
+		flag := cmd.Flag(k.Flag, k.Doc+".").PlaceHolder(k.Value).HintOptions(hints...)
 		if k.Value == vmfile.Boolean {
 			flag.SetValue(&switchValue{v})
 		} else {

@@ -54,7 +54,7 @@ func (s *statusVerb) run(ctx context.Context, out *output) (int, error) {
 	}
 	if s.json {
 		err = json.NewEncoder(out.stdout).Encode(r)
-	} else if err = r.print(out.stdout); err == nil && lines > 0 {
+	} else if err = r.print(out); err == nil && lines > 0 {
 		err = v.lastLines(ctx, out, lines)
 	}
 	if err == nil && !u.Running() {
@@ -120,7 +120,7 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 	return r, nil
 }
 
-func (r report) print(w io.Writer) error {
+func (r report) print(out *output) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "%10s: %s\n", label, failure.OneLine(fmt.Sprintf(format, args...)))
@@ -144,6 +144,9 @@ func (r report) print(w io.Writer) error {
 		line("Started", "%s by %s", r.Started.Format(time.DateTime), r.StartedBy)
 	}
 	line("Share", "%s", r.Share)
+	if len(r.Insecure) > 0 {
+		b.WriteString(out.red(fmt.Sprintf("%10s: may run without %s", "Insecure", strings.Join(r.Insecure, ", "))) + "\n")
+	}
 	for _, text := range r.Warnings {
 		line("Warning", "%s", text)
 	}
@@ -200,7 +203,7 @@ func (r report) print(w io.Writer) error {
 	for _, path := range r.DropIns {
 		line("Drop-in", "%s", path)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(out.stdout, b.String())
 	return err
 }
 

@@ -91,7 +91,14 @@ func run(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := confine.Check(record.Host, confine.Wanted{Network: true}); err != nil {
+	accepted, err := confine.Check(record.Host, confine.Wanted{Network: true, Insecure: record.Settings.Insecure})
+	if err != nil {
+		return err
+	}
+	for _, m := range accepted {
+		fmt.Fprintf(os.Stderr, "%v; accepted by Insecure=\n", m)
+	}
+	if err := confine.OnlyItself(); err != nil {
 		return err
 	}
 	config, err := configuration(paths, id)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -45,41 +46,63 @@ type Wanted struct {
 	Network bool
 	// Capabilities that the process may have, as a mask.
 	Capabilities uint64
+	// Insecure are those of Settings that the process may lack, because the user accepts it.
+	Insecure []string
 }
 
-// Check returns an error unless this process is confined.
-func Check(h Host, w Wanted) error {
-	users, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return err
+// Settings are the settings of a unit that Check looks for. Each can be missing on a host.
+var Settings = []string{
+	"CapabilityBoundingSet", "NoNewPrivileges", "PrivateNetwork", "PrivateUsers", "ProtectHome", "ProtectSystem", "SystemCallFilter",
+}
+
+// Missing is the error for a setting that has no effect.
+type Missing struct{ Setting, Reason string }
+
+func (m *Missing) Error() string { return m.Setting + "= has no effect: " + m.Reason }
+
+// Check returns an error unless this process is confined. It also returns what the process lacks
+// and the user accepts.
+func Check(h Host, w Wanted) (accepted []*Missing, err error) {
+	for _, check := range []func() error{
+		func() error { return checkUsers("/proc/self/uid_map") },
+		func() error { return checkNetwork(h, w) },
+		func() error { return checkStatus(w, checkFilter) },
+		func() error { return checkStatus(w, checkPrivileges) },
+		func() error { return checkStatus(w, checkCapabilities) },
+		checkSystem,
+		func() error { return checkHome(h) },
+	} {
+		err := check()
+		var m *Missing
+		switch {
+		case err == nil:
+		case errors.As(err, &m) && slices.Contains(w.Insecure, m.Setting):
+			accepted = append(accepted, m)
+		case m != nil:
+			return nil, fmt.Errorf("%w; --insecure=%s accepts this", err, m.Setting)
+		default:
+			return nil, err
+		}
 	}
-	if err := checkUsers(string(users)); err != nil {
-		return err
-	}
-	own, err := os.Readlink(networkNamespace)
-	if err != nil {
-		return err
-	}
-	if !w.Network && (h.Network == "" || h.Network == own) {
-		return missing("PrivateNetwork=", "the network is the host's")
-	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return err
-	}
-	if err := checkStatus(string(status), w.Capabilities); err != nil {
-		return err
-	}
-	return checkFiles(h)
+	return accepted, nil
+}
+
+// missing returns the error for a setting that has no effect.
+func missing(setting, format string, args ...any) error {
+	return &Missing{setting, fmt.Sprintf(format, args...)}
 }
 
 // maxUsers is more than PrivateUsers= maps, and less than any other user namespace has.
 const maxUsers = 16
 
-// checkUsers checks the text of /proc/self/uid_map; see user_namespaces(7).
-func checkUsers(text string) error {
+// checkUsers checks a uid_map file; see user_namespaces(7).
+func checkUsers(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
 	users := 0
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(string(text)) {
 		var inside, outside, count int
 		if _, err := fmt.Sscan(line, &inside, &outside, &count); err != nil {
 			return fmt.Errorf("uid_map: %w", err)
@@ -87,51 +110,83 @@ func checkUsers(text string) error {
 		users += count
 	}
 	if users == 0 || users > maxUsers {
-		return missing("PrivateUsers=", "the process has %d users", users)
+		return missing("PrivateUsers", "the process has %d users", users)
 	}
 	return nil
 }
 
-// missing returns the error for a setting that has no effect.
-func missing(setting, format string, args ...any) error {
-	return fmt.Errorf("%s has no effect: %s", setting, fmt.Sprintf(format, args...))
+func checkNetwork(h Host, w Wanted) error {
+	own, err := os.Readlink(networkNamespace)
+	if err != nil {
+		return err
+	}
+	if !w.Network && (h.Network == "" || h.Network == own) {
+		return missing("PrivateNetwork", "the network is the host's")
+	}
+	return nil
 }
 
-// checkStatus checks the text of /proc/self/status; see proc_pid_status(5).
-func checkStatus(text string, capabilities uint64) error {
-	fields := map[string]string{}
+// status has the lines of /proc/self/status; see proc_pid_status(5).
+type status map[string]string
+
+func parseStatus(text string) status {
+	s := status{}
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(line, ":")
-		fields[name] = strings.TrimSpace(value)
+		s[name] = strings.TrimSpace(value)
 	}
+	return s
+}
+
+func checkStatus(w Wanted, check func(status, Wanted) error) error {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	return check(parseStatus(string(text)), w)
+}
+
+func checkFilter(s status, _ Wanted) error {
 	const filter = "2" // SECCOMP_MODE_FILTER
-	if fields["Seccomp"] != filter {
-		return missing("SystemCallFilter=", "the process has no seccomp filter")
+	if s["Seccomp"] != filter {
+		return missing("SystemCallFilter", "the process has no seccomp filter")
 	}
-	if fields["NoNewPrivs"] != "1" {
-		return missing("NoNewPrivileges=", "the process may get privileges")
+	return nil
+}
+
+func checkPrivileges(s status, _ Wanted) error {
+	if s["NoNewPrivs"] != "1" {
+		return missing("NoNewPrivileges", "the process may get privileges")
 	}
+	return nil
+}
+
+func checkCapabilities(s status, w Wanted) error {
 	for _, name := range []string{"CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 		var set uint64
-		if _, err := fmt.Sscanf(fields[name], "%x", &set); err != nil {
+		if _, err := fmt.Sscanf(s[name], "%x", &set); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if set&^capabilities != 0 {
-			return missing("CapabilityBoundingSet=", "%s is %016x", name, set)
+		if set&^w.Capabilities != 0 {
+			return missing("CapabilityBoundingSet", "%s is %016x", name, set)
 		}
 	}
 	return nil
 }
 
-// checkFiles checks that the system is read-only, and that the home directory is not there.
-func checkFiles(h Host) error {
+func checkSystem() error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs("/", &fs); err != nil {
 		return os.NewSyscallError("statfs", err)
 	}
 	if fs.Flags&unix.ST_RDONLY == 0 {
-		return missing("ProtectSystem=", "/ is writable")
+		return missing("ProtectSystem", "/ is writable")
 	}
+	return nil
+}
+
+// checkHome checks that the home directory is not there.
+func checkHome(h Host) error {
 	var st unix.Stat_t
 	err := unix.Stat(filepath.Clean(h.Home), &st)
 	switch {
@@ -140,7 +195,7 @@ func checkFiles(h Host) error {
 	case err != nil:
 		return &os.PathError{Op: "stat", Path: h.Home, Err: err}
 	case h.Inode == 0 || st.Dev == h.Device && st.Ino == h.Inode:
-		return missing("ProtectHome=", "the process sees %s", h.Home)
+		return missing("ProtectHome", "the process sees %s", h.Home)
 	}
 	return nil
 }

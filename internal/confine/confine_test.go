@@ -1,6 +1,11 @@
 package confine
 
 import (
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,11 +16,39 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Check(h, Wanted{}); err == nil {
-		t.Error("a process that is not confined was accepted")
+	_, err = Check(h, Wanted{})
+	var m *Missing
+	if !errors.As(err, &m) || !strings.HasSuffix(err.Error(), "; --insecure="+m.Setting+" accepts this") {
+		t.Errorf("a process that is not confined: %v", err)
 	}
-	if err := checkFiles(h); err == nil {
+	if err := checkHome(h); err == nil {
 		t.Error("a process that sees the home directory was accepted")
+	}
+}
+
+// TestInsecure: what is accepted is returned, and the lack of one thing does not accept another.
+func TestInsecure(t *testing.T) {
+	h, err := ReadHost(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := Check(h, Wanted{Insecure: Settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lacks []string
+	for _, m := range accepted {
+		lacks = append(lacks, m.Setting)
+	}
+	if !slices.Contains(lacks, "PrivateNetwork") || !slices.Contains(lacks, "ProtectHome") {
+		t.Errorf("the process lacks %q", lacks)
+	}
+	for _, lack := range lacks {
+		others := slices.DeleteFunc(slices.Clone(Settings), func(s string) bool { return s == lack })
+		var m *Missing
+		if _, err := Check(h, Wanted{Insecure: others}); !errors.As(err, &m) || m.Setting != lack {
+			t.Errorf("without %s: %v", lack, err)
+		}
 	}
 }
 
@@ -28,7 +61,11 @@ func TestCheckUsers(t *testing.T) {
 		"":                                   "PrivateUsers= has no effect: the process has 0 users",
 	} {
 		got := ""
-		if err := checkUsers(text); err != nil {
+		file := filepath.Join(t.TempDir(), "uid_map")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkUsers(file); err != nil {
 			got = err.Error()
 		}
 		if got != want {
@@ -48,7 +85,8 @@ func TestCheckStatus(t *testing.T) {
 		strings.Replace(good, "CapAmb:\t0\n", "", 1):                 "CapAmb: EOF",
 	} {
 		got := ""
-		if err := checkStatus(text, sysAdmin); err != nil {
+		s, w := parseStatus(text), Wanted{Capabilities: sysAdmin}
+		if err := cmp.Or(checkFilter(s, w), checkPrivileges(s, w), checkCapabilities(s, w)); err != nil {
 			got = err.Error()
 		}
 		if got != want {

@@ -94,7 +94,7 @@ func FuzzGenerate(f *testing.F) {
 
 // settingKeys are the keys of [Service] to which settings are converted.
 var settingKeys = []string{
-	"Environment", "EnvironmentFile", "BindPaths", "BindReadOnlyPaths", "LoadCredential", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths",
+	"Environment", "EnvironmentFile", "BindPaths", "BindReadOnlyPaths", "MemoryMax", "LoadCredential", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths",
 }
 
 var (

@@ -124,6 +124,23 @@ func (p Paths) Recorded() []string {
 	return ids
 }
 
+// LockRecords waits until no other process has the lock, so that the records of other instances do not
+// change while one of them is compared with the others and written.
+func (p Paths) LockRecords() (unlock func(), err error) {
+	if err := os.MkdirAll(p.instances(), 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(p.instances())
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		dir.Close()
+		return nil, &os.PathError{Op: "lock", Path: dir.Name(), Err: err}
+	}
+	return func() { dir.Close() }, nil
+}
+
 // IsSetUp reports whether setup has already run for this job. It is false if job is empty.
 func (p Paths) IsSetUp(id, job string) bool {
 	r, err := p.ReadRecord(id)

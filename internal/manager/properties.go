@@ -15,6 +15,12 @@ func (m *Manager) Version() (string, error) {
 	return strings.Trim(text, `"`), err
 }
 
+// ControlGroup returns the manager's cgroup, as a path below the mount point of cgroup v2.
+func (m *Manager) ControlGroup() (string, error) {
+	text, err := m.units.GetManagerProperty("ControlGroup")
+	return strings.Trim(text, `"`), err
+}
+
 // FileLimit returns the manager's hard limit of open files, which is the maximum for its
 // units.
 func (m *Manager) FileLimit(ctx context.Context) (uint64, error) {

@@ -61,7 +61,7 @@ func setup(ctx context.Context, args []string) (int, error) {
 }
 
 // prepare checks the host and the settings, and creates what the run needs.
-func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, dir, job string, offered instance.Offered) error {
+func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job string, offered instance.Offered) error {
 	// The generator sets REFUSAL if a .vm file is invalid: the VM must not start without
 	// the restrictions that the file may contain.
 	if text := os.Getenv("REFUSAL"); text != "" {
@@ -143,7 +143,7 @@ func prepare(ctx context.Context, m serviceEnvironment, paths instance.Paths, di
 	if r.Host, err = confine.ReadHost(paths.Home); err != nil {
 		return err
 	}
-	return paths.MakeRun(id, r, secrets)
+	return makeRun(ctx, m, paths, id, r, secrets)
 }
 
 // authSocket returns the socket of the SSH agent for the guest: the caller's or, if the

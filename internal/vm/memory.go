@@ -2,6 +2,7 @@ package vm
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -33,6 +34,16 @@ func ParseMemory(text string) (uint64, error) {
 		return 0, errors.New("not a whole number of MiB")
 	}
 	return n, nil
+}
+
+// maxOverhead is what QEMU, or virtiofsd, may use in addition to the guest's memory: up to 1 GiB for
+// translated code without KVM, and buffers. MemoryMax= in the units has it, too.
+const maxOverhead = 1536 << 20
+
+// memoryLine limits the memory of a process that maps the guest's. The kernel charges a page of it to
+// the unit that first touches it, so virtiofsd needs as much as QEMU.
+func (v *VM) memoryLine() string {
+	return "MemoryMax=" + strconv.FormatUint((v.Memory+maxOverhead)>>20, 10) + "M"
 }
 
 // minScratch is the size of a disk that is worth its overhead.

@@ -37,6 +37,7 @@ var Settings = [...]Setting{
 	{"Guest", "GUEST", true, ofBoth, func(v *VM) string { return v.Guest }},
 	{"Guest", "GUEST_IMAGE", true, ofSetup, func(v *VM) string { return v.Image }},
 	{"Guest", "IMAGE", false, ofMachine, (*VM).imageDisk},
+	{"Insecure", "INSECURE", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Insecure) }},
 	{"Arguments", "CLAUDE_ARGUMENTS", true, ofSetup, arguments},
 	{"Environment", "CLAUDE_ENVIRONMENT", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Environment) }},
 	{"Terminal", "CLAUDE_TERMINAL", true, ofSetup, func(v *VM) string { return v.Terminal }},

@@ -69,6 +69,12 @@ func (b *Base) Lines(v *VM) ([unitCount][]string, error) {
 			out[unit] = append(out[unit], Settings[i].line(value))
 		}
 	}
+	if v.Memory != b.vm.Memory {
+		out[Share] = append(out[Share], v.memoryLine())
+		if !v.MemoryMax {
+			out[Machine] = append(out[Machine], v.memoryLine())
+		}
+	}
 	if v.sameLists(&b.vm) {
 		return out, nil
 	}

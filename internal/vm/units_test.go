@@ -102,6 +102,17 @@ func TestDefaultVariables(t *testing.T) {
 	}
 }
 
+// TestMemoryLimits checks that the processes that map the guest's memory have the limit that the
+// generator writes for another size.
+func TestMemoryLimits(t *testing.T) {
+	v := Default()
+	for _, unit := range []Unit{Share, Machine} {
+		if got := readUnit(t, unit).values("MemoryMax"); len(got) != 1 || "MemoryMax="+got[0] != v.memoryLine() {
+			t.Errorf("%s: MemoryMax=%q, want %s", unitFiles[unit], got, v.memoryLine())
+		}
+	}
+}
+
 // TestVariablesDocumented checks that each variable is named in its unit file. The
 // comments there are the only documentation of the variables.
 func TestVariablesDocumented(t *testing.T) {
@@ -233,9 +244,14 @@ func TestLines(t *testing.T) {
 		},
 		"variables": {
 			change: func(v *VM) { v.Memory, v.CPUs, v.Accelerator = 512<<20, 1, "tcg" },
-			want: [unitCount][]string{Machine: {
-				`Environment="MEMORY=512M"`, `Environment="CPUS=1"`, `Environment="ACCELERATOR=-accel tcg,thread=single"`,
+			want: [unitCount][]string{Share: {"MemoryMax=2048M"}, Machine: {
+				`Environment="MEMORY=512M"`, `Environment="CPUS=1"`, `Environment="ACCELERATOR=-accel tcg,thread=single"`, "MemoryMax=2048M",
 			}},
+		},
+		"the user's own limit": {
+			base:   func(v *VM) { v.MemoryMax = true }, // in defaults.conf
+			change: func(v *VM) { v.Memory = 512 << 20 },
+			want:   [unitCount][]string{Share: {"MemoryMax=2048M"}, Machine: {`Environment="MEMORY=512M"`}},
 		},
 		"a variable of the setup unit": {
 			change: func(v *VM) { v.Home = "user" },
@@ -246,7 +262,7 @@ func TestLines(t *testing.T) {
 		"back to the units' defaults": {
 			base:   func(v *VM) { v.Memory, v.Terminal = 1<<30, "no" },
 			change: func(v *VM) { v.Memory, v.Terminal = 4<<30, "auto" },
-			want:   [unitCount][]string{Setup: {`Environment="CLAUDE_TERMINAL=auto"`}, Machine: {`Environment="MEMORY=4096M"`}},
+			want:   [unitCount][]string{Setup: {`Environment="CLAUDE_TERMINAL=auto"`}, Share: {"MemoryMax=5632M"}, Machine: {`Environment="MEMORY=4096M"`, "MemoryMax=5632M"}},
 		},
 		"a refusal": {
 			change: func(v *VM) { v.Refusal = `a.vm:1: 100% "wrong"` },

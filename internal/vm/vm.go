@@ -32,6 +32,7 @@ type VM struct {
 	Guest         string // directory of the bundle; empty for the installed one
 	Image         string // name of the container image that Claude sees; empty for the guest itself
 	QEMUArguments []string
+	Insecure      []string // what the processes may lack; see confine.Settings
 
 	Arguments       []string
 	SkipPermissions bool
@@ -60,7 +61,9 @@ type VM struct {
 
 	// Unit and Service are lines that are copied to the VM's unit, in this order.
 	Unit, Service []unitfile.Entry
-	Links         []Link
+	// MemoryMax means that there is such a line in Service or in that of defaults.conf.
+	MemoryMax bool
+	Links     []Link
 }
 
 // Credential is a secret in a file on the host. Claude gets it as the environment
@@ -126,6 +129,7 @@ func (v *VM) Clone() VM {
 	c := *v
 	c.Source = slices.Clone(v.Source)
 	c.QEMUArguments = slices.Clone(v.QEMUArguments)
+	c.Insecure = slices.Clone(v.Insecure)
 	c.Arguments = slices.Clone(v.Arguments)
 	c.Environment = slices.Clone(v.Environment)
 	c.Credentials = slices.Clone(v.Credentials)
@@ -217,7 +221,7 @@ func (v *VM) validateLengths() (key string, err error) {
 // validateLengths.
 func (v *VM) size() int {
 	n := len(v.Refusal) + len(v.WorkDirectory)
-	for _, words := range [][]string{v.QEMUArguments, v.Arguments, v.Environment, v.ReadOnly, v.Hide, v.Allow, v.Deny} {
+	for _, words := range [][]string{v.QEMUArguments, v.Insecure, v.Arguments, v.Environment, v.ReadOnly, v.Hide, v.Allow, v.Deny} {
 		for _, word := range words {
 			n += len(word) + 8
 		}

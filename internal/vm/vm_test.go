@@ -134,7 +134,7 @@ func TestLongLists(t *testing.T) {
 // that Clone or this test does not have.
 func TestClone(t *testing.T) {
 	v := VM{
-		Source: []string{"a"}, QEMUArguments: []string{"a"}, Arguments: []string{"a"}, Environment: []string{"a"},
+		Source: []string{"a"}, QEMUArguments: []string{"a"}, Insecure: []string{"a"}, Arguments: []string{"a"}, Environment: []string{"a"},
 		Credentials: []Credential{{Name: "a"}}, ReadOnly: []string{"a"}, Hide: []string{"a"}, Mounts: []Mount{{Host: "a"}},
 		Allow: []string{"a"}, Deny: []string{"a"}, Inject: []Injection{{Name: "a"}}, Commands: []string{"a"}, Ports: []Port{{Host: 1}}, Unit: []unitfile.Entry{{Key: "a"}}, Service: []unitfile.Entry{{Key: "a"}}, Links: []Link{{Kind: "a"}},
 	}

@@ -249,6 +249,8 @@ func checkFiles(t *testing.T, v vm.VM, lines []string) {
 		key, value, _ := strings.Cut(line, "=")
 		switch key {
 		case "Environment":
+		case "MemoryMax":
+			checkWords(t, "MemoryMax", []string{memoryMax(v)}, []string{line})
 		case "EnvironmentFile":
 			environmentFiles = append(environmentFiles, unspecify(t, value))
 		case "BindReadOnlyPaths":
@@ -289,6 +291,9 @@ func checkFiles(t *testing.T, v vm.VM, lines []string) {
 func checkShare(t *testing.T, v vm.VM, lines []string) {
 	t.Helper()
 	var want []string
+	if v.Memory != 4<<30 {
+		want = append(want, memoryMax(v))
+	}
 	for i, m := range v.Mounts {
 		key := "BindPaths"
 		if m.ReadOnly {
@@ -298,3 +303,5 @@ func checkShare(t *testing.T, v vm.VM, lines []string) {
 	}
 	checkWords(t, "mounts", want, lines)
 }
+
+func memoryMax(v vm.VM) string { return fmt.Sprintf("MemoryMax=%dM", v.Memory>>20+1536) }

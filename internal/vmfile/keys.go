@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
@@ -17,10 +18,11 @@ import (
 // of keys, and a test compares it with the manual.
 type Key struct {
 	Section, Name string
-	Flag          string // the option of claude-vm-ctl without --; may be empty
-	Value         string // placeholder of the value in help
-	Default       string // as shown in help
-	Doc           string // one line, as shown in help
+	Flag          string   // the option of claude-vm-ctl without --; may be empty
+	Value         string   // placeholder of the value in help
+	Default       string   // as shown in help
+	Doc           string   // one line, as shown in help
+	Words         []string // possible words, for completion, if Value does not have them
 
 	// words means that the value is a list of words. Words with spaces are quoted, each
 	// assignment appends, and an empty assignment resets the list.
@@ -55,6 +57,8 @@ var Keys = []Key{
 	{Section: "VM", Name: "QEMUArguments", Value: "WORDS", Doc: "Further arguments of QEMU", words: true,
 		set:   func(v *vm.VM, s string) error { return appendText(&v.QEMUArguments, s) },
 		reset: func(v *vm.VM, b vm.VM) { v.QEMUArguments = nil }},
+	{Section: "VM", Name: "Insecure", Flag: "insecure", Value: "SETTING", Doc: "Parts of the sandbox that may be missing on this host", Words: confine.Settings, words: true,
+		set: addInsecure, reset: func(v *vm.VM, b vm.VM) { v.Insecure = nil }},
 
 	{Section: "Claude", Name: "Arguments", Value: "WORDS", Doc: "Arguments of Claude Code, before those of claude-vm-ctl run", words: true,
 		set:   func(v *vm.VM, s string) error { v.Arguments = append(v.Arguments, s); return nil },
@@ -71,7 +75,7 @@ var Keys = []Key{
 		set: addEnvironment, reset: func(v *vm.VM, b vm.VM) { v.Environment = nil }},
 	{Section: "Claude", Name: "Credential", Value: "NAME[:PATH][:guest]", Default: "the three of Claude Code", Doc: "A secret variable, from a file; by default in ~/.config/credstore", words: true,
 		set: addCredential, reset: resetCredentials},
-	{Section: "Claude", Name: "ForwardAgent", Flag: "forward-agent", Value: Boolean, Default: "no", Doc: "Whether the guest can use your SSH agent, for git push and signing",
+	{Section: "Claude", Name: "ForwardAgent", Flag: "forward-agent", Value: Boolean, Default: "no", Doc: "Whether the guest can use your SSH agent, for git",
 		set:   func(v *vm.VM, s string) (err error) { v.ForwardAgent, err = boolean(s); return err },
 		reset: func(v *vm.VM, b vm.VM) { v.ForwardAgent = b.ForwardAgent }},
 	{Section: "Claude", Name: "SettingsFile", Value: "PATH", Doc: "A settings.json of the host for Claude's user",
@@ -192,6 +196,7 @@ func (r *applier) assign(e unitfile.Entry) *failure.Error {
 		r.vm.Unit = append(r.vm.Unit, e)
 		return nil
 	case e.Section == sectionService:
+		r.vm.MemoryMax = r.vm.MemoryMax || e.Key == "MemoryMax"
 		r.vm.Service = append(r.vm.Service, e)
 		return nil
 	case e.Section == sectionInstall:

@@ -57,6 +57,7 @@ func TestApply(t *testing.T) {
 		"a key of systemd": {
 			Option{Flag: "--set", Key: "Service.MemoryMax", Value: "2G"},
 			func(v *vm.VM) {
+				v.MemoryMax = true
 				v.Service = []unitfile.Entry{{Section: "Service", Key: "MemoryMax", Value: "2G", Line: 2}}
 			},
 		},

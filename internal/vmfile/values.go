@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/hide"
 	"github.com/t0mpr1c3/claude-microvm/internal/image"
@@ -28,6 +29,19 @@ func choose(target *string, value string, choices ...string) error {
 		return fmt.Errorf("not one of %s", strings.Join(choices, ", "))
 	}
 	*target = value
+	return nil
+}
+
+// addInsecure adds the settings of a word like A,B.
+func addInsecure(v *vm.VM, value string) error {
+	for setting := range strings.SplitSeq(value, ",") {
+		if !slices.Contains(confine.Settings, setting) {
+			return fmt.Errorf("%q is not one of %s", abridged(setting), strings.Join(confine.Settings, ", "))
+		}
+		if !slices.Contains(v.Insecure, setting) {
+			v.Insecure = append(v.Insecure, setting)
+		}
+	}
 	return nil
 }
 

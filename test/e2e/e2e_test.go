@@ -44,6 +44,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == attackCommand {
+		attackAsQEMU(os.Args[2])
+		return
+	}
 	os.Exit(run(m))
 }
 

@@ -21,6 +21,7 @@ type listed struct {
 
 	PID                                      int
 	Since                                    time.Time
+	Insecure                                 []string
 	MemoryCurrent, MemoryLimit, CPUUsageNSec uint64
 	Ports                                    []struct {
 		Protocol, Address string

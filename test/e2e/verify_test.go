@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,14 +35,14 @@ func TestExposure(t *testing.T) {
 	budgets := map[*instance.Part]float64{
 		instance.VM:        1.5,
 		instance.Gateway:   2,
-		instance.Virtiofsd: 2.5,
+		instance.Virtiofsd: 2.4, // namespaces, mounts and a capability for its own sandbox
 		instance.Scratch:   2,
 		instance.SSHAgent:  2,
 		instance.ShareLost: 2,
 		instance.Ask:       2,
 		instance.Fetch:     9.5, // not confined: it runs the commands of the user
 		instance.Console:   2,
-		instance.Guard:     2.5, // it reads the user's files
+		instance.Guard:     2,
 		instance.Runtime:   2,
 		// It has to run where user namespaces are not permitted, and needs the home.
 		instance.Setup: 6,
@@ -67,10 +68,12 @@ func TestExposure(t *testing.T) {
 	}
 	p.wantNotSkipped()
 	p.wantConfined()
+	p.wantOwnPIDs()
 	p.systemctl("stop", p.unit()).ok()
 	p.wantGone() // starting a helper that is still active would do nothing
 	p.wantHelpersConfined()
 	p.wantFailClosed()
+	p.wantInsecure()
 }
 
 // wantFailClosed checks that a VM does not start if systemd has not set up a part of the sandbox.
@@ -94,6 +97,33 @@ func (p *project) wantFailClosed() {
 		p.dropin(probe.part.Unit(p.id), "probe.conf")
 		p.systemctl("reset-failed", probe.part.Unit(p.id))
 		p.wantGone2()
+	}
+}
+
+// wantInsecure checks that a VM starts without a part of the sandbox if exactly this part is accepted,
+// and that this is shown.
+func (p *project) wantInsecure() {
+	p.t.Helper()
+	p.dropin(p.unit(), "probe.conf", "PrivateNetwork=no")
+	r := p.ctl("start", "--insecure=ProtectHome,ProtectSystem", ".")
+	if r.status != 122 || !strings.Contains(r.stderr, "PrivateNetwork= has no effect: the network is the host's; --insecure=PrivateNetwork accepts this") {
+		p.t.Errorf("with another insecurity: status %d, %s", r.status, r.stderr)
+	}
+	p.systemctl("reset-failed", p.unit())
+	p.wantGone2()
+	p.ctl("start", "--insecure=PrivateNetwork", ".").ok()
+	if l := p.list(p.dir); l == nil || !slices.Equal(l.Insecure, []string{"PrivateNetwork"}) {
+		p.t.Errorf("list --json: %+v", l)
+	}
+	if got := p.ctl("status", ".").stdout; !strings.Contains(got, "\n  Insecure: may run without PrivateNetwork\n") {
+		p.t.Errorf("status: %s", got)
+	}
+	if got := p.command("script", "--quiet", "--command", "claude-vm-ctl list", "/dev/null").stdout; !strings.Contains(got, "\x1b[31m~/TestExposure/exposure") {
+		p.t.Errorf("list on a terminal: %q", got)
+	}
+	const reason = "PrivateNetwork= has no effect: the network is the host's; accepted by Insecure="
+	if got := p.journal(); strings.Count(got, reason) != 1 {
+		p.t.Errorf("journal: %s", tail(got, 60))
 	}
 }
 
@@ -149,6 +179,29 @@ func (p *project) wantConfined() {
 	}
 	if err := os.WriteFile(filepath.Join(share, "beside"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
 		p.t.Errorf("something can be put beside work: %v", err)
+	}
+}
+
+// wantOwnPIDs checks that virtiofsd's worker, which handles requests of the guest, cannot signal other
+// processes.
+func (p *project) wantOwnPIDs() {
+	p.t.Helper()
+	pid := p.mainPID(instance.Virtiofsd.Unit(p.id))
+	children, _ := filepath.Glob(filepath.Join("/proc", pid, "task/*/children"))
+	var workers []string
+	for _, file := range children {
+		text, _ := os.ReadFile(file)
+		workers = append(workers, strings.Fields(string(text))...)
+	}
+	own, _ := os.Readlink(filepath.Join("/proc", pid, "ns/pid"))
+	worker := ""
+	for _, pid := range workers {
+		if name, _ := os.ReadFile(filepath.Join("/proc", pid, "comm")); string(name) == "virtiofsd\n" {
+			worker, _ = os.Readlink(filepath.Join("/proc", pid, "ns/pid"))
+		}
+	}
+	if worker == "" || worker == own {
+		p.t.Errorf("virtiofsd's worker has the PID namespace %q, virtiofsd %q", worker, own)
 	}
 }
 
