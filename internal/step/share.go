@@ -115,17 +115,43 @@ func protectShare(path string, mounts []protect.Mount) error {
 }
 
 // watchShare repeats the mounts that protect paths in the shares, which are in args[1], when the host
-// has replaced what is there.
+// has replaced what is there. If that fails, it kills virtiofsd, which executes in its parent: files would
+// lose their protection. If it is killed for lack of memory, systemd stops the unit (OOMPolicy=).
 func watchShare(ctx context.Context, args []string) (int, error) {
-	record, err := readRecord(args[0])
+	kill, err := parentKiller()
 	if err != nil {
 		return 0, err
+	}
+	if err = repeatMounts(ctx, args); err != nil && ctx.Err() == nil {
+		err = errors.Join(fmt.Errorf("stopping the share, whose files cannot be protected any more: %w", err), kill())
+	}
+	return 0, err
+}
+
+// parentKiller returns a function that kills the parent of this process, and no other process that has its
+// ID later.
+func parentKiller() (kill func() error, err error) {
+	parent := os.Getppid()
+	process, err := os.FindProcess(parent) // opens a pidfd
+	if err == nil && os.Getppid() != parent {
+		err = errors.New("virtiofsd has ended")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return process.Kill, nil
+}
+
+func repeatMounts(ctx context.Context, args []string) error {
+	record, err := readRecord(args[0])
+	if err != nil {
+		return err
 	}
 	var shares []protect.Shared
 	for _, s := range record.Shares {
 		shares = append(shares, protect.Shared{Root: filepath.Join(args[1], s.Name), Mounts: s.Mounts})
 	}
-	return 0, protect.Watch(ctx, scratch, shares, func(path, text string) {
+	return protect.Watch(ctx, scratch, shares, func(path, text string) {
 		fmt.Fprintf(os.Stderr, "%q %s\n", path, text)
 	})
 }
