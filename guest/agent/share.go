@@ -43,12 +43,9 @@ func mountShare(r *root, b contract.Begin) error {
 	}
 	mounts := allMounts(b, work, owner.home)
 	if b.ClaudeCode {
-		path, err := claudePath()
+		path, err := r.claudePath()
 		if err != nil {
 			return err
-		}
-		if r != nil {
-			path = inImage(path)
 		}
 		mounts = append(mounts, contract.Mount{Name: contract.ShareClaudeCode, Path: path})
 	}

@@ -40,7 +40,7 @@ type tool struct{ name, target string }
 
 // findTools returns the tools that this guest has.
 func findTools() ([]tool, error) {
-	claude, err := claudePath()
+	claude, err := (*root)(nil).claudePath()
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +62,12 @@ func findTools() ([]tool, error) {
 	return tools, nil
 }
 
-// claudePath returns the path of Claude Code in the guest.
-func claudePath() (string, error) {
-	path, err := exec.LookPath("claude")
-	if err != nil {
-		return "", err
+// claudePath returns the path of the file of Claude Code. It runs in r.
+func (r *root) claudePath() (path string, err error) {
+	if path = filepath.Join(toolsDir, "claude"); r == nil {
+		if path, err = exec.LookPath("claude"); err != nil {
+			return "", err
+		}
 	}
 	return filepath.EvalSymlinks(path)
 }

@@ -110,6 +110,9 @@ func ownLogin(t *testing.T) {
 		t.Errorf("the login is not kept:\n%s", e.screen())
 	}
 	e.exit()
+	if err := os.RemoveAll(filepath.Join(os.Getenv("HOME"), ".local/state/claude-vm/project", p.id)); err != nil {
+		t.Error(err)
+	}
 }
 
 // userFiles writes what a user has on the host: a name for work, and files of Claude Code, as links

@@ -21,7 +21,7 @@ func TestSession(t *testing.T) {
 		duration = 0
 	}
 	p := newProject(t, "session")
-	p.vmFile("[Claude]\nEnvironment=ANTHROPIC_BASE_URL=https://api.anthropic.com\n[Network]\nMode=allow\nExtraCA=/srv/ca.pem\n")
+	p.vmFile("[Claude]\nSkipPermissions=yes\nEnvironment=ANTHROPIC_BASE_URL=https://api.anthropic.com\n[Network]\nMode=allow\nExtraCA=/srv/ca.pem\n")
 	e := p.terminal("run", 100, 30, "claude-vm-ctl run .")
 	e.shows(ready)
 	turn := func(prompt string) {
