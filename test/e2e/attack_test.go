@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
@@ -52,7 +53,8 @@ func TestAttack(t *testing.T) {
 			t.Parallel()
 			p := newProject(t, "victim")
 			parties := victims[vm](p)
-			parties["host"] = func(stdin, script string) result { return p.input(stdin, "sh", "-c", script) }
+			// Only the host's scripts have the secret: what searches for it would find itself.
+			parties["host"] = func(stdin, script string) result { return p.input(stdin, "sh", "-c", "KEY="+apiKey+"\n"+script) }
 			for _, a := range list {
 				t.Run(a.name, func(t *testing.T) { p.attack(t, a, parties) })
 			}
@@ -119,7 +121,13 @@ func (p *project) attack(t *testing.T, a attack, parties map[string]party) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	variables := fmt.Sprintf("WORK='%s' ID='%s' NAME='%s' API='%d' KEY='%s'\n", p.dir, p.id, filepath.Base(a.name), apiPort, apiKey)
+	variables := fmt.Sprintf("WORK='%s' ID='%s' NAME='%s' API='%d'\n", p.dir, p.id, filepath.Base(a.name), apiPort)
+	if p.systemctl("is-active", "--quiet", p.unit()).status != 0 { // an attack has stopped it
+		p.systemctl("kill", "--signal=KILL", p.unit())
+		p.systemctl("stop", p.unit())
+		p.systemctl("reset-failed")
+		p.start()
+	}
 	out := ""
 	for i, s := range a.step {
 		run := parties[s.by]
@@ -134,8 +142,19 @@ func (p *project) attack(t *testing.T, a attack, parties map[string]party) {
 	}
 }
 
-// inGuest returns the parties in the guest.
+// protects creates what settings protect, and these settings.
+func (p *project) protects(network string) {
+	p.t.Helper()
+	p.command("sh", "-ec", `git init -q .; git config user.email a@b; git config user.name a; git commit -q --allow-empty -m one
+		mkdir -p locked/deep .vscode; echo host >locked/deep/file; echo SECRET=1 >.env; echo {} >.vscode/settings.json; echo host >plain`).ok()
+	p.vmFile("[Share]\nReadOnly=locked\nHide=.env\n" + network)
+}
+
+// inGuest starts the VM and returns the parties in it.
 func (p *project) inGuest() map[string]party {
+	p.t.Helper()
+	p.command("cp", attacks+"/net.py", "/srv/ca.pem", ".").ok()
+	p.start()
 	run := func(args ...string) party {
 		return func(stdin, script string) result {
 			return p.input(stdin, "claude-vm-ctl", append(append([]string{"shell"}, args...), ".", "--", "sh", "-c", script)...)
@@ -144,21 +163,15 @@ func (p *project) inGuest() map[string]party {
 	return map[string]party{"claude": run(), "root": run("--root")}
 }
 
-// victimInternet starts a VM with Mode=internet on a directory with what its settings protect.
+// victimInternet starts a VM with Mode=internet, and a published port.
 func (p *project) victimInternet() map[string]party {
-	p.certificates()
-	p.command("sh", "-ec", `git init -q .; git config user.email a@b; git config user.name a; git commit -q --allow-empty -m one
-		mkdir -p locked/deep .vscode; echo host >locked/deep/file; echo SECRET=1 >.env; echo {} >.vscode/settings.json; echo host >plain`).ok()
-	p.vmFile("[Share]\nReadOnly=locked\nHide=.env\n")
-	p.start()
+	p.protects("[Network]\nPublishPort=127.0.0.1:18099:8080\n")
 	return p.inGuest()
 }
 
 // victimAllow starts a VM with Mode=allow.
 func (p *project) victimAllow() map[string]party {
-	p.certificates()
-	p.vmFile("[Network]\nMode=allow\nAllow=example.com\n")
-	p.start()
+	p.protects("[Network]\nMode=allow\nAllow=example.com git.test:443\n")
 	return p.inGuest()
 }
 
@@ -166,6 +179,7 @@ func (p *project) victimAllow() map[string]party {
 // that their units permit: as if they had been taken over. (QEMU and virtiofsd confine themselves
 // further.) With CLAUDE_VM_TEST_UNCHECKED=yes, nothing checks that the units confine them.
 func (p *project) victimTaken() map[string]party {
+	p.protects("")
 	const ctl = `"/usr/local/bin/claude-vm-ctl" unit `
 	parties := map[string]party{}
 	for _, taken := range []struct {
@@ -178,7 +192,7 @@ func (p *project) victimTaken() map[string]party {
 		{"gateway", instance.Gateway, ""},
 		{"scratch", instance.Scratch, ""},
 	} {
-		settings := []string{"ExecStartPost=", "ExecStart="}
+		settings := []string{"ExecStartPost=", "ExecStart=", "TimeoutStopSec=3"}
 		if taken.command == "" || os.Getenv("CLAUDE_VM_TEST_UNCHECKED") != "" {
 			taken.command = ""
 			settings = append(settings, "Type=exec")
@@ -208,13 +222,13 @@ func (p *project) order(by, stdin, script string) result {
 		p.t.Fatal(err)
 	}
 	r := result{t: p.t, what: by, status: -1}
-	p.eventually(by+" has done it", func() bool {
-		text, err := os.ReadFile(file("status"))
-		if err == nil {
+	for range 600 {
+		time.Sleep(50 * time.Millisecond)
+		if text, err := os.ReadFile(file("status")); err == nil {
 			fmt.Sscan(string(text), &r.status)
+			break
 		}
-		return err == nil
-	})
+	}
 	stdout, _ := os.ReadFile(file("out"))
 	stderr, _ := os.ReadFile(file("err"))
 	r.stdout, r.stderr = string(stdout), string(stderr)

@@ -1,0 +1,5 @@
+# Root in the guest uses QUIC, in which the gateway sees no name.
+# Must: refused, so that programs use TCP.
+### root
+udp 93.184.216.34 123
+fails udp 93.184.216.34 443
