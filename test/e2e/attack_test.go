@@ -155,6 +155,7 @@ func (p *project) inGuest() map[string]party {
 	p.t.Helper()
 	p.command("cp", attacks+"/net.py", "/srv/ca.pem", ".").ok()
 	p.start()
+	p.root("pkill -STOP -x claude").ok() // it takes half of an emulated processor
 	run := func(args ...string) party {
 		return func(stdin, script string) result {
 			return p.input(stdin, "claude-vm-ctl", append(append([]string{"shell"}, args...), ".", "--", "sh", "-c", script)...)
