@@ -97,6 +97,9 @@ raw() { python3 "$WORK/net.py" "$@"; }
 syn() { raw syn "$@"; }
 udp() { raw udp "$@"; }
 dns() { raw dns "$@"; }
+noanswer() {
+	if WAIT=1.5 raw "$@"; then broken "this was answered: $*"; fi
+}
 http() { raw http "$@" 2>&1 || :; }
 
 # fetch [OPTION…] URL: what curl says, also if it fails.

@@ -11,6 +11,7 @@ import time
 
 GATEWAY = "10.0.2.2"
 OWN = "10.0.2.15"
+WAIT = float(os.environ.get("WAIT", "20"))  # seconds, for an answer
 
 
 def checksum(data):
@@ -43,13 +44,13 @@ def router():
     """The gateway's MAC address."""
     s = link()
     s.send(arp(GATEWAY))
-    frame = wait(s, lambda f: f[12:14] == b"\x08\x06" and f[28:32] == socket.inet_aton(GATEWAY))
+    frame = wait(s, lambda f: f[12:14] == b"\x08\x06" and f[28:32] == socket.inet_aton(GATEWAY), 20)
     if frame is None:
         sys.exit("no gateway")
     return frame[22:28]
 
 
-def wait(s, wanted, seconds=3):
+def wait(s, wanted, seconds=WAIT):
     end = time.time() + seconds
     while time.time() < end:
         try:
@@ -87,7 +88,7 @@ def syn(to, port, source=OWN):
 def udp(to, port):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-    s.settimeout(3)
+    s.settimeout(WAIT)
     try:
         s.sendto(b"attack", (to, int(port)))
         return s.recv(2000)

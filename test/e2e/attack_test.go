@@ -125,7 +125,7 @@ func (p *project) attack(t *testing.T, a attack, parties map[string]party) {
 	if p.systemctl("is-active", "--quiet", p.unit()).status != 0 { // an attack has stopped it
 		p.systemctl("kill", "--signal=KILL", p.unit())
 		p.systemctl("stop", p.unit())
-		p.systemctl("reset-failed")
+		p.systemctl(append([]string{"reset-failed"}, instance.Units(p.id)...)...)
 		p.start()
 	}
 	out := ""

@@ -1,6 +1,7 @@
 # Root in the guest connects to another port than the one that is allowed of a name.
 # Must: denied.
 # VM: allow
+# Slow.
 ### root
 fetch https://git.test/ | hasnot 'curl:'
 fetch http://git.test/ | has 'claude-vm denied the connection to git.test:80'

@@ -1,6 +1,7 @@
 # Root in the guest connects to an allowed name and says another one in TLS, none, or one in another case.
 # Must: denied, unless it is the same name.
 # VM: allow
+# Slow.
 ### root
 fetch https://example.com/ | has 'example.com at'
 fetch https://EXAMPLE.com/ | has 'at 93.184.216.34'

@@ -1,5 +1,6 @@
 # The guest makes names of 255 bytes, nested 60 deep, of all bytes.
 # Must: the tools of the host cope.
+# Slow.
 ### claude
 python3 -c '
 import os, sys

@@ -1,5 +1,6 @@
 # Root in the guest swaps a directory for a link to the user's home, again and again, while it writes through it.
 # Must: nothing arrives outside of the work directory.
+# Slow.
 ### host
 mkdir -p ~/attack-swap "$NAME/dir" && ln -sfn ~/attack-swap "$NAME/link"
 ### root

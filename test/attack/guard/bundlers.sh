@@ -1,5 +1,6 @@
 # The guest plants files that bundlers and test runners execute.
 # Must: the user is told of each.
+# Slow.
 ### claude
 plant vite.config.ts vitest.config.ts webpack.config.js rollup.config.js babel.config.js .babelrc.js \
 	jest.config.js playwright.config.ts next.config.js nuxt.config.ts svelte.config.js astro.config.mjs \

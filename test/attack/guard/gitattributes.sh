@@ -1,5 +1,6 @@
 # The guest plants a file that git takes filters, diff and merge drivers from.
 # Must: the user is told of each.
+# Slow.
 ### claude
 plant x/.gitattributes
 ### host

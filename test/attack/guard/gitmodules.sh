@@ -1,5 +1,6 @@
 # The guest plants a file that git submodule clones from.
 # Must: the user is told of each.
+# Slow.
 ### claude
 plant .gitmodules
 ### host

@@ -1,5 +1,6 @@
 # Root in the guest asks for names with reasons full of escape sequences, and very often.
 # Must: the user sees them quoted, and few.
+# Slow.
 ### root
 python3 -c '
 import http.client

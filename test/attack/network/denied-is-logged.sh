@@ -1,5 +1,6 @@
 # Root in the guest scans the host's network unnoticed.
 # Must: each denial is a line of the journal with the address, and "network" shows it.
+# Slow.
 ### root
 fetch http://192.168.77.2:8443/ | hasnot ' at '
 ### host

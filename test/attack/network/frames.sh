@@ -1,5 +1,6 @@
 # Root in the guest sends hundreds of malformed frames: short, long, random, of all protocols.
 # Must: the gateway survives.
+# Slow.
 ### host
 systemctl --user show --value -p MainPID "claude-vm-gateway@$ID.service" >"$XDG_RUNTIME_DIR/gateway"
 ### root

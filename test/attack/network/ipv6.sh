@@ -1,5 +1,6 @@
 # Root in the guest gives itself IPv6 addresses and connects to the host's link-local and unique local addresses.
 # Must: there is no IPv6.
+# Slow.
 ### root
 busybox ip -6 addr add fe80::99/64 dev eth0 2>/dev/null || :
 busybox ip -6 addr add fd99::99/64 dev eth0 2>/dev/null || :

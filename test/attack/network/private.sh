@@ -1,5 +1,6 @@
 # Root in the guest connects to private and shared addresses behind the host, such as those of a company.
 # Must: denied, though the host reaches them.
+# Slow.
 ### host
 socat -u OPEN:/dev/null TCP:10.50.0.5:80
 ### root

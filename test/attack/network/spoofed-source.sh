@@ -3,5 +3,5 @@
 ### root
 syn 93.184.216.34 80
 for from in 10.0.2.2 10.0.2.99 192.168.77.1 8.8.8.8 127.0.0.1; do
-	fails syn 93.184.216.34 80 $from
+	noanswer syn 93.184.216.34 80 $from
 done
