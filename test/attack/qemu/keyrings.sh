@@ -1,5 +1,5 @@
 # QEMU reads keys of the user's keyrings.
-# Must: EPERM for add_key, request_key and keyctl.
+# Must: EPERM for add_key, request_key and keyctl. (The test host itself refuses them, too.)
 # VM: taken
 ### qemu
 perl -e 'syscall(250, 0, -4, 1) == -1 && $!{EPERM} or die "keyctl: $!"'

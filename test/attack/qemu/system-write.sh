@@ -6,3 +6,4 @@ for dir in / /usr/local/bin /etc /usr/lib/systemd/user /run /var/lib /home /sys/
 	fails touch "$dir/attack"
 done
 touch here
+grep ' / ' /proc/mounts | has ' ro'
