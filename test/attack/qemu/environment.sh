@@ -4,5 +4,6 @@
 ### host
 systemctl --user show-environment | grep -q XDG_RUNTIME_DIR
 ### qemu
-left=$(tr '\0' '\n' </proc/self/environ | cut -d= -f1 | grep -v -x -e PATH -e GUEST -e PROGRAM -e PWD -e OLDPWD -e SHLVL -e _ || :)
+env | has PATH=
+left=$(env | cut -d= -f1 | grep -v -x -e PATH -e GUEST -e PROGRAM -e PWD -e OLDPWD -e SHLVL -e _ || :)
 [ -z "$left" ] || broken "$left"
