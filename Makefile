@@ -29,10 +29,10 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.conf' -o -name groups) internal/contract/version internal/contract/ssh-ports go.mod go.sum
 
-.PHONY: help build install uninstall guest vm vm.run test bench lint clean
+.PHONY: help build install uninstall guest vm vm.run test attack attack-mutants bench lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 build: build/claude-vm-ctl build/claude-vm-gateway build/claude-vm-generator ## Build the programs
 
@@ -102,6 +102,12 @@ vm.run: vm ## Run Claude Code on the current directory, or WORK_DIR=, with ARGS=
 
 test: ## Run all tests
 	@scripts/test
+
+attack: ## Run all attacks of test/attack, also the slow ones
+	@scripts/test attack
+
+attack-mutants: ## Take out each protection, and expect its attack to succeed
+	@scripts/test mutants
 
 lint: ## Check format and style
 	@scripts/lint

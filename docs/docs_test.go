@@ -293,6 +293,12 @@ func TestSecurity(t *testing.T) {
 		}
 		rows++
 		tests := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(line, -1)
+		cells := strings.Split(strings.TrimSuffix(line, " |\n"), "|")
+		for _, m := range regexp.MustCompile("`([a-z]+/[a-z-]+)`").FindAllStringSubmatch(cells[len(cells)-1], -1) {
+			if _, err := os.Stat("../test/attack/" + m[1] + ".sh"); err != nil {
+				t.Error(err)
+			}
+		}
 		if len(tests) == 0 {
 			t.Errorf("no test: %s", line)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 )
 
 // Exit statuses of claude-vm-ctl. run and shell otherwise return the status of the
@@ -111,11 +112,12 @@ func Plain(err error) error {
 	return err
 }
 
-// OneLine makes untrusted text safe to print on one line of a terminal: control
-// characters become spaces.
+// OneLine makes untrusted text safe to print on one line of a terminal: control characters
+// become spaces, and so do others that are not printable, such as those that change the
+// direction of text.
 func OneLine(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

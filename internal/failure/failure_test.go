@@ -50,3 +50,16 @@ func TestCommand(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+func TestOneLine(t *testing.T) {
+	for text, want := range map[string]string{
+		" a\nb ":                       "a b",
+		"\x1b[31mred\u009b0m":          " [31mred 0m",
+		"a\u202eb\u2066c\u200bd\ufeff": "a b c d ",
+		"häßlich 中文 🙂":                 "häßlich 中文 🙂",
+	} {
+		if got := OneLine(text); got != want {
+			t.Errorf("OneLine(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

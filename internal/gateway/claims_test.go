@@ -177,6 +177,9 @@ func TestUpgrade(t *testing.T) {
 	w := webWorld(t)
 	// After an upgrade, which the server has accepted, both sides can write what they want.
 	w.web("93.184.216.34:80", func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			return
+		}
 		c, _, err := http.NewResponseController(rw).Hijack()
 		if err != nil {
 			return
@@ -197,5 +200,11 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("after an upgrade: %q, %v", buf, err)
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+	// After another upgrade, the other requests of the connection would not be seen.
+	other := w.must("example.com:80")
+	io.WriteString(other, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+	if r, err := http.ReadResponse(bufio.NewReader(other), nil); err != nil || r.StatusCode != http.StatusOK {
+		t.Errorf("another upgrade: %v, %v", r, err)
 	}
 }

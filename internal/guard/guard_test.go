@@ -113,7 +113,7 @@ func TestPlanted(t *testing.T) {
 	w.start()
 
 	for _, path := range []string{
-		".git/config", ".git/config.worktree", ".git/commondir", ".git/hooks/post-checkout", ".git/info/attributes",
+		".git/config", ".git/config.worktree", ".git/commondir", ".git/hooks/post-checkout", ".git/info/attributes", ".git/rebase-merge/git-rebase-todo",
 		".git/modules/lib/config", ".git/modules/lib/hooks/pre-commit", ".git/worktrees/one/config.worktree", ".git/worktrees/one/commondir",
 		"bare.git/config", "deep/er/.gitattributes", ".gitmodules", "sub/.git", ".husky/pre-commit", ".github/workflows/ci.yml",
 		"Makefile", ".vscode/settings.json", ".vscode/tasks.json", "x.code-workspace", "eslint.config.mjs", "docs/CLAUDE.md", ".claude/skills/x/SKILL.md",
@@ -129,7 +129,7 @@ func TestPlanted(t *testing.T) {
 	w.want("planted", w.end(),
 		"changed .git/config", "changed .git/modules/lib/config", "changed .git/worktrees/one/commondir", "changed .vscode/settings.json", "changed Makefile", "changed bare.git/config",
 		"gone .envrc",
-		"new .claude", "new .git/commondir", "new .git/config.worktree", "new .git/hooks/post-checkout", "new .git/info/attributes", "new .git/modules/lib/hooks/pre-commit",
+		"new .claude", "new .git/commondir", "new .git/config.worktree", "new .git/hooks/post-checkout", "new .git/info/attributes", "new .git/modules/lib/hooks/pre-commit", "new .git/rebase-merge/git-rebase-todo",
 		"new .git/worktrees/one/config.worktree", "new .github", "new .gitmodules", "new .husky", "new .vscode/tasks.json",
 		"new deep/er/.gitattributes", "new docs/CLAUDE.md", "new eslint.config.mjs", "new sub/.git", "new vendor/x/.git", "new x.code-workspace",
 	)

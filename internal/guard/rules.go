@@ -28,6 +28,7 @@ var rules = []rule{
 	{High, "mise and asdf load it into the shell", "mise.toml .mise.toml .mise/ mise.local.toml .tool-versions"},
 	{Medium, "git uses the filters, diff and merge drivers of your configuration that it selects", ".gitattributes"},
 	{Medium, "git submodule clones from the URLs in it", ".gitmodules"},
+	{Medium, "git rebase --continue executes the commands in it", "git-rebase-todo"},
 	{Medium, "git hooks that npm or a hook manager installs", ".husky/ .githooks/ .pre-commit-config.yaml lefthook.yml .lefthook.yml lefthook-local.yml .overcommit.yml"},
 	{Medium, "editors run its tasks, debuggers and extensions", ".vscode/ *.code-workspace .idea/ .fleet/ .zed/ .devcontainer/ .devcontainer.json .vs/"},
 	{Medium, "editors and debuggers execute it", ".vimrc .exrc .nvimrc .nvim.lua .dir-locals.el .dir-locals-2.el .gdbinit .lldbinit .sublime-project .projectile"},

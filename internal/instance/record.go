@@ -219,7 +219,7 @@ func (p Paths) removeRun(id string) error {
 
 func (p Paths) removeDirectories(id string) error {
 	return errors.Join(
-		os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.scratchCondition(id)), os.RemoveAll(p.RuntimeDirectory(id)),
+		os.RemoveAll(p.ShareDirectory(id)), os.RemoveAll(p.GatewayDirectory(id)), os.RemoveAll(p.scratchCondition(id)), removeAll(p.RuntimeDirectory(id)),
 	)
 }
 

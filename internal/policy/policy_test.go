@@ -73,6 +73,7 @@ func TestDecisions(t *testing.T) {
 		{"internet", "10.0.0.0/8 host.internal:5432 example.com:443/udp 127.0.0.0/8 169.254.0.0/16", "",
 			"10.1.2.3:80 10.1.2.3:53/udp x.y=10.1.2.3:80 host.internal:5432 example.com:443/udp [::ffff:10.0.0.1]:80 [64:ff9b::a00:1]:80",
 			"192.168.1.1:80 host.internal:22 127.0.0.1:80 x.y=127.0.0.1:5432 169.254.169.254:80"},
+		{"internet", "::/0", "", "[fd00::1]:80", "[::ffff:169.254.169.254]:80 [64:ff9b::a9fe:a9fe]:80 [fe80::1]:80"},
 		{"internet", "", "example.com *.bad.org 1.1.1.0/24 evil.org:25 @npm",
 			"www.example.com:443 bad.org:80 evil.org:80 8.8.8.8:53/udp",
 			"example.com:443 example.com:443/udp a.bad.org:80 a.b.bad.org:80 1.1.1.1:80 x.y=1.1.1.1:80 evil.org:25 a.npmjs.org:443"},

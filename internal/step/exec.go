@@ -28,6 +28,9 @@ func execConfined(_ context.Context, args []string) (int, error) {
 		var path string
 		if path, err = exec.LookPath(args[1]); err == nil {
 			notify("READY=1") // now ExecStartPost= can run
+			if err = confine.DenyDatagrams(); err != nil {
+				return 0, failure.New(failure.HostUnable, "", "%w", err)
+			}
 			err = syscall.Exec(path, args[1:], ownEnvironment())
 		}
 	}

@@ -176,5 +176,8 @@ func execWithout(path string, argv []string) error {
 	if err := unix.Capset(&header, &none[0]); err != nil {
 		return os.NewSyscallError("capset", err)
 	}
+	if err := confine.DenyDatagrams(); err != nil {
+		return err
+	}
 	return syscall.Exec(path, argv, ownEnvironment())
 }

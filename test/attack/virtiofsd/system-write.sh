@@ -1,0 +1,7 @@
+# virtiofsd changes programs of the system.
+# Must: all is read-only.
+# VM: taken
+### virtiofsd
+for dir in / /usr/local/bin /etc /home; do
+	fails touch "$dir/attack"
+done
