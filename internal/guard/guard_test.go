@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -247,6 +248,22 @@ func TestOddTrees(t *testing.T) {
 	w.must(os.Symlink("/etc/group", filepath.Join(w.dir, "CLAUDE.md")))
 	if got := w.pending(); slices.Contains(got, "new CLAUDE.md") {
 		t.Errorf("a link to another file has the same state: %q", got)
+	}
+}
+
+// TestWord checks in a shell that a path is one word, whatever a guest has named it.
+func TestWord(t *testing.T) {
+	for _, path := range []string{
+		"/work/Makefile", "/work/it's", "/work/\x01'$(echo planted)'", "/work/\n`echo planted`", "/work/ends with\x7f\"", "/work/\\\xff\\", "/work/\u202e;x", "/work/\x0177",
+	} {
+		word := Word(path)
+		out, err := exec.Command("bash", "-c", "printf %s "+word).Output()
+		if err != nil || string(out) != path {
+			t.Errorf("%s is %q to a shell, %v, want %q", word, out, err, path)
+		}
+		if Display(word) != word {
+			t.Errorf("%q is not printable", word)
+		}
 	}
 }
 
