@@ -126,10 +126,7 @@ func (v *target) describeFindings(found []guard.Finding) string {
 	var b strings.Builder
 	for _, f := range found {
 		fmt.Fprintf(&b, "%-8s %s\n         %s\n", f.Change, v.relative(f.Path), f.What)
-		quoted := failure.Command(f.Path)
-		if guard.Display(f.Path) != f.Path {
-			quoted = "$" + "'" + strings.Trim(guard.Display(f.Path), `"`) + "'"
-		}
+		quoted := guard.Word(f.Path)
 		switch f.Change {
 		case guard.New:
 			fmt.Fprintf(&b, "         to look: find %s -type f -exec cat -v {} +\n         to remove: rm -r %s\n", quoted, quoted)

@@ -27,7 +27,7 @@ func (g *Gateway) serveHTTP(in netstack.Conn, out net.Conn, q policy.Request, d 
 	first := make(chan net.Conn, 1)
 	first <- out
 	transport := &http.Transport{
-		DisableCompression: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute,
+		DisableCompression: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxAnswerHeader,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			select {
 			case c := <-first:
@@ -89,6 +89,10 @@ func denial(q policy.Request, d policy.Decision) http.Handler {
 		http.Error(w, strings.TrimSuffix(text, "\n"), http.StatusForbidden)
 	})
 }
+
+// maxAnswerHeader limits the header of an answer in bytes: a server may work together with the guest. Go's
+// own limit is 10 MiB, of which maxConnections would exceed the memory of the unit.
+const maxAnswerHeader = 256 << 10
 
 // newServer returns an HTTP server with limits for a client that is not trusted.
 func newServer(h http.Handler) *http.Server {

@@ -60,7 +60,7 @@ func newInject(c Config, o *outside) (*inject, error) {
 		DialContext: dialer.DialContext,
 		// A copy, because the transport changes it.
 		TLSClientConfig: o.tls.Clone(), ForceAttemptHTTP2: true, DisableCompression: true,
-		TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
+		TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16, MaxResponseHeaderBytes: maxAnswerHeader,
 		// A connection can be dead after the host was suspended, or has changed its network.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -45,6 +46,19 @@ func TestFlood(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Error("no connection is possible after the flood")
+}
+
+// TestLargeHeader checks that a server cannot fill the gateway's memory with the header of an answer.
+func TestLargeHeader(t *testing.T) {
+	w := webWorld(t)
+	w.web("93.184.216.34:80", func(rw http.ResponseWriter, _ *http.Request) {
+		for i := range 16 {
+			rw.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", maxAnswerHeader/8))
+		}
+	})
+	if r, _ := exchange(t, w.must("example.com:80"), "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"); r.StatusCode != 502 {
+		t.Errorf("an answer with a header of %d bytes: %s", 2*maxAnswerHeader, r.Status)
+	}
 }
 
 func TestNamesAreReused(t *testing.T) {

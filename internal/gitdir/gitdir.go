@@ -129,12 +129,18 @@ func Linked(common, dir string) []string {
 // name of a submodule can contain slashes.
 func Modules(common string) []string {
 	var found []string
+	entries := 0
 	var search func(dir string, depth int)
 	search = func(dir string, depth int) {
+		if depth == maxDepth {
+			return
+		}
 		for _, name := range firstNames(dir) {
 			path := filepath.Join(dir, name)
+			entries++
 			switch {
-			case len(found) == maxFound || depth == maxDepth:
+			// Links may refer to the same directory again and again.
+			case len(found) == maxFound || entries > maxEntries:
 				return
 			case isGitDir(path):
 				found = append(found, path)
@@ -150,7 +156,7 @@ func Modules(common string) []string {
 
 // firstNames returns the names of at most maxFound entries of a directory.
 func firstNames(dir string) []string {
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0) // opening a named pipe would block
 	if err != nil {
 		return nil
 	}

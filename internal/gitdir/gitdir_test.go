@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -120,6 +121,26 @@ func TestNested(t *testing.T) {
 	want := []string{dir + "/w/.git", dir + "/w/.git/modules/s", dir + "/w/a/.git", dir + "/w/deep/er/b/.git"}
 	if diff := cmp.Diff(want, Nested(dir+"/w")); diff != "" {
 		t.Errorf("mismatch (-want +got):\n%s", diff)
+	}
+}
+
+// TestOddModules searches what a guest may have created in place of the git directories of submodules
+// and worktrees.
+func TestOddModules(t *testing.T) {
+	dir := shell(t, `git init -q w; cd w/.git; mkfifo worktrees; mkdir modules; cd modules; mkfifo pipe
+		for i in $(seq 200); do ln -s . $i; done`)
+	done := make(chan []string)
+	go func() {
+		Linked(dir+"/w/.git", dir)
+		done <- Modules(dir + "/w/.git")
+	}()
+	select {
+	case found := <-done:
+		if len(found) > maxFound {
+			t.Errorf("%d git directories", len(found))
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the search has not ended")
 	}
 }
 

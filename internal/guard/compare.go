@@ -45,7 +45,7 @@ func compare(before, after Snapshot) []Finding {
 		case existed && old.State == e.State:
 		case existed:
 			found[path] = Finding{path, Changed, e.What, e.Severity, old.State, e.State}
-		case e.State == worktreeCommon:
+		case e.State == worktreeCommon && filepath.Base(filepath.Dir(filepath.Dir(path))) == "worktrees":
 		case known[e.Unit] || e.Unit == path:
 			found[path] = Finding{path, New, e.What, e.Severity, "", e.State}
 		default:

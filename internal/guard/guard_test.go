@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -135,6 +136,43 @@ func TestPlanted(t *testing.T) {
 	)
 }
 
+// TestDisguised plants what git and others obey in directories that look like git directories, or do
+// not look like them.
+func TestDisguised(t *testing.T) {
+	w := newTree(t)
+	w.git("clone/.git")
+	w.write("dist/big/.vscode/plugin", strings.Repeat("x", maxContent)+"old")
+	w.start()
+	// HEAD is in one directory, and the rest in another one.
+	w.write("sub/.git/HEAD", "ref: refs/heads/main\n")
+	w.write("sub/.git/commondir", "../../common\n")
+	w.write("common/objects/x", "")
+	w.write("common/refs/x", "")
+	w.write("common/config", "[core]\n")
+	w.write("two/levels/.git/HEAD", "ref: refs/heads/main\n")
+	w.write("two/levels/.git/commondir", "../..\n") // as git writes it in .git/worktrees/NAME
+	// A link in place of a directory of git.
+	w.must(os.RemoveAll(filepath.Join(w.dir, "clone/.git/hooks")))
+	w.must(os.Symlink("../../common", filepath.Join(w.dir, "clone/.git/hooks")))
+	w.must(os.Symlink("../../common", filepath.Join(w.dir, "clone/.git/info")))
+	// A project that looks like a git directory.
+	w.write("HEAD", "")
+	w.write("refs/.envrc", "")
+	w.write("objects/Makefile", "")
+	w.write("info/Makefile", "")
+	w.write("worktrees/x/.envrc", "")
+	w.write("worktrees/.envrc", "")
+	w.write(".vscode/tasks.json", "")
+	w.write(".envrc", "")
+	w.write(".gitconfig", "")
+	w.write("dist/big/.vscode/plugin", strings.Repeat("x", maxContent)+"new")
+	w.want("disguised", w.end(),
+		"changed dist/big/.vscode/plugin",
+		"new .envrc", "new .gitconfig", "new .vscode", "new clone/.git/hooks", "new clone/.git/info", "new common", "new info/Makefile", "new objects/Makefile",
+		"new refs/.envrc", "new sub/.git", "new two/levels/.git", "new worktrees/.envrc", "new worktrees/x/.envrc",
+	)
+}
+
 // TestPending checks that findings stay until they are accepted, undone or changed by the user.
 func TestPending(t *testing.T) {
 	w := newTree(t)
@@ -210,6 +248,22 @@ func TestOddTrees(t *testing.T) {
 	w.must(os.Symlink("/etc/group", filepath.Join(w.dir, "CLAUDE.md")))
 	if got := w.pending(); slices.Contains(got, "new CLAUDE.md") {
 		t.Errorf("a link to another file has the same state: %q", got)
+	}
+}
+
+// TestWord checks in a shell that a path is one word, whatever a guest has named it.
+func TestWord(t *testing.T) {
+	for _, path := range []string{
+		"/work/Makefile", "/work/it's", "/work/\x01'$(echo planted)'", "/work/\n`echo planted`", "/work/ends with\x7f\"", "/work/\\\xff\\", "/work/\u202e;x", "/work/\x0177",
+	} {
+		word := Word(path)
+		out, err := exec.Command("bash", "-c", "printf %s "+word).Output()
+		if err != nil || string(out) != path {
+			t.Errorf("%s is %q to a shell, %v, want %q", word, out, err, path)
+		}
+		if Display(word) != word {
+			t.Errorf("%q is not printable", word)
+		}
 	}
 }
 

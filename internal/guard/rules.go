@@ -24,6 +24,7 @@ type rule struct {
 // directories are in gitRules.
 var rules = []rule{
 	{High, "git uses the repository that it names", ".git"},
+	{High, "git obeys it if the configuration of the repository includes it", ".gitconfig"},
 	{High, "direnv loads it into the shell, after it has asked", ".envrc .direnv/"},
 	{High, "mise and asdf load it into the shell", "mise.toml .mise.toml .mise/ mise.local.toml .tool-versions"},
 	{Medium, "git uses the filters, diff and merge drivers of your configuration that it selects", ".gitattributes"},
@@ -47,6 +48,8 @@ var rules = []rule{
 var gitRules = []rule{
 	{High, "git obeys it", "config config.worktree"},
 	{High, "git uses another directory in place of this one", "commondir gitdir"},
+	// These are directories: a link in place of one is not.
+	{High, "git uses what it refers to", "hooks info modules worktrees"},
 	{High, "git runs it", "hooks/"},
 	{Medium, "git uses the filters, diff and merge drivers of your configuration that it selects", "attributes"},
 }

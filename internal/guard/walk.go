@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,7 +38,9 @@ type Snapshot struct {
 const (
 	maxDepth   = 200
 	maxEntries = 200_000 // that rules select
-	maxContent = 4 << 20 // bytes of a file that the digest covers, in addition to the size
+	// maxContent is the number of bytes of a file that the digest covers. Of a larger one, it also
+	// covers the time of the last change, which a guest cannot set.
+	maxContent = 4 << 20
 )
 
 // errTooMany is why a search fails.
@@ -99,55 +102,43 @@ func (w *walker) directory(fd int, path string, depth int, in place) error {
 	return nil
 }
 
-// isGit reports whether git would use a directory with these entries as a git directory.
+// isGit reports whether git would use a directory with these entries as a git directory, or as the
+// common one of a git directory, to which the file commondir of that refers: then HEAD is in one of
+// them, and objects and refs are in the other one.
 func isGit(entries []fs.DirEntry) bool {
-	found := 0
+	has := map[string]bool{}
 	for _, e := range entries {
-		if name := e.Name(); name == "HEAD" || name == "objects" || name == "refs" {
-			found++
-		}
+		has[e.Name()] = true
 	}
-	return found == 3
+	return has["objects"] && has["refs"] || has["HEAD"] && has["commondir"]
 }
 
 // entry handles an entry of a directory.
 func (w *walker) entry(fd int, parent string, e fs.DirEntry, depth int, in place, git bool) error {
 	name := e.Name()
 	path := strings.TrimSuffix(parent, "/") + "/" + name
-	next, rule := place{}, (*rule)(nil)
+	next, rule, skip := place{}, (*rule)(nil), false
 	switch {
 	case in.rule != nil: // .vscode/, hooks/
 		next, rule = in, in.rule
 		if in.rule == inGit.directories["hooks"] && strings.HasSuffix(name, ".sample") {
 			return nil // git does not run it
 		}
-	case in.info:
-		if name != "attributes" {
-			return nil
-		}
+	case in.info && name == "attributes":
 		rule, next.unit = inGit.files[name], in.admin
-	case in.worktrees: // .git/worktrees
+	case in.worktrees && e.IsDir(): // .git/worktrees
 		next.admin = in.admin
-	case in.admin != "": // .git/worktrees/NAME
+	case in.admin != "" && !in.info && !in.worktrees && inGit.files[name] != nil: // .git/worktrees/NAME
 		rule, next.unit = inGit.files[name], path
-		if rule == nil {
-			return nil
-		}
 	case git:
-		skip := false
-		if next, rule, skip = inGitDirectory(name, parent, e.IsDir()); skip {
-			return nil
-		}
-	case e.IsDir():
-		if r := inTree.directories[name]; r != nil {
-			next.rule, next.unit = r, path
-		}
-	default:
-		rule = inTree.file(name)
-		if rule == nil {
-			rule = inTree.directories[name] // a link in place of the directory
-		}
-		next.unit = path
+		next, rule, skip = inGitDirectory(name, parent, e.IsDir())
+	}
+	switch {
+	case skip:
+		return nil
+	case rule == nil && next == place{}:
+		// Also in git directories: a guest can make any directory look like one.
+		next, rule = inWorkTree(name, path, e.IsDir())
 	}
 	if e.IsDir() {
 		return w.enter(fd, name, path, depth, next)
@@ -158,26 +149,41 @@ func (w *walker) entry(fd int, parent string, e fs.DirEntry, depth int, in place
 	return w.add(fd, name, path, next.unit, rule)
 }
 
+// inWorkTree returns where an entry of a directory leads, and its rule.
+func inWorkTree(name, path string, isDirectory bool) (next place, r *rule) {
+	directory := inTree.directories[name]
+	if isDirectory {
+		if directory == nil {
+			return place{}, nil
+		}
+		return place{rule: directory, unit: path}, nil
+	}
+	if r = inTree.file(name); r == nil {
+		r = directory // a link in place of the directory
+	}
+	return place{unit: path}, r
+}
+
 // inGitDirectory returns where an entry of the git directory leads, and its rule. skip means
 // that nothing in it is executed or obeyed.
 func inGitDirectory(name, git string, isDirectory bool) (next place, r *rule, skip bool) {
-	next.unit = git
 	switch {
 	case !isDirectory:
-		r = inGit.files[name]
-		return next, r, r == nil
+		if r = inGit.files[name]; r != nil {
+			next.unit = git
+		}
+		return next, r, false
 	case name == "hooks":
-		next.rule = inGit.directories[name]
+		next.rule, next.unit = inGit.directories[name], git
 	case name == "info":
 		next = place{info: true, admin: git}
 	case name == "worktrees":
 		next = place{worktrees: true, admin: git}
-	case name == "modules": // git directories
-		next = place{}
-	default:
-		return next, nil, name == "objects" || name == "refs" || name == "logs" || name == "lfs"
+	case name == "objects", name == "refs", name == "logs", name == "lfs":
+		// What has another name may be a directory of the project in which a guest has created the rest.
+		skip = strings.HasSuffix(git, ".git") || strings.Contains(git, ".git/modules/")
 	}
-	return next, nil, false
+	return next, nil, skip
 }
 
 // enter searches a directory in a directory.
@@ -236,5 +242,9 @@ func digest(dir int, name string) (string, error) {
 	if _, err := io.Copy(hash, io.LimitReader(f, maxContent)); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("file %d %v %x", info.Size(), info.Mode()&0o111 != 0, hash.Sum(nil)), nil
+	text := fmt.Sprintf("file %d %v %x", info.Size(), info.Mode()&0o111 != 0, hash.Sum(nil))
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && info.Size() > maxContent {
+		text += fmt.Sprintf(" %d.%09d", st.Ctim.Sec, st.Ctim.Nsec)
+	}
+	return text, nil
 }

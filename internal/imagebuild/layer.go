@@ -42,6 +42,13 @@ func (t *tree) readEntries(r io.Reader) ([]entry, error) {
 			return nil, fmt.Errorf("%q: %w", name, err)
 		}
 		h.PAXRecords = attributes(h.PAXRecords)
+		size := 512 + len(name) + len(h.Linkname) // about
+		for key, value := range h.PAXRecords {
+			size += len(key) + len(value)
+		}
+		if err := t.charge(size); err != nil {
+			return nil, err
+		}
 		entries = append(entries, entry{name, i, h})
 	}
 }
@@ -57,7 +64,7 @@ func cleanName(name string) (string, error) {
 			return "", fmt.Errorf("%q…: longer than 255 bytes", part[:40])
 		}
 	}
-	if len(name) > 4095 {
+	if len(name) > maxPath {
 		return "", fmt.Errorf("%q…: longer than 4095 bytes", name[:40])
 	}
 	if strings.IndexByte(name, 0) >= 0 {
@@ -79,7 +86,7 @@ func checkHeader(h *tar.Header) error {
 			return fmt.Errorf("invalid owner %d:%d", h.Uid, h.Gid)
 		}
 	}
-	if h.Typeflag == tar.TypeSymlink && (h.Linkname == "" || len(h.Linkname) > 4095) {
+	if h.Typeflag == tar.TypeSymlink && (h.Linkname == "" || len(h.Linkname) > maxPath) {
 		return errors.New("invalid symbolic link")
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 type tree struct {
 	root    *node
 	entries int
+	used    int64 // of maxMemory
 }
 
 // node is a file. A hard link is the same node at another place.
@@ -22,14 +23,38 @@ type node struct {
 	children map[string]*node // of a directory; otherwise nil
 	// layer and index are where the content of a regular file is.
 	layer, index int
+	length       int      // of the path in bytes
 	paths        []string // set by collect
 }
 
+// Limits for hostile images.
 const (
-	// maxEntries limits the memory that the headers of a hostile image take.
 	maxEntries = 5_000_000
-	maxLinks   = 40 // as in path_resolution(7)
+	// maxMemory is for headers and directories, about; each look-up of a name also counts as a byte of it,
+	// which limits the time.
+	maxMemory = 2 << 30
+	maxLinks  = 40 // as in path_resolution(7)
+	maxPath   = 4095
 )
+
+// charge is called before memory is used.
+func (t *tree) charge(bytes int) error {
+	if t.used += int64(bytes); t.used > maxMemory {
+		return fmt.Errorf("the names and attributes of its files need more than %d GiB", maxMemory>>30)
+	}
+	return nil
+}
+
+// place puts a file in a directory.
+func (t *tree) place(dir *node, name string, n *node) error {
+	const size = 512 // of a node, about
+	n.length = max(n.length, dir.length+1+len(name))
+	if n.length > maxPath {
+		return errors.New("a path is longer than 4095 bytes")
+	}
+	dir.children[name] = n
+	return t.charge(size + n.length)
+}
 
 func newTree() *tree { return &tree{root: newDirectory()} }
 
@@ -107,17 +132,15 @@ func (t *tree) addEntry(layer int, e entry) error {
 		if err != nil {
 			return err
 		}
-		parent.children[base] = target
+		return t.place(parent, base, target)
 	case tar.TypeDir:
 		if old != nil && old.children != nil {
 			old.header = *e.header
 			return nil
 		}
-		parent.children[base] = &node{header: *e.header, children: map[string]*node{}}
-	default:
-		parent.children[base] = &node{header: *e.header, layer: layer, index: e.index}
+		return t.place(parent, base, &node{header: *e.header, children: map[string]*node{}})
 	}
-	return nil
+	return t.place(parent, base, &node{header: *e.header, layer: layer, index: e.index})
 }
 
 func (t *tree) linkTarget(name string) (*node, error) {
@@ -146,6 +169,9 @@ func (t *tree) lookup(name string, create bool) (*node, error) {
 	rest := strings.Split(name, "/")
 	stack := []*node{t.root}
 	for links := 0; len(rest) > 0; {
+		if err := t.charge(1); err != nil {
+			return nil, err
+		}
 		part := rest[0]
 		rest = rest[1:]
 		dir := stack[len(stack)-1]
@@ -172,7 +198,9 @@ func (t *tree) lookup(name string, create bool) (*node, error) {
 				return nil, nil
 			}
 			child = newDirectory()
-			dir.children[part] = child
+			if err := t.place(dir, part, child); err != nil {
+				return nil, err
+			}
 		}
 		stack = append(stack, child)
 	}

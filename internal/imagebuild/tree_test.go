@@ -205,6 +205,41 @@ func TestMergeSize(t *testing.T) {
 	}
 }
 
+// TestMergeMemory checks that small archives cannot make a tree take much memory.
+func TestMergeMemory(t *testing.T) {
+	deep := strings.Repeat("a/", 2000)
+	for name, c := range map[string]struct {
+		header func(i int) tar.Header
+		want   string
+	}{
+		"directories": {func(i int) tar.Header { return tar.Header{Name: fmt.Sprintf("%d/%sx", i, deep)} }, "the names and attributes of its files need more than 2 GiB"},
+		"attributes": {func(i int) tar.Header {
+			return tar.Header{Name: fmt.Sprint(i), PAXRecords: map[string]string{"SCHILY.xattr.user.x": strings.Repeat("x", 1<<19)}}
+		}, "the names and attributes of its files need more than 2 GiB"},
+		"links": {func(i int) tar.Header {
+			if i == 0 {
+				return tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: deep}
+			}
+			return tar.Header{Name: strings.Repeat("l/", i) + "x"}
+		}, `a path is longer than 4095 bytes`},
+	} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for i := range 100 {
+			h := c.header(i)
+			h.Format = tar.FormatPAX
+			if err := w.WriteHeader(&h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tree := newTree()
+		tree.used = maxMemory - 16<<20
+		if err := tree.add(0, &b); err == nil || !strings.HasSuffix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
+
 func FuzzMerge(f *testing.F) {
 	layer, err := ocilayout.Layer(file("usr/a", "1"), link("lib", "usr"), file("lib/.wh.a", ""), hard("b", "usr/a"))
 	if err != nil {

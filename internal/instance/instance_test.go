@@ -370,6 +370,21 @@ func TestUnitFiles(t *testing.T) {
 	}
 }
 
+// TestLimits checks that each unit limits its memory: what a guest can make it use must not be taken from
+// another VM, which has the same slice.
+func TestLimits(t *testing.T) {
+	files, err := filepath.Glob("../../units/*.service")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(text), "\nMemoryMax=") {
+			t.Errorf("%s has no MemoryMax=: %v", file, err)
+		}
+	}
+}
+
 func TestIsPassed(t *testing.T) {
 	for entry, want := range map[string]bool{
 		"TERM=xterm-256color":                              true,

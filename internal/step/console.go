@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -74,7 +76,7 @@ func (c *consoleLog) copy(in io.Reader) error {
 			err = nil // the rest is another line
 		}
 		if line = bytes.TrimRight(line, "\r\n\x00"); len(line) > 0 {
-			if err := c.add(string(line)); err != nil {
+			if err := c.add(printable(line)); err != nil {
 				return err
 			}
 		}
@@ -82,6 +84,17 @@ func (c *consoleLog) copy(in io.Reader) error {
 			return errors.Join(err, c.report())
 		}
 	}
+}
+
+// printable replaces control characters: "journalctl --output=cat" prints lines as they are, also escape
+// sequences.
+func printable(line []byte) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(string(line), "\uFFFD"))
 }
 
 // add sends a line or drops it.

@@ -52,6 +52,7 @@ const (
 )
 
 const (
+	enq = 0x05
 	bel = 0x07
 	can = 0x18
 	sub = 0x1a
@@ -89,12 +90,14 @@ func (s *Screen) Write(p []byte) (int, error) {
 }
 
 // plain returns the length of the first part of p that is passed unchanged in the ground
-// state: valid UTF-8 without ESC and without the control characters U+0080 to U+009F, with
-// which sequences can start, too.
+// state: valid UTF-8 without ESC, without the control characters U+0080 to U+009F, with
+// which sequences can start, too, and without ENQ, to which PuTTY answers.
 func plain(p []byte) int {
-	end := bytes.IndexByte(p, esc)
-	if end < 0 {
-		end = len(p)
+	end := len(p)
+	for _, c := range []byte{esc, enq} {
+		if i := bytes.IndexByte(p[:end], c); i >= 0 {
+			end = i
+		}
 	}
 	for i := 0; i < end; {
 		if p[i] < utf8.RuneSelf {
@@ -117,8 +120,11 @@ func (s *Screen) ground(p []byte) int {
 		s.out = append(s.out, p[:n]...)
 		return n
 	}
-	if p[0] == esc {
+	switch p[0] {
+	case esc:
 		s.start()
+		return 1
+	case enq:
 		return 1
 	}
 	if !utf8.FullRune(p) {
@@ -234,14 +240,14 @@ func (s *Screen) Asked() bool {
 // Reset stops all output to the terminal. It returns the escape sequences that undo what a program may leave when it is killed
 // with its VM: scroll region, wrapping, keypad, character set, mouse, focus and size
 // reports, bracketed paste, synchronised output, colour scheme reports, hidden cursor,
-// keyboard protocols, attributes, title.
+// keyboard protocols, a locked keyboard, local echo, attributes, title.
 func (s *Screen) Reset() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
 	reset := "\x1b7\x1b[r\x1b8\x1b[?7h\x1b>\x1b(B\x0f" +
-		"\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l" +
-		"\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?2048l\x1b[?1l" +
+		"\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l" +
+		"\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?2048l\x1b[?5522l\x1b[?9001l\x1b[?1l\x1b[?66l\x1b[2;4;20l\x1b[12h" +
 		"\x1b[?25h\x1b[<99u\x1b[>4;0m\x1b[0m"
 	if s.titled {
 		reset += popTitle

@@ -50,6 +50,11 @@ func TestSequences(t *testing.T) {
 		"reads the screen":             {"a\x1b[1;1;1;1;10;10*yb", "ab"},
 		"defines keys, controls kitty": {"a\x1bP0;1|17/17\x1b\\\x1bP@kitty-cmd{}\x1b\\\x1bP1$tb\x1b\\c", "ac"},
 		"files of the host":            {"a\x1b_Ga=T,t=f;L2V0Yy9wYXNzd2Q=\x1b\\\x1b_Gt=t;AA\x1b\\\x1b]1337;File=name=YQ==:AAAA\a\x1b]1337;File=inline=1;inline=0:AA\a\x1b]7;file:///\a\x1b]50;x\ab", "ab"},
+		"ConEmu executes programs":     {"a\x1b]9;7;\"sh\"\a\x1b]9;6;Shell()\a\x1b]9;4;1;\"x\"\a\x1b]9;10 files\ab\x1b]9;4\a", "a\x1b]9;10 files\ab\x1b]9;4\a"},
+		"answers of notifications":     {"a\x1b]99;i=x:a=report,focus;t\x1b\\\x1b]99;c=1:i=x;t\x1b\\\x1b]99;i=x:p=?;\x1b\\\x1b]99;i=x:p=body;a=report\x1b\\b", "a\x1b]99;i=x:p=body;a=report\x1b\\b"},
+		"containers of Ptyxis":         {"a\x1b]777;container;push;x;toolbox\ab", "ab"},
+		"VT52, locator":                {"a\x1b[?2l\x1b[?25;02l\x1b[1;2'z\x1b[1'{\x1b[1;1;9;9'wb\x1b[2'}", "ab\x1b[2'}"},
+		"answerback":                   {"a\x05b\x05", "ab"},
 		"invalid":                      {"a\x1b[1?2h\x1b[1\nb\x1b]x\ac\x1b]\ad\x1b\x1b[1mе", "a\nbcd\x1b[1mе"},
 		"invalid UTF-8":                {"a\xe2\x9d\x1b[1mb\xc2", "a\ufffd\ufffd\x1b[1mb"},
 		"canceled":                     {"a\x1b]2;t\x18b\x1b[1\x1ac", "a" + "b\x1ac"},
@@ -85,7 +90,7 @@ func TestClipboard(t *testing.T) {
 
 // TestSilent checks that queries are dropped if nothing reads the answers.
 func TestSilent(t *testing.T) {
-	if got := show(&Screen{Silent: true}, "a\x1b[c\x1b[6n\x1b]11;?\a\x1bP$qm\x1b\\\x1bZ\x1b[?u\x1b]11;#fff\a\x1b[1mb"); got != "a\x1b]11;#fff\a\x1b[1mb" {
+	if got := show(&Screen{Silent: true}, "a\x1b[c\x1b[6n\x1b]11;?\a\x1bP$qm\x1b\\\x1bZ\x1b[?u\x1b[&u\x1b[#R\x1b[?4g\x1b]22;?__current__\a\x1b]11;#fff\a\x1b[1mb"); got != "a\x1b]11;#fff\a\x1b[1mb" {
 		t.Errorf("%q", got)
 	}
 }

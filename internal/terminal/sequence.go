@@ -56,9 +56,13 @@ func (s *Screen) control() []byte {
 		return nil
 	case final == 'y' && bytes.IndexByte(intermediate, '*') >= 0: // a checksum of what is on the screen
 		return nil
+	case string(intermediate) == "'" && (final == 'w' || final == 'z' || final == '{'): // reports of a locator, which Reset does not end
+		return nil
+	case prefix == '?' && final == 'l' && slices.Contains(modes(parameters), "2"): // VT52, which has other sequences
+		return nil
 	case prefix == '?' && (final == 'h' || final == 'l'):
-		s.setModes(string(parameters), final == 'h')
-	case isQuery(prefix, final) && !s.ask():
+		s.setModes(modes(parameters), final == 'h')
+	case isQuery(prefix, final, intermediate) && !s.ask():
 		return nil
 	}
 	return s.seq
@@ -87,10 +91,19 @@ func isSize(parameters string) bool {
 	return slices.Contains(sizes, first)
 }
 
+// modes returns the numbers of modes in parameters, without leading zeros.
+func modes(parameters []byte) []string {
+	all := strings.Split(string(parameters), ";")
+	for i := range all {
+		all[i] = strings.TrimLeft(all[i], "0")
+	}
+	return all
+}
+
 // setModes remembers whether the program is in the alternate screen.
-func (s *Screen) setModes(modes string, on bool) {
-	for mode := range strings.SplitSeq(modes, ";") {
-		switch strings.TrimLeft(mode, "0") {
+func (s *Screen) setModes(modes []string, on bool) {
+	for _, mode := range modes {
+		switch mode {
 		case "47", "1047", "1049":
 			s.alternate = on
 		}
@@ -98,10 +111,10 @@ func (s *Screen) setModes(modes string, on bool) {
 }
 
 // isQuery reports whether the terminal answers a control sequence.
-func isQuery(prefix, final byte) bool {
+func isQuery(prefix, final byte, intermediate []byte) bool {
 	switch final {
-	case 'u', 'm', 'S': // flags of the keyboard, key modifiers, limits of graphics
-		return prefix == '?'
+	case 'u', 'm', 'S', 'g', 'R': // flags of the keyboard, key modifiers, limits of graphics, formats of keys; state of the terminal, colours
+		return prefix == '?' || len(intermediate) > 0
 	case 'c', 'n', 'p', 'q', 't', 'v', 'w', 'x', 'y', '|': // device attributes, status, modes, …
 		return true
 	}
@@ -157,16 +170,37 @@ func (s *Screen) osc(body string) string {
 		if !imageText.MatchString(rest) {
 			return ""
 		}
-	case 4, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 21, 104, 105, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119: // colours
+	case 9: // of iTerm2, a notification; of ConEmu, commands with a number, of which one executes programs
+		if commandNumber.MatchString(rest) && !progressText.MatchString(rest) {
+			return ""
+		}
+	case 99: // of kitty: a notification can send an answer much later, when it is clicked
+		if answerText.MatchString(rest) {
+			return ""
+		}
+	case 777: // other commands change what the terminal's next tab runs in
+		if !strings.HasPrefix(rest, ";notify;") {
+			return ""
+		}
+	case 4, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 21, 22, 104, 105, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119: // colours, pointer
 		if strings.Contains(rest, "?") && !s.ask() {
 			return ""
 		}
-	case 8, 9, 22, 66, 99, 133, 777, 7501, 21337: // links, notifications and progress, pointer, text size, prompts, status
+	case 8, 66, 133, 7501, 21337: // links, text size, prompts, status
 	default:
 		return ""
 	}
 	return strconv.FormatUint(number, 10) + rest
 }
+
+// A command of ConEmu, and the one that shows progress.
+var (
+	commandNumber = regexp.MustCompile(`^;[0-9]+(;|$)`)
+	progressText  = regexp.MustCompile(`^;4(;[0-9]*){0,2}$`)
+)
+
+// answerText are notifications of kitty that the terminal answers: queries, and reports when they are clicked or closed.
+var answerText = regexp.MustCompile(`^;(?:[^;]*:)?(?:a=[^:;]*report|c=1|p=(?:\?|alive))`)
 
 // imageText is an image in iTerm2's protocol. With another value of inline, the terminal would
 // write a file.

@@ -128,7 +128,7 @@ type tree struct {
 // directory copies a directory of a tree.
 func (c *copier) directory(t tree, name, to string, depth int) error {
 	path := filepath.Join(t.path, name)
-	f, err := t.root.Open(name)
+	f, err := t.root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0) // a named pipe would block
 	if err != nil {
 		c.warn(path, err)
 		return nil

@@ -39,6 +39,12 @@ func attackAsQEMU(victim string) {
 		_, err := os.Open(fmt.Sprintf("/proc/%d/%s", pid, name))
 		try("opening "+name, err)
 	}
+	// Any value will do: this opens the files for writing.
+	for _, name := range []string{"oom_score_adj", "autogroup", "clear_refs", "coredump_filter"} {
+		f, err := os.OpenFile(fmt.Sprintf("/proc/%d/%s", pid, name), os.O_WRONLY, 0)
+		try("writing "+name, err)
+		f.Close()
+	}
 	for _, dir := range []string{"/dev/pts", "/dev/shm", "/dev/mqueue"} {
 		_, err := os.ReadDir(dir)
 		try("listing "+dir, err)
@@ -81,8 +87,8 @@ func TestSignals(t *testing.T) {
 		t.Errorf("in QEMU's place:\n%s", got)
 	}
 	// Without the step exec, and with the files that other units see.
-	got := run(attack, "Type=exec", "InaccessiblePaths=")
-	for _, want := range []string{"kill", "prlimit", "pidfd_open", "listing /dev/pts", "writing in /dev/shm"} {
+	got := run(attack, "Type=exec", "InaccessiblePaths=", "BindReadOnlyPaths=")
+	for _, want := range []string{"kill", "prlimit", "pidfd_open", "writing oom_score_adj", "writing clear_refs", "listing /dev/pts", "writing in /dev/shm"} {
 		if !strings.Contains(got, "attack succeeded: "+want+"\n") {
 			t.Errorf("the attack %s does not work without what prevents it:\n%s", want, got)
 		}
