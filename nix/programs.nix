@@ -22,6 +22,7 @@ let
           ../internal/contract/ssh-ports
           ../internal/contract/version
           # Embedded by internal/policy.
+          ../internal/hide/groups
           ../internal/policy/groups
         ]
       );
