@@ -21,7 +21,7 @@ let
           # Embedded by internal/contract.
           ../internal/contract/ssh-ports
           ../internal/contract/version
-          # Embedded by internal/policy.
+          # Embedded by internal/hide and internal/policy.
           ../internal/hide/groups
           ../internal/policy/groups
         ]
