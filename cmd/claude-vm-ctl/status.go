@@ -154,26 +154,7 @@ func (r report) print(out *output) error {
 		line("Caches", "dropped in the guest %d times or more, to close files; see claude-vm-ctl doctor", r.Drops)
 	}
 	if r.PID != 0 {
-		line("Guest", "%s", cmp.Or(r.GuestVersion, "unknown version"))
-		if r.Guest != "" {
-			line("Image", "%s, from %s", r.Guest, r.Image)
-		}
-		if !r.NextImage.IsZero() {
-			line("Next image", "built %s, after a restart", r.NextImage.Local().Format(time.DateTime))
-		}
-		if r.ClaudeVersion != "" {
-			line("Claude", "%s", r.ClaudeVersion)
-		}
-		if r.NextGuest != "" {
-			line("Next guest", "%s, after a restart", r.NextGuest)
-		}
-		line("Memory", "%s", r.memory(" of "))
-		if r.ScratchLimit > 0 {
-			line("Scratch", "%s of %s on disk", size.Format(r.Scratch), size.Format(r.ScratchLimit))
-		}
-		line("CPU", "%s", r.CPU.Round(time.Millisecond))
-		line("QEMU", "process %d", r.PID)
-		line("SSH", "%s", r.SSHHost)
+		r.printGuest(line)
 	}
 	if n := r.Network; n != nil {
 		line("Network", "Mode=%s, %d connections, %d targets denied lately", n.Mode, n.Connections, n.Denied)
@@ -205,6 +186,30 @@ func (r report) print(out *output) error {
 	}
 	_, err := io.WriteString(out.stdout, b.String())
 	return err
+}
+
+// printGuest prints what is known of the guest while QEMU runs.
+func (r report) printGuest(line func(label, format string, args ...any)) {
+	line("Guest", "%s", cmp.Or(r.GuestVersion, "unknown version"))
+	if r.Guest != "" {
+		line("Image", "%s, from %s", r.Guest, r.Image)
+	}
+	if !r.NextImage.IsZero() {
+		line("Next image", "built %s, after a restart", r.NextImage.Local().Format(time.DateTime))
+	}
+	if r.ClaudeVersion != "" {
+		line("Claude", "%s", r.ClaudeVersion)
+	}
+	if r.NextGuest != "" {
+		line("Next guest", "%s, after a restart", r.NextGuest)
+	}
+	line("Memory", "%s", r.memory(" of "))
+	if r.ScratchLimit > 0 {
+		line("Scratch", "%s of %s on disk", size.Format(r.Scratch), size.Format(r.ScratchLimit))
+	}
+	line("CPU", "%s", r.CPU.Round(time.Millisecond))
+	line("QEMU", "process %d", r.PID)
+	line("SSH", "%s", r.SSHHost)
 }
 
 // lastLines prints the last lines of the journal, as systemctl status does.

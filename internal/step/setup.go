@@ -85,19 +85,13 @@ func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job 
 		}
 	}
 	p, err := newPlan(ctx, paths, id, path, r.Settings)
-	if err == nil {
-		r.Shares, r.GitDirectories = p.shares, p.gitDirectories
-		err = outOfReach(guarded(r), map[string]string{"SettingsFile": r.Settings.SettingsFile, "ExtraCA": r.Settings.ExtraCA})
-	}
-	if err == nil {
-		r.ClaudeSettings, err = readSettings(r.Settings.SettingsFile)
-	}
 	var certificates []byte
 	if err == nil {
-		certificates, err = readCertificates(r.Settings.ExtraCA)
+		certificates, err = addPlan(&r, p)
 	}
 	if err != nil {
-		return failure.New(failure.HostUnable, failure.Command("claude-vm-ctl", "edit", path), "%w", err)
+		hint := cmp.Or(failure.HintOf(err), failure.Command("claude-vm-ctl", "edit", path))
+		return failure.New(failure.HostUnable, hint, "%w", err)
 	}
 	kept, err := paths.ReadSecrets(id)
 	if err != nil {
@@ -126,15 +120,7 @@ func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job 
 	if r.Settings.UserConfig {
 		r.GitConfig = gitConfig(ctx, paths, path, r.Request.AuthSocket != "")
 	}
-	if env, err := preflight.BundleEnvironment(bundle); err == nil {
-		r.GuestVersion, r.ClaudeVersion = env["GUEST_VERSION"], env["GUEST_CLAUDE"]
-	}
-	if p.claudeVersion != "" {
-		if claudecode.Older(p.claudeVersion, r.ClaudeVersion) {
-			p.warn("claude-vm-ctl guest update", "Claude Code %s is older than that of the guest, %s", p.claudeVersion, r.ClaudeVersion)
-		}
-		r.ClaudeVersion = p.claudeVersion
-	}
+	addVersions(&r, p, bundle)
 	for _, text := range p.warnings {
 		fmt.Fprintln(os.Stderr, text)
 	}
@@ -143,6 +129,33 @@ func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job 
 		return err
 	}
 	return makeRun(ctx, m, paths, id, r, secrets)
+}
+
+// addPlan adds what is shared to the record, and the settings in files that it names. It returns the
+// certificates of ExtraCA=.
+func addPlan(r *instance.Record, p *plan) (certificates []byte, err error) {
+	r.Shares, r.GitDirectories = p.shares, p.gitDirectories
+	if err := outOfReach(guarded(*r), map[string]string{"SettingsFile": r.Settings.SettingsFile, "ExtraCA": r.Settings.ExtraCA}); err != nil {
+		return nil, err
+	}
+	if r.ClaudeSettings, err = readSettings(r.Settings.SettingsFile); err != nil {
+		return nil, err
+	}
+	return readCertificates(r.Settings.ExtraCA)
+}
+
+// addVersions adds the versions of the guest in the directory bundle, and of Claude Code.
+func addVersions(r *instance.Record, p *plan, bundle string) {
+	if env, err := preflight.BundleEnvironment(bundle); err == nil {
+		r.GuestVersion, r.ClaudeVersion = env["GUEST_VERSION"], env["GUEST_CLAUDE"]
+	}
+	if p.claudeVersion == "" {
+		return
+	}
+	if claudecode.Older(p.claudeVersion, r.ClaudeVersion) {
+		p.warn("claude-vm-ctl guest update", "Claude Code %s is older than that of the guest, %s", p.claudeVersion, r.ClaudeVersion)
+	}
+	r.ClaudeVersion = p.claudeVersion
 }
 
 // authSocket returns the socket of the SSH agent for the guest: the caller's or, if the
