@@ -47,6 +47,7 @@ func console(ctx context.Context, args []string) (int, error) {
 	defer stop()
 	unit := instance.VM.Unit(id)
 	c := &consoleLog{
+		of:    "the guest",
 		lines: rate.NewLimiter(lineRate, lineBurst), bytes: rate.NewLimiter(byteRate, byteBurst),
 		send: func(line string) error {
 			return journal.Send(line, journal.PriInfo, map[string]string{"SYSLOG_IDENTIFIER": "claude-vm-guest", "USER_UNIT": unit})
@@ -61,6 +62,7 @@ func console(ctx context.Context, args []string) (int, error) {
 
 // consoleLog sends lines within limits.
 type consoleLog struct {
+	of           string // who has written them
 	lines, bytes *rate.Limiter
 	dropped      int
 	reported     time.Time
@@ -121,7 +123,7 @@ func (c *consoleLog) report() error {
 	if c.dropped == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("%d lines of the guest were dropped", c.dropped)
+	text := fmt.Sprintf("%d lines of %s were dropped", c.dropped, c.of)
 	c.dropped = 0
 	return c.send(text)
 }

@@ -13,6 +13,7 @@ import (
 func TestConsole(t *testing.T) {
 	var sent []string
 	c := &consoleLog{
+		of:    "the guest",
 		lines: rate.NewLimiter(0, 5), bytes: rate.NewLimiter(0, 2*maxLine),
 		send: func(line string) error { sent = append(sent, line); return nil },
 	}

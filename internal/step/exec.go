@@ -22,6 +22,9 @@ func execConfined(_ context.Context, args []string) (int, error) {
 	}
 	err := checkConfined(args[0], confine.Wanted{})
 	if err == nil {
+		err = boundErrors()
+	}
+	if err == nil {
 		err = confine.OnlyItself()
 	}
 	if err == nil {

@@ -28,6 +28,7 @@ var steps = map[string]struct {
 	"end-share":   {0, endShare},
 	"share-lost":  {1, shareLost},
 	"exec":        {-1, execConfined},
+	"qemu-errors": {0, qemuErrors},
 	"console":     {1, console},
 	"fetch":       {1, fetchSecrets},
 	"begin":       {1, begin},

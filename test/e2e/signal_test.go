@@ -86,6 +86,12 @@ func TestSignals(t *testing.T) {
 	if got := run("claude-vm-ctl unit exec -- %i " + attack); strings.Contains(got, "attack succeeded") {
 		t.Errorf("in QEMU's place:\n%s", got)
 	}
+	// What QEMU prints is limited: the guest's root can make it print.
+	run(`claude-vm-ctl unit exec -- %i /bin/sh -c "echo '` + finished + `' >&2; yes flood | head -n 5000 >&2"`)
+	p.eventually("lines are dropped", func() bool { return strings.Contains(p.journal(), "lines of QEMU were dropped") })
+	if n := strings.Count(p.journal(), "flood\n"); n == 0 || n > 400 {
+		t.Errorf("%d lines of a flood of 5000 are in the journal", n)
+	}
 	// Without the step exec, and with the files that other units see.
 	got := run(attack, "Type=exec", "InaccessiblePaths=", "BindReadOnlyPaths=")
 	for _, want := range []string{"kill", "prlimit", "pidfd_open", "writing oom_score_adj", "writing clear_refs", "listing /dev/pts", "writing in /dev/shm"} {

@@ -1,0 +1,53 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+)
+
+// Limits of QEMU's messages in the journal. Root in the guest can make QEMU print thousands per second,
+// with drivers of its own.
+const errorRate, errorBurst = 1, 200 // lines per second
+
+// boundErrors makes the standard error of this process, and of what it executes, go through another
+// process of the unit, which limits it. The journal thus still has the lines as those of the unit.
+func boundErrors() error {
+	in, out, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer out.Close()
+	cmd := exec.Command("/proc/self/exe", "unit", "qemu-errors")
+	cmd.Stdin, cmd.Stderr = in, os.Stderr
+	cmd.Env = []string{"GOMAXPROCS=1"}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return os.NewSyscallError("dup3", unix.Dup3(int(out.Fd()), 2, 0))
+}
+
+// qemuErrors copies what QEMU prints from standard input to standard error, until QEMU has exited. It
+// ignores SIGTERM, which systemd sends to all processes of the unit, to copy the last lines.
+func qemuErrors(context.Context, []string) (int, error) {
+	c := &consoleLog{
+		of:    "QEMU",
+		lines: rate.NewLimiter(errorRate, errorBurst), bytes: rate.NewLimiter(byteRate, byteBurst),
+		send: func(line string) error {
+			_, err := fmt.Fprintln(os.Stderr, line)
+			return err
+		},
+	}
+	err := c.copy(os.Stdin)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return 0, err
+}
