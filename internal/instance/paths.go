@@ -194,6 +194,10 @@ func (p Paths) HomeDirectory(id, kind string) (string, error) {
 	return "", fmt.Errorf("Home=%s: not ephemeral, project or user", kind)
 }
 
+// SharedClaude returns the path of a file that exists if a guest could write in ~/.claude. Then links in
+// it are not followed.
+func (p Paths) SharedClaude() string { return filepath.Join(p.StateFiles(), "shared-claude") }
+
 // GuardFile returns the file in which the guard of an instance keeps what it has found.
 func (p Paths) GuardFile(id string) string { return filepath.Join(p.StateFiles(), "guard", id) }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,13 +22,17 @@ import (
 // It is a copy: the files may be links to anywhere, which virtiofsd cannot follow.
 func (p *plan) addUserConfig(paths instance.Paths, id string) error {
 	dir := paths.ClaudeDirectory(id)
+	distrusted, err := p.distrusted(paths)
+	if err != nil {
+		return err
+	}
 	if err := os.RemoveAll(dir); err != nil || !p.settings.UserConfig {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
 	}
-	var shared []string
+	shared := distrusted
 	for _, s := range p.shares {
 		shared = append(shared, s.Path)
 	}
@@ -42,6 +47,22 @@ func (p *plan) addUserConfig(paths instance.Paths, id string) error {
 		p.shares = append(p.shares, instance.Share{Name: contract.ShareClaude, Path: dir})
 	}
 	return nil
+}
+
+// distrusted returns ~/.claude if the guest of this or of an earlier VM can have made links in it: they
+// could refer to secrets, which the next guest would get. A file in the state directory remembers this.
+func (p *plan) distrusted(paths instance.Paths) ([]string, error) {
+	claude, mark := filepath.Join(paths.Home, ".claude"), paths.SharedClaude()
+	if slices.ContainsFunc(p.shares, func(s instance.Share) bool { return isChangeable(s) && instance.Overlap(s.Path, claude) }) {
+		if err := os.MkdirAll(filepath.Dir(mark), 0o700); err != nil {
+			return nil, err
+		}
+		return []string{claude}, os.WriteFile(mark, nil, 0o600)
+	}
+	if _, err := os.Stat(mark); err != nil {
+		return nil, nil
+	}
+	return []string{claude}, nil
 }
 
 // gitTimeout is much longer than git needs, but the configuration may be on a slow network.

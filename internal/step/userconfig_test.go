@@ -1,11 +1,13 @@
 package step
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
@@ -71,5 +73,32 @@ func TestGitConfig(t *testing.T) {
 				t.Errorf("the guest has %q, want %q", list, c.want)
 			}
 		})
+	}
+}
+
+// TestSharedClaude checks that a guest that could write in ~/.claude cannot make a link to a secret that the
+// guest of another VM gets.
+func TestSharedClaude(t *testing.T) {
+	home := t.TempDir()
+	paths := instance.Paths{Home: home, Runtime: filepath.Join(home, "run"), State: filepath.Join(home, "state")}
+	claude, secret := filepath.Join(home, ".claude"), filepath.Join(home, "secret")
+	if err := errors.Join(os.Mkdir(claude, 0o700), os.WriteFile(secret, nil, 0o600), os.Symlink(secret, filepath.Join(claude, "CLAUDE.md"))); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 { // links of root are trusted
+		os.Lchown(filepath.Join(claude, "CLAUDE.md"), 1000, 1000)
+	}
+	for _, c := range []struct {
+		dir  string
+		want bool // the link of the user is followed
+	}{{home + "/project", true}, {claude + "/skills", false}, {home + "/project", false}} {
+		p := &plan{dir: c.dir, shares: []instance.Share{{Name: contract.ShareWork, Path: c.dir}}}
+		p.settings.UserConfig = true
+		if err := p.addUserConfig(paths, "id"); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(p.shares) == 2; got != c.want {
+			t.Errorf("VM on %s: the link is followed: %v, want %v; %q", c.dir, got, c.want, p.warnings)
+		}
 	}
 }
