@@ -79,7 +79,7 @@ const lastQuery = "\x1b[?%d$p\x1b[c"
 // silent for some time.
 const (
 	silence       = 250 * time.Millisecond
-	settleTimeout = time.Second // for terminals that do not answer
+	settleTimeout = 2 * time.Second // for terminals that do not answer
 )
 
 // Settle waits until the terminal has answered all queries, and discards the answers and

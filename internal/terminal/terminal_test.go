@@ -62,7 +62,7 @@ func TestSettle(t *testing.T) {
 		"only the second":       {answers: []string{"\x1b]11;rgb:0/0/0\a", "\x1b[?6", "4;1c"}, pause: 100 * ms, want: 300*ms + silence},
 		"the program's, slowly": {answers: []string{"\x1b[?64;1c", "\x1b[3;1R", "\x1b[?64;1c"}, pause: 200 * ms, want: 600*ms + silence},
 		"a key":                 {answers: []string{"x"}, want: settleTimeout},
-		"too late":              {answers: []string{"\x1b[?64;1c"}, pause: 1100 * ms, want: settleTimeout, left: 1},
+		"too late":              {answers: []string{"\x1b[?64;1c"}, pause: settleTimeout + 100*ms, want: settleTimeout, left: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -95,7 +95,7 @@ func TestTerminal(t *testing.T) {
 	p.wantStreams()
 
 	// Keys that are typed while detached do not reach Claude later.
-	claude := p.terminal("claude", 100, 30, "claude-vm-ctl attach .; sleep 2; claude-vm-ctl attach .")
+	claude := p.terminal("claude", 100, 30, "claude-vm-ctl attach .; sleep 10; claude-vm-ctl attach .")
 	claude.shows(ready)
 	claude.keys("C-]", "C-]", "C-]")
 	claude.shows("To attach again")
@@ -153,7 +153,7 @@ func (p *project) wantNoAnswers() {
 	answers := make(chan string, 10)
 	go func() {
 		for answer := range answers {
-			time.Sleep(200 * time.Millisecond) // the terminal is far away
+			time.Sleep(50 * time.Millisecond) // the terminal is far away; not near settleTimeout of internal/terminal
 			io.WriteString(term, answer)
 		}
 	}()
