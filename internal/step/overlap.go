@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -79,6 +80,23 @@ func overlap(a, b instance.Record) (ofA, ofB string, found bool) {
 		}
 	}
 	return "", "", false
+}
+
+// checkObeyed returns an error if the guest could change the units of the user manager, or .vm files: the
+// host would obey them at the next reload. Links in these directories, for example to files in a
+// repository, are not followed.
+func checkObeyed(paths instance.Paths, shares []instance.Share) error {
+	for _, base := range []string{paths.Config, paths.Data, paths.State} {
+		base = instance.Physical(base)
+		for _, dir := range []string{filepath.Join(base, "claude-vm"), filepath.Join(base, "systemd")} {
+			for _, s := range shares {
+				if isChangeable(s) && instance.Overlap(s.Path, dir) {
+					return fmt.Errorf("refusing to share %s with a VM: its guest could change files in %s, which your user manager or claude-vm obeys", s.Path, dir)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // isChangeable reports whether a share is the work directory or a Mount= that is not read-only.

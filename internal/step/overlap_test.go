@@ -102,3 +102,27 @@ func TestMakeRun(t *testing.T) {
 		t.Errorf("of two starts at once: %v, %v", a, b)
 	}
 }
+
+func TestObeyed(t *testing.T) {
+	paths := instance.Paths{Config: "/home/me/.config", Data: "/home/me/.local/share", State: "/home/me/.local/state"}
+	const obeyed = ", which your user manager or claude-vm obeys"
+	for name, c := range map[string]struct {
+		run  instance.Record
+		want string
+	}{
+		"a project":           {run: run("/home/me/src", "rw0:/home/me/.cache/go")},
+		"other configuration": {run: run("/home/me/.config/nvim")},
+		"a read-only mount":   {run: run("/home/me/src", "ro0:/home/me/.config/claude-vm/mcp.json")},
+		"a kept home":         {run: run("/home/me/src", "home:/home/me/.local/state/claude-vm/user")},
+		"all configuration":   {run("/home/me/.config"), "/home/me/.config with a VM: its guest could change files in /home/me/.config/claude-vm"},
+		"units":               {run("/home/me/.local/share/systemd/user"), "/home/me/.local/share/systemd/user with a VM: its guest could change files in /home/me/.local/share/systemd"},
+		"a mount":             {run("/home/me/src", "rw0:/home/me/.local"), "/home/me/.local with a VM: its guest could change files in /home/me/.local/share/claude-vm"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := checkObeyed(paths, c.run.Shares)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != "refusing to share "+c.want+obeyed) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}

@@ -87,7 +87,7 @@ func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job 
 	p, err := newPlan(ctx, paths, id, path, r.Settings)
 	var certificates []byte
 	if err == nil {
-		certificates, err = addPlan(&r, p)
+		certificates, err = addPlan(paths, &r, p)
 	}
 	if err != nil {
 		hint := cmp.Or(failure.HintOf(err), failure.Command("claude-vm-ctl", "edit", path))
@@ -133,8 +133,11 @@ func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job 
 
 // addPlan adds what is shared to the record, and the settings in files that it names. It returns the
 // certificates of ExtraCA=.
-func addPlan(r *instance.Record, p *plan) (certificates []byte, err error) {
+func addPlan(paths instance.Paths, r *instance.Record, p *plan) (certificates []byte, err error) {
 	r.Shares, r.GitDirectories = p.shares, p.gitDirectories
+	if err := checkObeyed(paths, r.Shares); err != nil {
+		return nil, err
+	}
 	if err := outOfReach(guarded(*r), map[string]string{"SettingsFile": r.Settings.SettingsFile, "ExtraCA": r.Settings.ExtraCA}); err != nil {
 		return nil, err
 	}
