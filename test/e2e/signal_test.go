@@ -93,7 +93,7 @@ func TestSignals(t *testing.T) {
 		t.Errorf("%d lines of a flood of 5000 are in the journal", n)
 	}
 	// Without the step exec, and with the files that other units see.
-	got := run(attack, "Type=exec", "InaccessiblePaths=", "BindReadOnlyPaths=")
+	got := run(attack, "Type=exec", "InaccessiblePaths=", "BindReadOnlyPaths=", "BindPaths=%t/claude-vm/%i") // the second last resets both
 	for _, want := range []string{"kill", "prlimit", "pidfd_open", "writing oom_score_adj", "writing clear_refs", "listing /dev/pts", "writing in /dev/shm"} {
 		if !strings.Contains(got, "attack succeeded: "+want+"\n") {
 			t.Errorf("the attack %s does not work without what prevents it:\n%s", want, got)
