@@ -55,12 +55,11 @@ func TestBombs(t *testing.T) {
 	start := time.Now()
 	if r := p.ctl("stop", "."); r.status != 0 {
 		r.fails(1, "the guest did not shut down in time and was killed", "claude-vm-ctl logs")
-		p.systemctl("reset-failed", p.unit()).ok()
 	}
 	if took := time.Since(start); took > 2*slow {
 		t.Errorf("the VM stopped after %v", took)
 	}
-	p.wantGone()
+	p.wantGone2() // the unit has failed, also if the guest's kernel has killed Claude
 	if got := q.guest("echo alive"); got != "alive\n" {
 		t.Errorf("the other VM answers %q", got)
 	}
