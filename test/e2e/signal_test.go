@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,6 +55,7 @@ func attackAsQEMU(victim string) {
 	}
 	// What a program needs still works.
 	fmt.Fprintln(os.Stderr, "attack finished; a signal to itself:", unix.Kill(os.Getpid(), 0))
+	time.Sleep(2 * time.Second) // journald must still see the process, to know its unit
 }
 
 // TestSignals runs a program in place of QEMU, in its unit, which attacks another process of the user.
