@@ -7,7 +7,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -212,16 +211,4 @@ func credential(o owner, u *user.User) *syscall.Credential {
 		}
 	}
 	return c
-}
-
-func newOwner(u *user.User) (owner, error) {
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		return owner{}, err
-	}
-	gid, err := strconv.Atoi(u.Gid)
-	if uid == claudeID { // in an image, the group of this user may be another
-		gid = claudeID
-	}
-	return owner{home: u.HomeDir, uid: uid, gid: gid}, err
 }
