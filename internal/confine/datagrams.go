@@ -1,40 +1,27 @@
 package confine
 
-import (
-	"os"
-	"runtime"
-	"unsafe"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// DenyDatagrams takes from this thread, and so from the program that it executes, the sockets with
+// DenyDatagrams takes from this process, and so from the program that it executes, the sockets with
 // which it could send messages to the user manager: EXTEND_TIMEOUT_USEC=, for example, puts off a
 // stop for ever. The socket of the user manager itself must stay, for the unit's other commands.
-//
-// SystemCallFilter= cannot do this, because it does not look at arguments.
-func DenyDatagrams() error {
-	runtime.LockOSThread()
-	const typeMask = 0xf // without SOCK_CLOEXEC and SOCK_NONBLOCK
-	number, first, second := uint32(0), uint32(16), uint32(24)
-	filter := []unix.SockFilter{
-		load(number),
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jt: 1},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKETPAIR, Jf: 5},
-		load(first),
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_UNIX, Jf: 3},
-		load(second),
-		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: typeMask},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SOCK_DGRAM, Jt: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
-	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
-	return os.NewSyscallError("prctl(PR_SET_SECCOMP)", err)
-}
+func DenyDatagrams() error { return install(noDatagrams()) }
 
-// load loads the lower half of a field of struct seccomp_data, on machines that are little-endian.
-func load(offset uint32) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
+// typeMask leaves out SOCK_CLOEXEC and SOCK_NONBLOCK.
+const typeMask = 0xf
+
+// noDatagrams allows only two types of UNIX sockets: SOCK_RAW, too, makes one for datagrams.
+func noDatagrams() []unix.SockFilter {
+	const jump = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	return append(native(),
+		unix.SockFilter{Code: jump, K: unix.SYS_SOCKET, Jt: 1},
+		unless(unix.SYS_SOCKETPAIR, 7),
+		argument(0),
+		unless(unix.AF_UNIX, 5),
+		argument(1),
+		statement(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, typeMask),
+		unix.SockFilter{Code: jump, K: unix.SOCK_STREAM, Jt: 2},
+		unix.SockFilter{Code: jump, K: unix.SOCK_SEQPACKET, Jt: 1},
+		deny,
+		allow)
 }

@@ -1,10 +1,7 @@
 package confine
 
 import (
-	"fmt"
 	"os"
-	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,58 +46,16 @@ const (
 
 const fioSetOwn = 0x8901 // of ioctl(2)
 
-// Offsets in struct seccomp_data.
-const (
-	offsetCall = 0
-	offsetArch = 4
-	offsetArgs = 16
-)
-
-const errno = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
-
-// x32Bit is set in the numbers of the calls of x86-64's second ABI.
-const x32Bit = 0x40000000
-
 // OnlyItself makes the kernel deny all system calls of this process that affect other processes, for
 // example kill(2), also after execve(2). A user may signal all own processes, from whichever user
 // namespace, and a user manager has no PID namespaces for units before systemd 257.
 func OnlyItself() error {
-	program := onlyItself(uint32(os.Getpid()))
-	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	thread, _, err := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
-	runtime.KeepAlive(program)
-	switch {
-	case err != 0:
-		return fmt.Errorf("seccomp: %w", err)
-	case thread != 0:
-		return fmt.Errorf("seccomp: thread %d has other filters", thread)
-	}
-	return nil
+	return install(onlyItself(uint32(os.Getpid())))
 }
 
-// onlyItself returns the filter for a process, in the kernel's classic BPF.
+// onlyItself returns the filter for a process.
 func onlyItself(pid uint32) []unix.SockFilter {
-	statement := func(code uint16, k uint32) unix.SockFilter { return unix.SockFilter{Code: code, K: k} }
-	load := func(offset uint32) unix.SockFilter { return statement(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset) }
-	// Skip so many instructions unless the loaded value is k.
-	unless := func(k uint32, skip int) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: uint8(skip), K: k}
-	}
-	deny, allow := statement(unix.BPF_RET|unix.BPF_K, errno), statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW)
-	// The kernel takes the low half of an argument that is an int. It is first on all of our
-	// architectures.
-	argument := func(n uint32) unix.SockFilter { return load(offsetArgs + 8*n) }
-
-	program := []unix.SockFilter{
-		load(offsetArch),
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: auditArch},
-		deny,
-		load(offsetCall),
-		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, Jf: 1, K: x32Bit},
-		deny,
-	}
+	program := native()
 	for _, d := range denied {
 		if d.values == nil {
 			program = append(program, unless(d.call, 1), deny)

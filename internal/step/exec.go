@@ -20,7 +20,10 @@ func execConfined(_ context.Context, args []string) (int, error) {
 	if len(args) < 2 {
 		return 0, failure.New(failure.Usage, "", "exec needs an id and a command")
 	}
-	err := checkConfined(args[0], confine.Wanted{})
+	path, err := exec.LookPath(args[1])
+	if err == nil {
+		err = checkConfined(args[0], confine.Wanted{})
+	}
 	if err == nil {
 		err = boundErrors()
 	}
@@ -28,14 +31,11 @@ func execConfined(_ context.Context, args []string) (int, error) {
 		err = confine.OnlyItself()
 	}
 	if err == nil {
-		var path string
-		if path, err = exec.LookPath(args[1]); err == nil {
-			notify("READY=1") // now ExecStartPost= can run
-			if err = confine.DenyDatagrams(); err != nil {
-				return 0, failure.New(failure.HostUnable, "", "%w", err)
-			}
-			err = syscall.Exec(path, args[1:], ownEnvironment())
-		}
+		notify("READY=1") // now ExecStartPost= can run
+		err = confine.DenyDatagrams()
+	}
+	if err == nil {
+		err = syscall.Exec(path, args[1:], ownEnvironment())
 	}
 	return 0, failure.New(failure.HostUnable, "", "%w", err) // QEMU has no such exit status
 }

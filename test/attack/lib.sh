@@ -60,9 +60,20 @@ reach() {
 	perl -e 'use Socket; ($n = $ARGV[0]) =~ s/^@/\0/; socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un($n)) or exit 1' "$1"
 }
 
-# datagram SOCKET TEXT: send a message to a UNIX socket, as sd_notify(3) does.
+# datagram SOCKET TEXT: send a message to a UNIX socket, as sd_notify(3) does. SOCK_RAW is another name for
+# such sockets.
 datagram() {
-	perl -e 'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0) && defined send(S, $ARGV[1], 0, pack_sockaddr_un($ARGV[0])) or exit 1' "$1" "$2"
+	perl -e 'use Socket; for (SOCK_DGRAM, SOCK_RAW) { exit 0 if socket(S, AF_UNIX, $_, 0) && defined send(S, $ARGV[1], 0, pack_sockaddr_un($ARGV[0])) } exit 1' "$1" "$2"
+}
+
+# killed NUMBER…: each system call must kill the process that makes it. getpid(2) must not.
+killed() {
+	perl -e 'syscall(39); exit 0'
+	for number; do
+		status=0
+		perl -e 'syscall($ARGV[0]+0, 0, 0, 0, 0, 0)' "$number" || status=$?
+		[ $status = 159 ] || broken "call $number: status $status" # SIGSYS
+	done
 }
 
 # serve SOCKET silent|garbage|FILE: accept connections in the background for a minute, and answer nothing, or
