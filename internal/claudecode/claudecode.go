@@ -39,6 +39,9 @@ var architectures = map[string]string{"amd64": "x64", "arm64": "arm64"}
 // version matches a version and a tag of npm, such as latest.
 var version = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+-]*$`)
 
+// release matches a version only, so that it is not the name of the link.
+var release = regexp.MustCompile(`^[0-9][0-9A-Za-z.+-]*$`)
+
 // IsVersion reports whether text can be a version, or a tag of npm.
 func IsVersion(text string) bool { return version.MatchString(text) }
 
@@ -55,7 +58,7 @@ func Selected(dir string) (*Program, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil && !version.MatchString(name) {
+	if err == nil && !release.MatchString(name) {
 		err = fmt.Errorf("%s: not a link to a version", filepath.Join(dir, selected))
 	}
 	if err != nil {
@@ -92,10 +95,10 @@ func Deselect(ctx context.Context, dir string, used func(path string) bool) (boo
 	}
 	defer unlock()
 	err = os.Remove(filepath.Join(dir, selected))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
 	}
-	return err == nil, errors.Join(err, clean(dir, "", used))
+	return err == nil, clean(dir, "", used)
 }
 
 // Update fetches a version, or what a tag of npm stands for, and selects it. The other versions are
@@ -121,20 +124,30 @@ func Update(ctx context.Context, npm, dir, wanted string, used func(path string)
 	if err != nil {
 		return Program{}, err
 	}
-	program := Program{Version: found, Path: filepath.Join(dir, found, programFile)}
-	if _, err := os.Stat(program.Path); err != nil {
-		if err := unpack(archive, filepath.Join(temporary, found)); err != nil {
-			return Program{}, fmt.Errorf("unpack Claude Code %s: %w", found, err)
+	if err := install(archive, temporary, dir, found); err != nil {
+		return Program{}, fmt.Errorf("install Claude Code %s: %w", found, err)
+	}
+	return Program{Version: found, Path: filepath.Join(dir, found, programFile)}, clean(dir, found, used)
+}
+
+// install unpacks a version, unless it is there and complete, and selects it. VMs may start meanwhile.
+func install(archive, temporary, dir, version string) error {
+	if _, err := os.Stat(filepath.Join(dir, version, programFile)); err != nil {
+		if err := unpack(archive, filepath.Join(temporary, version)); err != nil {
+			return err
 		}
-		if err := os.Rename(filepath.Join(temporary, found), filepath.Join(dir, found)); err != nil {
-			return Program{}, err
+		if err := os.RemoveAll(filepath.Join(dir, version)); err != nil { // damaged
+			return err
+		}
+		if err := os.Rename(filepath.Join(temporary, version), filepath.Join(dir, version)); err != nil {
+			return err
 		}
 	}
 	link := filepath.Join(temporary, selected)
-	if err := errors.Join(os.Symlink(found, link), os.Rename(link, filepath.Join(dir, selected))); err != nil {
-		return Program{}, err
+	if err := os.Symlink(version, link); err != nil {
+		return err
 	}
-	return program, clean(dir, found, used)
+	return os.Rename(link, filepath.Join(dir, selected))
 }
 
 // selectedName returns the name of the selected version; empty if there is none.
@@ -206,7 +219,7 @@ func fetch(ctx context.Context, npm, dir, wanted string) (found, archive string,
 	if err := json.Unmarshal(out, &packed); err != nil {
 		return "", "", fmt.Errorf("npm: %w", err)
 	}
-	if len(packed) != 1 || !version.MatchString(packed[0].Version) || packed[0].Filename != filepath.Base(packed[0].Filename) {
+	if len(packed) != 1 || !release.MatchString(packed[0].Version) || packed[0].Filename != filepath.Base(packed[0].Filename) {
 		return "", "", fmt.Errorf("npm: unexpected output: %.200q", out)
 	}
 	return packed[0].Version, filepath.Join(dir, packed[0].Filename), nil

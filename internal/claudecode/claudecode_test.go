@@ -88,7 +88,7 @@ func TestSelected(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := filepath.Join(dir, selected)
-	for target, want := range map[string]string{"1.0.0": "", "1.0.1": "no such file", "../x": "not a link to a version", "/etc": "not a link to a version"} {
+	for target, want := range map[string]string{"1.0.0": "", "1.0.1": "no such file", "../x": "not a link to a version", "/etc": "not a link to a version", "current": "not a link to a version"} {
 		os.Remove(link)
 		if err := os.Symlink(target, link); err != nil {
 			t.Fatal(err)
@@ -108,5 +108,23 @@ func TestSelected(t *testing.T) {
 	}
 	if changed, err := Deselect(t.Context(), dir, used); changed || err != nil {
 		t.Errorf("Deselect again: %v, %v", changed, err)
+	}
+}
+
+// TestInstall also repairs a version of which a part is missing, as the error of a start asks for.
+func TestInstall(t *testing.T) {
+	dir, archive := t.TempDir(), pack(t, map[string]string{"package/claude": "program", "package/LICENSE.md": "licence"})
+	for _, damage := range []string{"", "1.0.0/claude", "1.0.0"} {
+		if damage != "" {
+			if err := os.RemoveAll(filepath.Join(dir, damage)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := install(archive, t.TempDir(), dir, "1.0.0"); err != nil {
+			t.Fatalf("without %q: %v", damage, err)
+		}
+		if p, err := Selected(dir); err != nil || p.Version != "1.0.0" {
+			t.Errorf("without %q: %v, %v", damage, p, err)
+		}
 	}
 }
