@@ -78,14 +78,19 @@ func endGuard(ctx context.Context, args []string) (int, error) {
 	if found[0].Severity == guard.High {
 		priority = journal.PriWarning
 	}
-	fields := map[string]string{"SYSLOG_IDENTIFIER": "claude-vm-guard"}
+	fields := map[string]string{}
 	for _, change := range []guard.Change{guard.New, guard.Changed, guard.Gone, guard.Unread} {
 		fields["CLAUDE_VM_GUARD_"+strings.ToUpper(string(change))] = fmt.Sprint(count[change])
 	}
-	if journal.Send(text, priority, fields) != nil {
+	send(text, priority, fields)
+	return 0, nil
+}
+
+// send writes a line with fields to the journal, or at least the line.
+func send(text string, priority journal.Priority, fields map[string]string) {
+	if fields["SYSLOG_IDENTIFIER"] = "claude-vm-guard"; journal.Send(text, priority, fields) != nil {
 		fmt.Fprintln(os.Stderr, text)
 	}
-	return 0, nil
 }
 
 // reportUnhidden reports paths that match a pattern of Hide= but were not hidden, because they did
@@ -101,9 +106,7 @@ func reportUnhidden(ctx context.Context, paths instance.Paths, id string) error 
 	}
 	text := fmt.Sprintf("%d paths match Hide= but were created while the VM ran, which could read them, for example %s",
 		len(unhidden), guard.Display(unhidden[0]))
-	if journal.Send(text, journal.PriWarning, map[string]string{"SYSLOG_IDENTIFIER": "claude-vm-guard"}) != nil {
-		fmt.Fprintln(os.Stderr, text)
-	}
+	send(text, journal.PriWarning, map[string]string{})
 	return nil
 }
 
