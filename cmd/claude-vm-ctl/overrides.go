@@ -142,6 +142,17 @@ func (v *target) files() (mine vmfile.Set, base vm.VM) {
 	return mine, base
 }
 
+// ignored returns the errors of .vm files that do not say which directory they are for: it could
+// be this one.
+func (v *target) ignored() []*failure.Error {
+	set := vmfile.Load(vmfile.SearchPath(v.paths), v.paths)
+	known := slices.Clone(set.Defaults.Source)
+	for _, configured := range set.VMs {
+		known = append(known, configured.Source...)
+	}
+	return slices.DeleteFunc(set.Errors, func(e *failure.Error) bool { return slices.Contains(known, e.File) })
+}
+
 // vmFile returns the .vm file of the instance; empty if there is none.
 func (v *target) vmFile() string {
 	_, c := v.files()

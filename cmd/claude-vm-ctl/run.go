@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/guard"
@@ -71,6 +72,9 @@ func (v *target) warn(out *output) {
 	}
 	v.warnOfFindings(out, found)
 	v.noteLogin(out, record)
+	for _, e := range v.ignored() {
+		out.warning(fmt.Sprintf("%v; no VM has the settings of this file", e))
+	}
 	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
 	}

@@ -65,8 +65,10 @@ func (a *agent) begin(b contract.Begin) error {
 	if err := r.do(func() error { return furnish(r, b) }); err != nil {
 		return err
 	}
-	if err := os.WriteFile(gitConfigFile, []byte(b.GitConfig), 0o644); err != nil {
-		return err
+	for file, text := range map[string]string{gitConfigFile: b.GitConfig, contract.GitIgnoreFile: b.GitIgnore} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	if b.ForwardAgent {
 		h, err := newHostAgent(r)
@@ -135,6 +137,9 @@ func (a *agent) finish(s *session) {
 	a.report(fmt.Sprintf("EXIT_STATUS=%d", status))
 	log.Printf("Claude Code exited with status %d", status)
 	s.flush()
+	if status != 0 {
+		s.logScreen()
+	}
 	powerOff()
 }
 

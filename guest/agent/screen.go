@@ -176,6 +176,19 @@ func (s *screen) redraw(w io.Writer) error {
 	return err
 }
 
+// lastLines returns up to n lines of text at the end of the screen, without empty ones.
+func (s *screen) lastLines(n int) []string {
+	var lines []string
+	s.guard(func() {
+		for line := range strings.Lines(s.emulator.String()) {
+			if line = strings.TrimSpace(strings.Map(printable, line)); line != "" {
+				lines = append(lines, line)
+			}
+		}
+	})
+	return lines[max(0, len(lines)-n):]
+}
+
 // compose writes what redraw sends. It is called by guard.
 func (s *screen) compose(b *strings.Builder) {
 	b.WriteString("\x1b[0m\x1b[r")

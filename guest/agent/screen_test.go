@@ -41,6 +41,14 @@ func TestRedraw(t *testing.T) {
 	}
 }
 
+func TestLastLines(t *testing.T) {
+	s := newScreen(40, 10, func([]byte) {})
+	s.write([]byte(strings.Repeat("old\r\n", 20) + "\r\n  \x1b[31mUnable to connect\x1b[0m\r\n\r\nCheck it\r\n"))
+	if got := strings.Join(s.lastLines(3), "|"); got != "old|Unable to connect|Check it" {
+		t.Errorf("last lines: %q", got)
+	}
+}
+
 func TestRedrawSetsModes(t *testing.T) {
 	s := newScreen(40, 10, func([]byte) {})
 	s.write([]byte("\x1b[?2004h\x1b[?1004h\x1b[?1000h\x1b[?1000l\x1b[?25l\x1b[>1u\x1b[>5u\x1b[<u\x1b[>4;2m\x1b]2;a title\x07"))

@@ -142,6 +142,18 @@ func (s *session) wait() int {
 	return s.process.status
 }
 
+// logScreen writes the end of the screen to the journal: why Claude Code has failed is there, and
+// perhaps nobody is attached.
+func (s *session) logScreen() {
+	const lines = 8 // Claude Code's messages are shorter
+	if s.term == nil {
+		return
+	}
+	for _, line := range s.term.lastLines(lines) {
+		log.Printf("screen: %s", line)
+	}
+}
+
 // flush waits until the final output is delivered to all attached clients, and before that
 // for the client that started the VM, which may attach only after Claude has exited.
 func (s *session) flush() {

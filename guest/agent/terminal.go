@@ -60,6 +60,13 @@ func newTerminal(p *process, size *pty.Winsize, keep bool) *terminal {
 	return t
 }
 
+// lastLines returns the end of the text on the screen.
+func (t *terminal) lastLines(n int) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.screen.lastLines(n)
+}
+
 // answer replies to the program's queries about its terminal, but only while no viewer is
 // attached or expected: a viewer's terminal receives the queries and replies itself.
 func (t *terminal) answer(reply []byte) {

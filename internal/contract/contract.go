@@ -79,6 +79,9 @@ const (
 // ScratchSerial is the serial number of the virtio-blk disk that the guest uses as swap space.
 const ScratchSerial = "scratch"
 
+// GitIgnoreFile is the path in the guest of what its git ignores in all repositories.
+const GitIgnoreFile = "/run/claude-vm/gitignore"
+
 // GatewayName is the name of the gateway in the guest.
 const GatewayName = "gateway.internal"
 
@@ -147,6 +150,8 @@ type Begin struct {
 	ClaudeCode bool `json:"claudeCode,omitempty"`
 	// GitConfig is a configuration file for git, which others override.
 	GitConfig string `json:"gitConfig,omitempty"`
+	// GitIgnore is the content of GitIgnoreFile.
+	GitIgnore string `json:"gitIgnore,omitempty"`
 	// Files is the number of files that virtiofsd can have open; 0 if it is unknown.
 	Files int `json:"files,omitempty"`
 	// ForwardAgent means that the host will open AgentSubsystem.

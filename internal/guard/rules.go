@@ -25,6 +25,7 @@ type rule struct {
 var rules = []rule{
 	{High, "git uses the repository that it names", ".git"},
 	{High, "git obeys it if the configuration of the repository includes it", ".gitconfig"},
+	{High, "hg executes its hooks and extensions", "hgrc hgrc-not-shared"},
 	{High, "direnv loads it into the shell, after it has asked", ".envrc .direnv/"},
 	{High, "mise and asdf load it into the shell", "mise.toml .mise.toml .mise/ mise.local.toml .tool-versions"},
 	{Medium, "git uses the filters, diff and merge drivers of your configuration that it selects", ".gitattributes"},

@@ -45,6 +45,8 @@ type Record struct {
 	GitDirectories []string `json:"gitDirectories,omitempty"`
 	// GitConfig is a configuration file for the guest's git, with the user's identity.
 	GitConfig string `json:"gitConfig,omitempty"`
+	// GitIgnore are the patterns of files that the user's git ignores in all repositories.
+	GitIgnore string `json:"gitIgnore,omitempty"`
 	// Warnings are what the user should know about this run.
 	Warnings []string `json:"warnings,omitempty"`
 	// Host is what the processes of the VM must not share.

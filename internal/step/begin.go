@@ -106,7 +106,7 @@ func dialBooting(ctx context.Context) (*guest.Client, error) {
 func newBegin(r instance.Record, dir string) (contract.Begin, error) {
 	b := contract.Begin{
 		Version: contract.Version, Session: r.Request.Session, Settings: r.ClaudeSettings,
-		Directory: r.Settings.WorkDirectory, GitDirectories: r.GitDirectories, GitConfig: r.GitConfig,
+		Directory: r.Settings.WorkDirectory, GitDirectories: r.GitDirectories, GitConfig: r.GitConfig, GitIgnore: r.GitIgnore,
 		Time: time.Now(), TimeZone: timeZone("/etc"), Entropy: make([]byte, 64),
 	}
 	rand.Read(b.Entropy) // never returns an error

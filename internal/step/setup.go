@@ -118,7 +118,7 @@ func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job 
 		p.warn("systemctl --user import-environment SSH_AUTH_SOCK", "ForwardAgent=yes, but there is no SSH agent")
 	}
 	if r.Settings.UserConfig {
-		r.GitConfig = gitConfig(ctx, paths, path, r.Request.AuthSocket != "")
+		r.GitConfig, r.GitIgnore = gitConfig(ctx, paths, path, r.Request.AuthSocket != "")
 	}
 	addVersions(&r, p, bundle)
 	for _, text := range p.warnings {

@@ -70,17 +70,22 @@ const gitTimeout = 10 * time.Second
 
 // gitConfig returns what the guest's git takes over from the user's configuration, as a
 // configuration file: the identity that the user has in the work directory, and with signing
-// the user's SSH key. Without git or a configuration, it is empty.
-func gitConfig(ctx context.Context, paths instance.Paths, dir string, signing bool) string {
+// the user's SSH key; and the content of core.excludesFile. Without git or a configuration, both are
+// empty.
+func gitConfig(ctx context.Context, paths instance.Paths, dir string, signing bool) (config, ignore string) {
 	found, err := userGitConfig(ctx, paths, dir)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "git in the VM does not know your name: %v\n", err)
-		return ""
+		return "", ""
 	}
 	pass := []string{"user.name", "user.email", "init.defaultbranch"}
 	if key := signingKey(paths.Home, found["user.signingkey"]); signing && found["gpg.format"] == "ssh" && key != "" {
 		found["user.signingkey"] = key
 		pass = append(pass, "user.signingkey", "gpg.format", "commit.gpgsign", "tag.gpgsign")
+	}
+	if ignore = gitIgnore(paths, found["core.excludesfile"]); ignore != "" {
+		found["core.excludesfile"] = contract.GitIgnoreFile
+		pass = append(pass, "core.excludesfile")
 	}
 	var b strings.Builder
 	for _, key := range pass {
@@ -89,7 +94,7 @@ func gitConfig(ctx context.Context, paths instance.Paths, dir string, signing bo
 			fmt.Fprintf(&b, "[%s]\n\t%s = \"%s\"\n", section, name, gitQuoting.Replace(value))
 		}
 	}
-	return b.String()
+	return b.String(), ignore
 }
 
 // gitQuoting escapes a value in quotes; see CONFIGURATION FILE in git-config(1).
@@ -101,17 +106,17 @@ var gitQuoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t
 func userGitConfig(ctx context.Context, paths instance.Paths, dir string) (map[string]string, error) {
 	program := findProgram(paths, "git")
 	if program == "" {
-		return nil, nil
+		return map[string]string{}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-C", dir, "config", "--show-scope", "--null",
-		"--get-regexp", `^(user\.(name|email|signingkey)|gpg\.format|(commit|tag)\.gpgsign|init\.defaultbranch)$`)
+		"--get-regexp", `^(user\.(name|email|signingkey)|gpg\.format|(commit|tag)\.gpgsign|init\.defaultbranch|core\.excludesfile)$`)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() == 1 && len(out) == 0 {
-		return nil, nil // no value
+		return map[string]string{}, nil // no value
 	}
 	if err != nil {
 		first, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")

@@ -40,7 +40,7 @@ func BenchmarkNetwork(b *testing.B) {
 		"--address", "10.0.4.15", "--netmask", "24", "--gateway", "10.0.4.2", "--ipv4-only", "--mtu", "65520").ok()
 	defer p.systemctl("stop", passt)
 	p.eventually("passt listens", func() bool { _, err := os.Stat(socket); return err == nil })
-	p.vmFile(fmt.Sprintf("CPUs=1\nMemory=1G\nQEMUArguments=-netdev user,id=n1,net=10.0.3.0/24 -device virtio-net-pci,netdev=n1,romfile= "+
+	p.vmFile(fmt.Sprintf("CPUs=1\nMemory=1G\nInsecure=PrivateNetwork\nQEMUArguments=-netdev user,id=n1,net=10.0.3.0/24 -device virtio-net-pci,netdev=n1,romfile= "+
 		"-netdev stream,id=n2,server=off,addr.type=unix,addr.path=%s -device virtio-net-pci,netdev=n2,romfile=,host_mtu=65520\n"+
 		"[Network]\nAllow=host.internal:%d\n[Service]\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\nPrivateNetwork=no\nBindPaths=%s\n",
 		socket, port, filepath.Dir(socket)))

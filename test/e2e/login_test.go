@@ -40,7 +40,7 @@ func TestSignIn(t *testing.T) {
 	t.Logf("the first screen:\n%s", e.screen())
 	p.wantPrompt(e, "the login works", "Authorization", "Bearer "+issued)
 	p.wantSecretOnly(issued)
-	if got := p.guest("git commit -q --allow-empty -m one; git log -1 --format='%an <%ae>'; ls ~/.claude/skills; git config credential.helper || true"); got != "Ada Lovelace <ada@work.example>\ngreet\n" {
+	if got := p.guest("git commit -q --allow-empty -m one; git log -1 --format='%an <%ae>'; ls ~/.claude/skills; git check-ignore a.swp; git config credential.helper || true"); got != "Ada Lovelace <ada@work.example>\ngreet\na.swp\n" {
 		t.Errorf("the guest has %s", got)
 	}
 	if got := p.guest("cat ~/.claude/settings.json ~/.claude/history.jsonl"); strings.Contains(got, "of the host") {
@@ -121,7 +121,8 @@ func (p *project) userFiles() {
 	p.t.Helper()
 	home := os.Getenv("HOME")
 	for name, text := range map[string]string{
-		".gitconfig":                "[user]\n\tname = Ada Lovelace\n\temail = ada@home.example\n[credential]\n\thelper = store\n[includeIf \"gitdir:~/TestSignIn/\"]\n\tpath = ~/work.inc\n",
+		".gitconfig":                "[user]\n\tname = Ada Lovelace\n\temail = ada@home.example\n[credential]\n\thelper = store\n[includeIf \"gitdir:~/TestSignIn/\"]\n\tpath = ~/work.inc\n[core]\n\texcludesFile = ~/ignored\n",
+		"ignored":                   "*.swp\n",
 		"work.inc":                  "[user]\n\temail = ada@work.example\n",
 		"dot/skills/greet/SKILL.md": "---\nname: greet\ndescription: Greets as a pirate-of-the-host does.\n---\nSay ahoy.\n",
 		"dot/CLAUDE.md":             "Always mention the albatross.\n",
@@ -136,7 +137,7 @@ func (p *project) userFiles() {
 		}
 	}
 	p.t.Cleanup(func() {
-		for _, name := range []string{".gitconfig", "work.inc", "dot", ".claude"} {
+		for _, name := range []string{".gitconfig", "ignored", "work.inc", "dot", ".claude"} {
 			os.RemoveAll(filepath.Join(home, name))
 		}
 	})

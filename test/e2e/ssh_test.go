@@ -119,7 +119,7 @@ func TestSSH(t *testing.T) {
 	// Without --forward-agent at the start, the agent is available only on request, and
 	// only for that command.
 	p.command("env", "SSH_AUTH_SOCK="+socket, "claude-vm-ctl", "start", ".").ok()
-	p.want(p.ctl("shell", ".", "--", "sh", "-c", "echo $SSH_AUTH_SOCK; ls -I gitconfig /run/claude-vm"), "")
+	p.want(p.ctl("shell", ".", "--", "sh", "-c", "echo $SSH_AUTH_SOCK; ls -I 'git*' /run/claude-vm"), "")
 	withAgent := func(args ...string) result {
 		return p.input(string(key), "env", append([]string{"SSH_AUTH_SOCK=" + socket}, args...)...)
 	}
@@ -128,7 +128,7 @@ func TestSSH(t *testing.T) {
 	if r := withAgent("ssh", "-F", config, byID, sign); strings.Contains(r.stdout, signature) {
 		t.Error("without -A the guest can use the agent")
 	}
-	p.eventually("the sockets of the commands are removed", func() bool { return p.guest("ls -I gitconfig /run/claude-vm") == "" })
+	p.eventually("the sockets of the commands are removed", func() bool { return p.guest("ls -I 'git*' /run/claude-vm") == "" })
 	p.root("mount -t tmpfs -o ro none /run/claude-vm").ok()
 	withAgent("claude-vm-ctl", "shell", "-A", ".", "--", "true").fails(1, "forward the SSH agent: the guest rejected the request", "claude-vm-ctl logs")
 	p.root("umount /run/claude-vm").ok()

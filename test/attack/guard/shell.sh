@@ -1,6 +1,6 @@
 # The guest plants files that the shell loads: direnv, mise, asdf.
 # Must: the user is told of each.
 ### claude
-plant .envrc a/.direnv/x mise.toml .mise.toml .mise/x mise.local.toml .tool-versions
+plant hgrepo/.hg/hgrc .envrc a/.direnv/x mise.toml .mise.toml .mise/x mise.local.toml .tool-versions
 ### host
-reported .envrc a/.direnv mise.toml .mise.toml .mise mise.local.toml .tool-versions
+reported hgrepo/.hg/hgrc .envrc a/.direnv mise.toml .mise.toml .mise mise.local.toml .tool-versions
