@@ -125,6 +125,10 @@ func TestPlanted(t *testing.T) {
 	w.write(".git/refs/heads/config", "not obeyed")
 	w.write(".git/hooks/pre-push.sample", "not run")
 	w.write("src/main.go", "package main")
+	for _, path := range []string{"eslint.config.mjs", ".vscode/tasks.json", "deep/package.json", ".envrc", "deep/.git/hooks/post-checkout", "deep/.git/objects/x", "deep/.git/refs/x"} {
+		w.write("web/node_modules/x/"+path, "installed")
+	}
+	w.write("venv/lib/python3/site-packages/x/conftest.py", "installed")
 	w.git("vendor/x/.git")
 	w.must(os.Remove(filepath.Join(w.dir, ".envrc")))
 	w.want("planted", w.end(),
@@ -132,7 +136,7 @@ func TestPlanted(t *testing.T) {
 		"gone .envrc",
 		"new .claude", "new .git/commondir", "new .git/config.worktree", "new .git/hooks/post-checkout", "new .git/info/attributes", "new .git/modules/lib/hooks/pre-commit", "new .git/rebase-merge/git-rebase-todo",
 		"new .git/worktrees/one/config.worktree", "new .github", "new .gitmodules", "new .husky", "new .vscode/tasks.json",
-		"new deep/er/.gitattributes", "new docs/CLAUDE.md", "new eslint.config.mjs", "new sub/.git", "new vendor/x/.git", "new x.code-workspace",
+		"new deep/er/.gitattributes", "new docs/CLAUDE.md", "new eslint.config.mjs", "new sub/.git", "new vendor/x/.git", "new web/node_modules/x/.envrc", "new web/node_modules/x/deep/.git", "new x.code-workspace",
 	)
 }
 

@@ -79,7 +79,12 @@ type place struct {
 	admin     string
 	worktrees bool
 	info      bool // the directory info of a git directory
+	packages  bool // below one of packageDirectories
 }
+
+// packageDirectories have what package managers have installed: hundreds of files that rules select. But
+// nobody opens an editor in them or builds there, so only those of high severity are of interest.
+var packageDirectories = map[string]bool{"node_modules": true, "site-packages": true}
 
 // directory searches a directory and closes it.
 func (w *walker) directory(fd int, path string, depth int, in place) error {
@@ -139,6 +144,15 @@ func (w *walker) entry(fd int, parent string, e fs.DirEntry, depth int, in place
 	case rule == nil && next == place{}:
 		// Also in git directories: a guest can make any directory look like one.
 		next, rule = inWorkTree(name, path, e.IsDir())
+	}
+	if in.packages || e.IsDir() && packageDirectories[name] {
+		if next.rule != nil && next.rule.severity < High {
+			next = place{}
+		}
+		if rule != nil && rule.severity < High {
+			rule = nil
+		}
+		next.packages = true
 	}
 	if e.IsDir() {
 		return w.enter(fd, name, path, depth, next)
