@@ -49,6 +49,7 @@ type link struct {
 	// out is the connection to QEMU, nil while there is none. writes serializes writes to it.
 	out    net.Conn
 	writes sync.Mutex
+	held   held // protected by writes
 }
 
 var errFrame = errors.New("QEMU sent a frame of an invalid length")
@@ -129,7 +130,7 @@ func (l *link) answerARP(payload []byte) {
 	copy(reply.ProtocolAddressSender(), request.ProtocolAddressTarget())
 	copy(reply.HardwareAddressTarget(), request.HardwareAddressSender())
 	copy(reply.ProtocolAddressTarget(), request.ProtocolAddressSender())
-	l.write(net.Buffers{frame})
+	l.write(segment{}, net.Buffers{frame})
 }
 
 // WritePackets implements stack.LinkWriter. Packets are lost while QEMU is not connected.
@@ -137,15 +138,35 @@ func (l *link) WritePackets(packets stack.PacketBufferList) (int, tcpip.Error) {
 	for i, pkt := range packets.AsSlice() {
 		var eth [header.EthernetMinimumSize]byte
 		header.Ethernet(eth[:]).Encode(&header.EthernetFields{SrcAddr: l.self, DstAddr: l.peer, Type: pkt.NetworkProtocolNumber})
-		if !l.write(append(net.Buffers{eth[:]}, pkt.AsSlices()...)) {
+		if !l.write(segmentOf(pkt), append(net.Buffers{eth[:]}, pkt.AsSlices()...)) {
 			return i, &tcpip.ErrClosedForSend{}
 		}
 	}
 	return packets.Len(), nil
 }
 
-// write writes a frame, and reports whether QEMU is connected.
-func (l *link) write(frame net.Buffers) bool {
+// write writes a frame, or holds it back, and reports whether QEMU is connected.
+func (l *link) write(s segment, frame net.Buffers) bool {
+	l.writes.Lock()
+	defer l.writes.Unlock()
+	if l.held.frame != nil {
+		l.held.timer.Stop()
+		if l.held.supersededBy(s) {
+			l.held.frame = nil
+		}
+	}
+	if !l.release() {
+		return false
+	}
+	if s.pure {
+		l.hold(s, frame)
+		return true
+	}
+	return l.send(frame)
+}
+
+// send sends a frame. l.writes is locked.
+func (l *link) send(frame net.Buffers) bool {
 	l.mu.Lock()
 	out := l.out
 	l.mu.Unlock()
@@ -157,8 +178,6 @@ func (l *link) write(frame net.Buffers) bool {
 		n += len(part)
 	}
 	frame = append(net.Buffers{binary.BigEndian.AppendUint32(nil, uint32(n))}, frame...)
-	l.writes.Lock()
-	defer l.writes.Unlock()
 	if _, err := frame.WriteTo(out); err != nil {
 		out.Close() // the rest of the frame is missing
 		return false
