@@ -15,6 +15,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 	"golang.org/x/sys/unix"
 )
@@ -210,8 +211,11 @@ func (r *report) readRecord(record instance.Record, u manager.Unit) {
 	for _, p := range record.Settings.Ports {
 		r.Ports = append(r.Ports, port(p))
 	}
-	if r.MemoryLimit = record.Settings.Memory; u.MemoryMax != 0 { // by default higher, for QEMU itself
-		r.MemoryLimit = min(r.MemoryLimit, u.MemoryMax)
+	if record.Settings.Memory != 0 {
+		r.MemoryLimit = record.Settings.Memory + vm.MaxOverhead
+	}
+	if u.MemoryMax != 0 { // higher, if a variable has set the guest's memory
+		r.MemoryLimit = min(cmp.Or(r.MemoryLimit, u.MemoryMax), u.MemoryMax)
 	}
 	if r.Memory = u.Memory; r.Memory == 0 { // without a memory controller, use the memory of the QEMU process
 		var total, resident uint64

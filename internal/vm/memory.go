@@ -36,14 +36,14 @@ func ParseMemory(text string) (uint64, error) {
 	return n, nil
 }
 
-// maxOverhead is what QEMU, or virtiofsd, may use in addition to the guest's memory: up to 1 GiB for
+// MaxOverhead is what QEMU, or virtiofsd, may use in addition to the guest's memory: up to 1 GiB for
 // translated code without KVM, and buffers. MemoryMax= in the units has it, too.
-const maxOverhead = 1536 << 20
+const MaxOverhead = 1536 << 20
 
 // memoryLine limits the memory of a process that maps the guest's. The kernel charges a page of it to
 // the unit that first touches it, so virtiofsd needs as much as QEMU.
 func (v *VM) memoryLine() string {
-	return "MemoryMax=" + strconv.FormatUint((v.Memory+maxOverhead)>>20, 10) + "M"
+	return "MemoryMax=" + strconv.FormatUint((v.Memory+MaxOverhead)>>20, 10) + "M"
 }
 
 // minScratch is the size of a disk that is worth its overhead.

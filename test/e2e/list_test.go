@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 )
 
 // listed is a part of the output of list --json and status --json.
@@ -80,7 +81,7 @@ func TestList(t *testing.T) {
 
 	l := p.list(p.dir)
 	if l == nil || l.State != "active" || l.Status != "Claude Code is running" || l.Share != "active" || l.PID == 0 ||
-		time.Since(l.Since) > patience || l.MemoryCurrent == 0 || l.MemoryLimit != 1<<30 || l.CPUUsageNSec == 0 ||
+		time.Since(l.Since) > patience || l.MemoryCurrent == 0 || l.MemoryLimit != 1<<30+vm.MaxOverhead || l.CPUUsageNSec == 0 ||
 		len(l.Ports) != 1 || l.Ports[0].Host != port || l.Ports[0].Guest != 8080 || l.VMFile != file || l.StartedBy != "" {
 		t.Errorf("list of the running VM: %+v", l)
 	}
@@ -152,7 +153,7 @@ func (p *project) statusOf(name, secret string) {
 	}
 	human := p.ctl("status", "-n1", name).ok().stdout
 	head, log, _ := strings.Cut(human, "\n\n")
-	for _, want := range []string{" by " + l.StartedBy + "\n", "Guest: " + version + "\n", " of 1G\n", ".vm file: " + l.VMFile + "\n", "Drop-in: " + l.DropIns[0]} {
+	for _, want := range []string{" by " + l.StartedBy + "\n", "Guest: " + version + "\n", " of 2.5G\n", ".vm file: " + l.VMFile + "\n", "Drop-in: " + l.DropIns[0]} {
 		if !strings.Contains(head, want) {
 			p.t.Errorf("status does not contain %q:\n%s", want, human)
 		}
