@@ -70,10 +70,10 @@ func TestBusy(t *testing.T) {
 	}
 
 	// Attach and detach repeatedly in one terminal.
-	loop := p.terminal("loop", 80, 24, `for i in $(seq 200); do claude-vm-ctl attach . 2>/dev/null || break; done; echo "rounds=$i"`)
+	loop := p.terminal("loop", 80, 24, `for i in $(seq 50); do claude-vm-ctl attach . 2>/dev/null || break; done; echo "rounds=$i"`)
 	loop.tmux("set-option", "-g", "status", "off")
 	rounds := 0
-	p.eventually("attached and detached 200 times", func() bool {
+	p.eventually("attached and detached 50 times", func() bool {
 		for range 20 {
 			loop.keys("C-]", "C-]", "C-]")
 			time.Sleep(10 * time.Millisecond)
@@ -81,7 +81,7 @@ func TestBusy(t *testing.T) {
 		rounds++
 		return strings.Contains(loop.screen(), "rounds=")
 	})
-	loop.shows("rounds=200")
+	loop.shows("rounds=50")
 
 	forward.Process.Signal(os.Interrupt)
 	if err := forward.Wait(); err != nil {
