@@ -75,11 +75,11 @@ func shareInodes() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(text)) {
-		var active int
-		if _, err := fmt.Sscanf(line, "fuse_inode %d", &active); err == nil {
-			return active, nil
-		}
+	_, line, found := strings.Cut(string(text), "\nfuse_inode ")
+	if !found {
+		return 0, fmt.Errorf("%s does not have fuse_inode", slabInfo)
 	}
-	return 0, fmt.Errorf("%s does not have fuse_inode", slabInfo)
+	var active int
+	_, err = fmt.Sscan(line, &active)
+	return active, err
 }
