@@ -82,13 +82,13 @@ func (s *shellVerb) run(ctx context.Context, out *output) (int, error) {
 		status, err = onTerminal(ctx, out, client, start, false)
 	} else {
 		var session *guest.Session
-		if session, err = client.Open("", nil); err == nil {
-			if err = start(session); err == nil {
-				status, err = onPipes(out, session, out.stdin)
-			}
+		if session, err = openPipes(ctx, client, start); err == nil {
+			status, err = onPipes(out, session, out.stdin)
 		}
 	}
 	switch {
+	case errors.Is(err, guest.ErrSilent):
+		err = v.dialError(err)
 	case errors.Is(err, guest.ErrLost):
 		err = v.lost(ctx)
 	case errors.Is(err, terminal.ErrDetached): // a signal

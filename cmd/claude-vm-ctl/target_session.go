@@ -56,6 +56,8 @@ func (v *target) session(ctx context.Context, out *output, tty bool) (int, error
 	case errors.Is(err, terminal.ErrDetached):
 		out.note("detached; Claude keeps running. To attach again: claude-vm-ctl attach%s", v.hintArg())
 		return 0, nil
+	case errors.Is(err, guest.ErrSilent):
+		return 0, v.dialError(err)
 	case errors.Is(err, guest.ErrLost):
 		return 0, v.lost(ctx)
 	case errors.Is(err, guest.ErrRejected):

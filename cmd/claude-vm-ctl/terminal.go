@@ -15,17 +15,14 @@ import (
 // attach connects the standard streams to Claude's terminal or standard streams.
 func attach(ctx context.Context, out *output, client *guest.Client, tty bool) (int, error) {
 	if !tty {
-		return attachPipes(out, client)
+		return attachPipes(ctx, out, client)
 	}
 	return onTerminal(ctx, out, client, (*guest.Session).Claude, true)
 }
 
-func attachPipes(out *output, client *guest.Client) (int, error) {
-	s, err := client.Open("", nil)
+func attachPipes(ctx context.Context, out *output, client *guest.Client) (int, error) {
+	s, err := openPipes(ctx, client, (*guest.Session).Claude)
 	if err != nil {
-		return 0, err
-	}
-	if err := s.Claude(); err != nil {
 		return 0, err
 	}
 	if term.IsTerminal(int(out.stdin.Fd())) {
@@ -33,6 +30,17 @@ func attachPipes(out *output, client *guest.Client) (int, error) {
 		return onPipes(out, s, nil)
 	}
 	return onPipes(out, s, out.stdin)
+}
+
+// openPipes opens a session without a terminal, and starts what start does.
+func openPipes(ctx context.Context, client *guest.Client, start func(*guest.Session) error) (s *guest.Session, err error) {
+	err = client.Within(ctx, func() error {
+		if s, err = client.Open("", nil); err != nil {
+			return err
+		}
+		return start(s)
+	})
+	return s, err
 }
 
 // onPipes connects the standard streams to a session's and forwards signals.
@@ -56,7 +64,11 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 	if err != nil {
 		return 0, err
 	}
-	s, err := client.Open(os.Getenv("TERM"), &size)
+	var s *guest.Session
+	err = client.Within(ctx, func() (err error) {
+		s, err = client.Open(os.Getenv("TERM"), &size)
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -81,7 +93,7 @@ func onTerminal(ctx context.Context, out *output, client *guest.Client, start fu
 			out.note("a program in the VM tried to use the clipboard; to allow it, set Clipboard=yes in the .vm file or with --set")
 		}
 	}()
-	if err := start(s); err != nil {
+	if err := client.Within(ctx, func() error { return start(s) }); err != nil {
 		return 0, err
 	}
 	go io.Copy(out.stream(out.stderr), s.Stderr()) // errors of the agent

@@ -112,14 +112,20 @@ func Plain(err error) error {
 	return err
 }
 
+// maxLine is the maximum length in bytes of a line of OneLine. Paths and hints with several are shorter.
+const maxLine = 32 << 10
+
 // OneLine makes untrusted text safe to print on one line of a terminal: control characters
 // become spaces, and so do others that are not printable, such as those that change the
-// direction of text.
+// direction of text. It cuts what no message needs: a guest or QEMU could fill the journal with an error.
 func OneLine(text string) string {
+	if text = strings.TrimSpace(text); len(text) > maxLine {
+		text = strings.ToValidUTF8(text[:maxLine], "") + "…"
+	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, strings.TrimSpace(text))
+	}, text)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -61,5 +62,8 @@ func TestOneLine(t *testing.T) {
 		if got := OneLine(text); got != want {
 			t.Errorf("OneLine(%q) = %q, want %q", text, got, want)
 		}
+	}
+	if got := OneLine(strings.Repeat("ß", 1<<20)); len(got) > maxLine+len("…") || !strings.HasSuffix(got, "ß…") {
+		t.Errorf("%d bytes, which end with %q", len(got), got[max(0, len(got)-5):])
 	}
 }

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +81,7 @@ func TestAsk(t *testing.T) {
 		r, body := exchange(t, w.must("gateway.internal:80"), fmt.Sprintf("POST /ask HTTP/1.1\r\nHost: gateway.internal\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(text), text))
 		return r.StatusCode, body
 	}
-	if status, body := post("example.com:443 for \x1b[31m tests " + strings.Repeat("x", 500)); status != 200 {
+	if status, body := post("example.com:443 for \x1b[31m \u009b31m \u202e tests " + strings.Repeat("x", 500)); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
 	for range 2 * maxAsks {
@@ -92,6 +94,9 @@ func TestAsk(t *testing.T) {
 	if len(asks) != 1 || asks[0].Rule != "example.com:443" || len(asks[0].Reason) > maxReason+3 {
 		t.Errorf("requests: %+v", asks)
 	}
+	if strings.ContainsAny(asks[0].Reason, "\x1b\u009b\u202e") { // also JSON shows it, of which a terminal obeys U+009B
+		t.Errorf("the reason is %q", asks[0].Reason)
+	}
 	if err := w.gateway.Change(control.Change{Allow: []string{"example.com:443"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +105,22 @@ func TestAsk(t *testing.T) {
 	}
 	if _, body := exchange(t, w.must("gateway.internal:80"), "GET / HTTP/1.1\r\nHost: gateway.internal\r\nConnection: close\r\n\r\n"); !strings.Contains(body, "  example.com:443\n") {
 		t.Errorf("description: %s", body)
+	}
+	for i := range maxAsks {
+		post(fmt.Sprintf("n%d.test", i))
+	}
+	// Each time that the file is created, the user manager starts a process.
+	file := filepath.Join(w.gateway.directory, control.AskedFile)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if status, _ := post("more.test"); status != 429 {
+			t.Errorf("one more than the user is asked for: %d", status)
+		}
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the user is to be shown a request that is not kept")
 	}
 	w.gateway.force.Load().settings.Ask = false
 	if status, _ := post("example.org"); status != 403 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/control"
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 )
 
@@ -82,16 +83,21 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The user has denied "+word+".", http.StatusForbidden)
 		return
 	}
-	reason = strings.ToValidUTF8(reason, "\uFFFD")
+	reason = failure.OneLine(strings.ToValidUTF8(reason, "\uFFFD"))
 	if len(reason) > maxReason {
 		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
 	}
 	g.mu.Lock()
 	known := slices.ContainsFunc(g.asks, func(a control.Asked) bool { return a.Rule == word })
-	if !known && len(g.asks) < maxAsks {
+	full := !known && len(g.asks) >= maxAsks
+	if !known && !full {
 		g.asks = append(g.asks, control.Asked{Rule: word, Reason: reason, Time: time.Now()})
 	}
 	g.mu.Unlock()
+	if full { // neither logged nor shown: the guest can ask at any rate
+		http.Error(w, "The user has not answered earlier requests. Try again later.", http.StatusTooManyRequests)
+		return
+	}
 	if !known {
 		g.audit.asked(word, reason)
 		if err := os.WriteFile(filepath.Join(g.directory, control.AskedFile), nil, 0o600); err != nil {

@@ -73,7 +73,7 @@ func Find(dir string) (Repository, error) {
 	if !isGitDir(r.Common) {
 		return Repository{}, errInvalid
 	}
-	r.Confirmed = r.Confirmed || within(r.Common, dir) || r.Common == dir
+	r.Confirmed = r.Confirmed && isOnlyGit(r.Common) || within(r.Common, dir) || r.Common == dir
 	return r, nil
 }
 

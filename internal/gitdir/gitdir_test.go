@@ -52,6 +52,9 @@ func TestFind(t *testing.T) {
 		"link to a worktree's":        {"git init -q m; cd m; " + commit + "; git worktree add -q ../v; mkdir ../w; ln -s ../m/.git/worktrees/v ../w/.git", Repository{"m/.git", "m/.git/worktrees/v", false}},
 		"not this worktree's":         {"git init -q m; cd m; " + commit + "; git worktree add -q ../v; mkdir ../w; cp ../v/.git ../w/.git", Repository{"m/.git", "m/.git/worktrees/v", false}},
 		"not this submodule's":        {"git init -q m; git -C m config core.worktree ../../v; mkdir v w; echo gitdir: ../m/.git >w/.git", Repository{"m/.git", "m/.git", false}},
+		// The guest of another VM can have made a git directory of its work directory, in which it cannot see all.
+		"worktree of another project": {"git init -q a; (cd a; " + commit + "); git clone -q --bare a m; cd m; touch .env; git worktree add -q -b x ../w", Repository{"m", "m/worktrees/w", false}},
+		"more files, but its name":    {"git init -q a; (cd a; " + commit + "); git clone -q --bare a m.git; cd m.git; touch notes; git worktree add -q -b x ../w", Repository{"m.git", "m.git/worktrees/w", true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

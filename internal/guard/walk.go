@@ -58,7 +58,11 @@ func Take(ctx context.Context, roots []string) (Snapshot, error) {
 			w.found.Unread = append(w.found.Unread, root)
 			continue
 		}
-		if err := w.directory(fd, root, 0, place{}); err != nil {
+		if w.root, err = os.OpenRoot(root); err == nil {
+			err = w.directory(fd, root, 0, place{})
+			w.root.Close()
+		}
+		if err != nil {
 			return Snapshot{}, err
 		}
 	}
@@ -67,6 +71,7 @@ func Take(ctx context.Context, roots []string) (Snapshot, error) {
 
 type walker struct {
 	ctx   context.Context
+	root  *os.Root // the directory that is searched
 	found Snapshot
 }
 
@@ -160,7 +165,10 @@ func (w *walker) entry(fd int, parent string, e fs.DirEntry, depth int, in place
 	if rule == nil {
 		return nil
 	}
-	return w.add(fd, name, path, next.unit, rule)
+	if err := w.add(fd, name, path, next.unit, rule); err != nil || e.Type()&fs.ModeSymlink == 0 || in.rule != nil {
+		return err
+	}
+	return w.linked(name, path, depth, next, rule)
 }
 
 // inWorkTree returns where an entry of a directory leads, and its rule.
@@ -218,7 +226,7 @@ func (w *walker) add(fd int, name, path, unit string, r *rule) error {
 	if len(w.found.Entries) == maxEntries {
 		return errTooMany
 	}
-	state, err := digest(fd, name)
+	state, err := w.digest(fd, name, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -230,7 +238,7 @@ func (w *walker) add(fd int, name, path, unit string, r *rule) error {
 }
 
 // digest returns the state of a file.
-func digest(dir int, name string) (string, error) {
+func (w *walker) digest(dir int, name, path string) (string, error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ELOOP) {
 		target := make([]byte, unix.PathMax)
@@ -238,13 +246,18 @@ func digest(dir int, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("link %x", sha256.Sum256(target[:n])), nil
+		return fmt.Sprintf("link %x%s", sha256.Sum256(target[:n]), w.linkedState(path)), nil
 	}
 	if err != nil {
 		return "", err
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
+	return stateOf(f)
+}
+
+// stateOf returns the state of an open file.
+func stateOf(f *os.File) (string, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "", err

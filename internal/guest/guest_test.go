@@ -77,8 +77,9 @@ func servePort(conn *net.UnixConn, handle func(net.Conn)) {
 	}
 }
 
-// TestRejections checks the errors when a guest speaks SSH but rejects all requests.
-func TestRejections(t *testing.T) {
+// serveSSH is like serve, with a guest that speaks SSH.
+func serveSSH(t *testing.T, handle func(channels <-chan ssh.NewChannel)) (dir string) {
+	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -89,28 +90,65 @@ func TestRejections(t *testing.T) {
 	}
 	config := &ssh.ServerConfig{NoClientAuth: true}
 	config.AddHostKey(signer)
-	answers := []string{"", `{"error": "no such mount"}`}
-	dir := serve(t, func(conn *net.UnixConn) {
+	return serve(t, func(conn *net.UnixConn) {
 		servePort(conn, func(c net.Conn) {
 			_, channels, requests, err := ssh.NewServerConn(c, config)
 			if err != nil {
 				return
 			}
 			go ssh.DiscardRequests(requests)
-			for offered := range channels {
-				ch, requests, err := offered.Accept()
-				if err != nil {
-					return
-				}
-				go ssh.DiscardRequests(requests) // rejects all
-				if offered.ChannelType() == contract.BeginChannel {
-					io.Copy(io.Discard, ch)
-					io.WriteString(ch, answers[0])
-					answers = answers[1:]
-					ch.Close()
-				}
-			}
+			handle(channels)
 		})
+	})
+}
+
+// TestWithin checks that requests end with ctx when a guest speaks SSH but answers none of them.
+func TestWithin(t *testing.T) {
+	asked := make(chan struct{})
+	dir := serveSSH(t, func(channels <-chan ssh.NewChannel) {
+		<-channels
+		close(asked)
+		select {}
+	})
+	c, err := Dial(t.Context(), dir, contract.UserClaude)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		cancel()
+	}()
+	err = c.Within(ctx, func() error {
+		_, err := c.Open("", nil)
+		return err
+	})
+	if !errors.Is(err, ErrSilent) || err.Error() != "the guest does not answer: context canceled" {
+		t.Errorf("%v", err)
+	}
+	want := errors.New("other")
+	if err := c.Within(t.Context(), func() error { return want }); err != want {
+		t.Errorf("%v, want %v", err, want)
+	}
+}
+
+// TestRejections checks the errors when a guest speaks SSH but rejects all requests.
+func TestRejections(t *testing.T) {
+	answers := []string{"", `{"error": "no such mount"}`}
+	dir := serveSSH(t, func(channels <-chan ssh.NewChannel) {
+		for offered := range channels {
+			ch, requests, err := offered.Accept()
+			if err != nil {
+				return
+			}
+			go ssh.DiscardRequests(requests) // rejects all
+			if offered.ChannelType() == contract.BeginChannel {
+				io.Copy(io.Discard, ch)
+				io.WriteString(ch, answers[0])
+				answers = answers[1:]
+				ch.Close()
+			}
+		}
 	})
 	c, err := Dial(t.Context(), dir, contract.UserRoot)
 	if err != nil {

@@ -205,6 +205,19 @@ func TestMergeSize(t *testing.T) {
 	}
 }
 
+// TestHugeSize has sparse files, which need no room in the layer, and whose sizes overflow.
+func TestHugeSize(t *testing.T) {
+	for _, files := range []int{1, 2, 4} {
+		tree := newTree()
+		for i := range files {
+			tree.root.children[fmt.Sprint(i)] = &node{header: tar.Header{Typeflag: tar.TypeReg, Size: 1 << 62}}
+		}
+		if err := checkRoom(t.TempDir(), tree.size()); err == nil {
+			t.Errorf("there is room for %d files of 4 EiB", files)
+		}
+	}
+}
+
 // TestMergeMemory checks that small archives cannot make a tree take much memory.
 func TestMergeMemory(t *testing.T) {
 	deep := strings.Repeat("a/", 2000)

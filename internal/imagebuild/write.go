@@ -37,7 +37,7 @@ func (t *tree) collect() (directories, files []*node) {
 func (t *tree) size() (total int64) {
 	_, files := t.collect()
 	for _, f := range files {
-		total += f.header.Size
+		total += min(f.header.Size, math.MaxInt64-total) // sizes of sparse files may be anything
 	}
 	return total
 }

@@ -30,7 +30,8 @@ func Propagate(root string) error {
 const retry = time.Second
 
 // Watch repeats mounts that have vanished, until ctx is done: if a program of the host replaces
-// or removes a file, the kernel removes the mounts on it from all mount namespaces. It calls report for each.
+// or removes a file, the kernel removes the mounts on it from all mount namespaces, and if it renames a
+// file, they go with it. It calls report for each.
 func Watch(ctx context.Context, scratch string, shares []Shared, report func(path, text string)) error {
 	table, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -44,8 +45,11 @@ func Watch(ctx context.Context, scratch string, shares []Shared, report func(pat
 	defer wake.Close()
 	defer stop.Close()
 	defer context.AfterFunc(ctx, func() { stop.Write([]byte{0}) })()
+	changes := newChanges(shares)
+	defer changes.close()
 	absent := map[string]bool{}
 	for ctx.Err() == nil {
+		changes.watch()
 		points, err := mountPoints(table)
 		if err != nil {
 			return err
@@ -53,17 +57,33 @@ func Watch(ctx context.Context, scratch string, shares []Shared, report func(pat
 		for _, s := range shares {
 			s.repeat(points, scratch, absent, report)
 		}
-		wait := -1
-		if len(absent) > 0 {
-			wait = int(retry.Milliseconds())
-		}
-		// proc_pid_mountinfo(5): a change of the table is a priority event.
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(table.Fd()), Events: unix.POLLPRI}, {Fd: int32(wake.Fd()), Events: unix.POLLIN}}, wait)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("poll", err)
+		if err := changes.wait(table, wake, len(absent) > 0); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// wait waits until mounts may have to be repeated, or wake can be read.
+func (c *changes) wait(table, wake *os.File, absent bool) error {
+	for deadline := time.Now().Add(retry); ; {
+		timeout := -1
+		if absent || c.incomplete {
+			timeout = max(0, int(time.Until(deadline).Milliseconds()))
+		}
+		// proc_pid_mountinfo(5): a change of the table is a priority event.
+		poll := []unix.PollFd{{Fd: int32(table.Fd()), Events: unix.POLLPRI}, {Fd: int32(wake.Fd()), Events: unix.POLLIN}, {Fd: int32(c.fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(poll, timeout)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("poll", err)
+		}
+		if n <= 0 || poll[0].Revents != 0 || poll[1].Revents != 0 {
+			return nil
+		}
+		if seen, err := c.seen(); seen || err != nil {
+			return err
+		}
+	}
 }
 
 // repeat repeats the mounts of a share that are not among points. absent are those that cannot be

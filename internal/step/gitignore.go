@@ -1,12 +1,14 @@
 package step
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/protect"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,26 +44,21 @@ func gitIgnore(paths instance.Paths, value string) string {
 // or of a directory, to a secret. So only those links are followed that lead to a file of root that
 // everybody can read, such as those of Home Manager.
 func openPublic(path string) (*os.File, error) {
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
-	fd, err := unix.Openat2(unix.AT_FDCWD, path, &how)
-	linked := err == unix.ELOOP
+	fd, err := protect.Open(path)
+	linked := err == unix.ELOOP || err == unix.ENOTDIR // of the file, of a directory
 	if linked {
-		how.Resolve = unix.RESOLVE_NO_MAGICLINKS
-		fd, err = unix.Openat2(unix.AT_FDCWD, path, &how)
+		fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), path)
+	defer unix.Close(fd)
 	var stat unix.Stat_t
-	if err = unix.Fstat(fd, &stat); err == nil {
-		if stat.Mode&unix.S_IFMT != unix.S_IFREG || linked && (stat.Uid != 0 || stat.Mode&0o004 == 0) {
-			err = os.ErrPermission
-		}
-	}
-	if err != nil {
-		f.Close()
+	if err := unix.Fstat(fd, &stat); err != nil {
 		return nil, err
 	}
-	return f, nil
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG || linked && (stat.Uid != 0 || stat.Mode&0o004 == 0) {
+		return nil, os.ErrPermission
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 }

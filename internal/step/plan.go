@@ -176,7 +176,7 @@ func (p *plan) addRepository(paths instance.Paths, r gitdir.Repository) {
 			p.warn("", "git does not work in the VM: %v", err)
 			return
 		case !r.Confirmed: // the guest of an earlier run could have chosen it
-			p.warn(mount(r.Common, ""), "git does not work in the VM: %s/.git refers to %s, which is not shared because it does not refer back", p.dir, r.Common)
+			p.warn(mount(r.Common, ""), "git does not work in the VM: %s/.git refers to %s, which is not shared because it does not refer back, or has other files", p.dir, r.Common)
 			return
 		}
 		p.shares = append(p.shares, instance.Share{Name: contract.ShareGit, Path: r.Common})

@@ -122,7 +122,7 @@ func TestPlan(t *testing.T) {
 		"git directory elsewhere": {
 			script: "git init -q --separate-git-dir=g w",
 			want: "work ROOT/w: .git ro\nwarning: git does not work in the VM: ROOT/w/.git refers to ROOT/g, which is not shared " +
-				"because it does not refer back; fix: claude-vm-ctl start --mount ROOT/g:ROOT/g ROOT/w",
+				"because it does not refer back, or has other files; fix: claude-vm-ctl start --mount ROOT/g:ROOT/g ROOT/w",
 		},
 		"git directory elsewhere, mounted": {
 			script:   "git init -q --separate-git-dir=g w",
@@ -132,7 +132,7 @@ func TestPlan(t *testing.T) {
 		"link": {
 			script: repository + "mkdir ../w; ln -s ../m/.git ../w/.git",
 			want: "work ROOT/w: .git ro\nwarning: git does not work in the VM: ROOT/w/.git refers to ROOT/m/.git, which is not shared " +
-				"because it does not refer back; fix: claude-vm-ctl start --mount ROOT/m/.git:ROOT/m/.git ROOT/w",
+				"because it does not refer back, or has other files; fix: claude-vm-ctl start --mount ROOT/m/.git:ROOT/m/.git ROOT/w",
 		},
 		"keys in place of a git directory": {
 			script: "mkdir -p w home/me/.ssh; touch home/me/.ssh/id; ln -s ../home/me/.ssh w/.git",

@@ -179,5 +179,8 @@ func execWithout(path string, argv []string) error {
 	if err := confine.DenyDatagrams(); err != nil {
 		return err
 	}
+	if err := confine.DenyUnnamedFiles(); err != nil {
+		return err
+	}
 	return syscall.Exec(path, argv, ownEnvironment())
 }

@@ -54,6 +54,8 @@ func (s *Screen) control() []byte {
 		return nil // changes the window, reports its title, or changes the stack of titles
 	case final == 'i': // prints
 		return nil
+	case final == 'p' && bytes.IndexByte(intermediate, '"') >= 0: // like ESC SP G, makes keys and answers start with U+009B
+		return nil
 	case final == 'y' && bytes.IndexByte(intermediate, '*') >= 0: // a checksum of what is on the screen
 		return nil
 	case string(intermediate) == "'" && (final == 'w' || final == 'z' || final == '{'): // reports of a locator, which Reset does not end

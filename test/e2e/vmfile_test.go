@@ -237,16 +237,32 @@ func (p *project) wantProtected() {
 	if strings.Count(r.stderr, "Read-only file system") < 2 || strings.Contains(r.stdout, "SECRET") {
 		p.t.Errorf("locked and .env: %s%s", r.stdout, r.stderr)
 	}
-	// The host replaces a file: the kernel removes what hides it.
-	writeFile(filepath.Join(p.dir, ".env.new"), "SECRET=2")
-	if err := os.Rename(filepath.Join(p.dir, ".env.new"), filepath.Join(p.dir, ".env")); err != nil {
-		p.t.Fatal(err)
+	file, backup := filepath.Join(p.dir, ".env"), filepath.Join(p.dir, ".env~")
+	for text, replace := range map[string]func(text string) error{
+		// The kernel removes what hides the file.
+		"SECRET=2": func(text string) error {
+			writeFile(file+".new", text)
+			return os.Rename(file+".new", file)
+		},
+		// As Emacs does: what hides the file goes with it.
+		"SECRET=3": func(text string) error {
+			err := os.Rename(file, backup)
+			writeFile(file, text)
+			return err
+		},
+	} {
+		if err := replace(text); err != nil {
+			p.t.Fatal(err)
+		}
+		p.eventually("the replaced file is hidden, too", func() bool {
+			return strings.Contains(p.root("cat /work/.env; echo evil >/work/.env").stderr, "Read-only file system")
+		})
+		if got := p.root("cat /work/.env /work/.env~").stdout; got != "" || p.read(".env") != text {
+			p.t.Errorf("the replaced file: %q, %q", got, p.read(".env"))
+		}
 	}
-	p.eventually("the replaced file is hidden, too", func() bool {
-		return strings.Contains(p.root("cat /work/.env; echo evil >/work/.env").stderr, "Read-only file system")
-	})
-	if got := p.root("cat /work/.env").stdout; got != "" || p.read(".env") != "SECRET=2" {
-		p.t.Errorf("the replaced file: %q, %q", got, p.read(".env"))
+	if err := os.Remove(backup); err != nil {
+		p.t.Fatal(err)
 	}
 	if got := p.root("cd /work; cat a/visible.key node_modules/m/test.pem; cat a/b/server.key; mv a other").stdout; got != "KEY\nKEY\n" {
 		p.t.Errorf("what matches no pattern of Hide=, and what does: %q", got)
