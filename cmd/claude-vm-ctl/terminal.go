@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/terminal"
 	"golang.org/x/sys/unix"
@@ -43,17 +44,35 @@ func openPipes(ctx context.Context, client *guest.Client, start func(*guest.Sess
 	return s, err
 }
 
+// maxSignals is the number of signals after which a client does not wait for the command in the guest any
+// more. The first one is for the command; docker run leaves at the third, too.
+const maxSignals = 3
+
 // onPipes connects the standard streams to a session's and forwards signals.
 func onPipes(out *output, s *guest.Session, stdin io.Reader) (int, error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	defer signal.Stop(signals)
+	type result struct {
+		status int
+		err    error
+	}
+	ended := make(chan result, 1)
 	go func() {
-		for sig := range signals {
-			s.Signal(unix.SignalName(sig.(unix.Signal))[len("SIG"):])
-		}
+		status, err := s.Copy(stdin, out.stream(out.stdout), out.stream(out.stderr))
+		ended <- result{status, err}
 	}()
-	return s.Copy(stdin, out.stream(out.stdout), out.stream(out.stderr))
+	for n := 1; ; n++ {
+		select {
+		case r := <-ended:
+			return r.status, r.err
+		case sig := <-signals:
+			if n == maxSignals {
+				return 0, failure.New(failure.Interrupted, "", "interrupted; the command in the VM does not end")
+			}
+			go s.Signal(unix.SignalName(sig.(unix.Signal))[len("SIG"):]) // the guest may not read it
+		}
+	}
 }
 
 // onTerminal connects the terminal to a session until the session ends or, with leave,

@@ -205,6 +205,13 @@ func (p *project) wantStreams() {
 	if string(rest) != "interrupted\n" || cmd.ProcessState.ExitCode() != 5 {
 		p.t.Errorf("after a signal: %q, status %d", rest, cmd.ProcessState.ExitCode())
 	}
+	deaf := p.spawn("", "claude-vm-ctl", "shell", ".", "--", "sh", "-c", "trap '' INT; sleep 4322; sleep 4322")
+	p.eventually("the command runs in the guest", func() bool { return p.root("pgrep -f '^sleep 4322$'").status == 0 })
+	for range 3 {
+		deaf.Process.Signal(os.Interrupt)
+		time.Sleep(200 * time.Millisecond) // or two are one
+	}
+	deaf.wait().fails(130, "interrupted; the command in the VM does not end", "")
 	left := p.spawn("", "claude-vm-ctl", "shell", ".", "--", "sleep", "4321")
 	p.eventually("the command runs in the guest", func() bool { return p.root("pgrep -f 'sleep 4321$'").status == 0 })
 	left.Process.Kill()
