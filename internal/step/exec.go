@@ -5,18 +5,21 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"golang.org/x/sys/unix"
 )
 
 // execConfined executes args[1:], QEMU of the instance with the id args[0], in place of this
 // process, if the user manager has confined it as the unit asks for. It passes none of the
 // user manager's variables on, which may contain secrets, and QEMU cannot signal other processes.
-func execConfined(_ context.Context, args []string) (int, error) {
+func execConfined(ctx context.Context, args []string) (int, error) {
+	endIfStopped := takeSignals(ctx)
 	if len(args) < 2 {
 		return 0, failure.New(failure.Usage, "", "exec needs an id and a command")
 	}
@@ -35,9 +38,23 @@ func execConfined(_ context.Context, args []string) (int, error) {
 		err = confine.DenyDatagrams()
 	}
 	if err == nil {
+		endIfStopped()
 		err = syscall.Exec(path, args[1:], ownEnvironment())
 	}
 	return 0, failure.New(failure.HostUnable, "", "%w", err) // QEMU has no such exit status
+}
+
+// takeSignals gives signals their default actions back, because systemd sends SIGTERM once: if this program
+// caught it, the program that it is about to execute would run on. The returned function ends this process if
+// one was caught before.
+func takeSignals(ctx context.Context) (endIfStopped func()) {
+	signal.Reset()
+	return func() {
+		if ctx.Err() != nil {
+			unix.Kill(os.Getpid(), unix.SIGTERM)
+			select {} // until the signal arrives
+		}
+	}
 }
 
 // checkConfined returns an error unless this process of an instance is confined, except for what

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
@@ -29,19 +28,14 @@ func boundErrors() error {
 	cmd := exec.Command("/proc/self/exe", "unit", "qemu-errors")
 	cmd.Stdin, cmd.Stderr = in, os.Stderr
 	cmd.Env = []string{"GOMAXPROCS=1"}
-	// It inherits this, and so lives until the end of the pipe also if QEMU exits at once: systemd sends
-	// SIGTERM to all processes of the unit.
-	signal.Ignore(unix.SIGTERM)
-	err = cmd.Start()
-	signal.Reset(unix.SIGTERM)
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		return err
 	}
 	return os.NewSyscallError("dup3", unix.Dup3(int(out.Fd()), 2, 0))
 }
 
 // qemuErrors copies what QEMU prints from standard input to standard error, until QEMU has exited, also
-// after SIGTERM.
+// after SIGTERM, which systemd sends to all processes of the unit and the program catches.
 func qemuErrors(context.Context, []string) (int, error) {
 	c := &consoleLog{
 		of:    "QEMU",

@@ -24,7 +24,8 @@ import (
 // systemd that it is ready, and executes args[3], virtiofsd, with the socket as file descriptor
 // 3. The directories that the instance on args[0] shares are mounted in args[1]; they must be
 // those that setup has checked.
-func share(_ context.Context, args []string) (int, error) {
+func share(ctx context.Context, args []string) (int, error) {
+	endIfStopped := takeSignals(ctx)
 	if len(args) < 4 {
 		return 0, failure.New(failure.Usage, "", "share needs a directory, a directory with the shares, a socket and a command")
 	}
@@ -65,6 +66,7 @@ func share(_ context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	notify("READY=1")
+	endIfStopped()
 	return 0, execWithout(path, append([]string{"virtiofsd"}, command[1:]...))
 }
 
