@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
@@ -28,10 +29,24 @@ func boundErrors() error {
 	cmd := exec.Command("/proc/self/exe", "unit", "qemu-errors")
 	cmd.Stdin, cmd.Stderr = in, os.Stderr
 	cmd.Env = []string{"GOMAXPROCS=1"}
-	if err := cmd.Start(); err != nil {
+	if err := startBlocked(cmd); err != nil {
 		return err
 	}
 	return os.NewSyscallError("dup3", unix.Dup3(int(out.Fd()), 2, 0))
+}
+
+// startBlocked starts a process in which SIGTERM waits until the program catches it: systemd sends it to all
+// processes of a unit when QEMU exits, which may be at once. Other threads of this process still receive it.
+func startBlocked(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before unix.Sigset_t
+	blocked := unix.Sigset_t{Val: [len(before.Val)]uint64{1 << (unix.SIGTERM - 1)}}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, &before); err != nil {
+		return os.NewSyscallError("pthread_sigmask", err)
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+	return cmd.Start()
 }
 
 // qemuErrors copies what QEMU prints from standard input to standard error, until QEMU has exited, also
