@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -222,40 +220,15 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Chmod(filepath.Join(dir, "closed"), 0o700) })
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "PROTECT_TEST_DIRECTORY="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := inNamespaces(t, "PROTECT_TEST_DIRECTORY="+dir).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 // attack runs in the namespaces.
 func attack(dir string) error {
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("mount: %w", err)
-	}
-	fd, err := Open(dir)
+	_, _, err := protectTree(dir, ".git/config .git/hooks .envrc .loop gitfile/x pipe closed - secret secrets gone")
 	if err != nil {
-		return err
-	}
-	found, err := Look([]Root{{dir, fd}}, wishes(dir, ".git/config .git/hooks .envrc .loop gitfile/x pipe closed - secret secrets gone"))
-	if err != nil {
-		return err
-	}
-	scratch := filepath.Join(filepath.Dir(dir), "scratch")
-	if err := os.Mkdir(scratch, 0o700); err != nil {
-		return err
-	}
-	if err := Apply(dir, scratch, found.Mounts[0]); err != nil {
 		return err
 	}
 	if err := os.Chdir(dir); err != nil {

@@ -6,31 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestWatch replaces protected files outside of the mount namespace in which they are protected, in the
 // ways of programs on the host.
 func TestWatch(t *testing.T) {
 	dir := makeTree(t, "env", "moved", "backup", "sub/dir/secret", "removed")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "PROTECT_TEST_WATCH="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
+	cmd := inNamespaces(t, "PROTECT_TEST_WATCH="+dir)
 	cmd.Stderr = os.Stderr
 	stdin, err1 := cmd.StdinPipe()
 	stdout, err2 := cmd.StdoutPipe()
@@ -78,25 +64,14 @@ func TestWatch(t *testing.T) {
 
 // watchFiles hides the files of TestWatch, and prints the content of those whose names it reads.
 func watchFiles(dir string) error {
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("mount: %w", err)
-	}
-	fd, err := Open(dir)
+	scratch, mounts, err := protectTree(dir, "- env moved backup sub/dir/secret removed")
 	if err != nil {
-		return err
-	}
-	found, err := Look([]Root{{dir, fd}}, wishes(dir, "- env moved backup sub/dir/secret removed"))
-	if err != nil {
-		return err
-	}
-	scratch := filepath.Join(filepath.Dir(dir), "scratch")
-	if err := errors.Join(os.Mkdir(scratch, 0o700), Apply(dir, scratch, found.Mounts[0])); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() {
-		done <- Watch(ctx, scratch, []Shared{{dir, found.Mounts[0]}}, func(path, text string) {})
+		done <- Watch(ctx, scratch, []Shared{{dir, mounts}}, func(path, text string) {})
 	}()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		text, _ := os.ReadFile(filepath.Join(dir, lines.Text()))
