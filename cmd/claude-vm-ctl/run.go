@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/t0mpr1c3/claude-microvm/internal/guard"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
+	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
 )
 
 type runVerb struct {
@@ -73,7 +74,7 @@ func (v *target) warn(out *output) {
 	v.warnOfFindings(out, found)
 	v.noteLogin(out, record)
 	for _, e := range v.ignored() {
-		out.warning(fmt.Sprintf("%v; no VM has the settings of this file", e))
+		out.warning(fmt.Sprintf("%v; no VM has the settings of this file; fix: %s", e, vmfile.FixCommand(e.File)))
 	}
 	if err := preflight.OpenKVM(); err != nil {
 		out.note("warning: no KVM, so this VM is slow; see claude-vm-ctl doctor")
