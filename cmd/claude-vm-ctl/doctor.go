@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -44,7 +45,9 @@ var checks = []struct {
 	{"QEMU", func(ctx context.Context, h *host) (string, error) { return preflight.QEMU(ctx, h.qemu) }},
 	{"virtiofsd", func(ctx context.Context, h *host) (string, error) { return preflight.Virtiofsd(ctx, h.virtiofsd) }},
 	{"KVM", func(context.Context, *host) (string, error) { return preflight.KVM() }},
-	{"user namespaces", func(context.Context, *host) (string, error) { return "permitted", preflight.UserNamespaces() }},
+	{"user namespaces", func(context.Context, *host) (string, error) {
+		return "permitted", cmp.Or(preflight.UserNamespaces(), preflight.Proc())
+	}},
 	{"limits", checkLimits},
 	{"memory", checkMemory},
 	{"scratch disks", checkScratch},

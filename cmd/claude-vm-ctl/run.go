@@ -8,6 +8,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/guard"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/vmfile"
+	"golang.org/x/sys/unix"
 )
 
 type runVerb struct {
@@ -66,6 +67,10 @@ func (v *target) warn(out *output) {
 	record, _ := v.paths.ReadRecord(v.id) // without a record, there is nothing to warn about
 	for _, text := range record.Warnings {
 		out.warning(text)
+	}
+	// Setup warns about other reasons. To it, everything is read-only.
+	if err := unix.Access(v.dir, unix.W_OK); err == unix.EROFS {
+		out.warning(fmt.Sprintf("you cannot create files in %s, and neither can the VM: %v", v.dir, err))
 	}
 	found, err := guard.Open(v.paths.GuardFile(v.id)).Known()
 	if err != nil {

@@ -119,16 +119,33 @@ func BundleEnvironment(dir string) (map[string]string, error) {
 // several sysctls and security modules can prevent it.
 func UserNamespaces() error {
 	cmd := exec.Command("true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
+	cmd.SysProcAttr = namespaces(0)
 	err := cmd.Run()
 	if err == nil {
 		return nil
 	}
 	return failure.New(failure.HostUnable, permitUserNamespaces(), "user namespaces are not permitted: %w", err)
+}
+
+// Proc checks that a process in namespaces of its own can mount /proc, as virtiofsd does. The kernel does
+// not permit it where a container covers parts of /proc.
+func Proc() error {
+	cmd := exec.Command("mount", "-t", "proc", "proc", "/proc")
+	cmd.SysProcAttr = namespaces(syscall.CLONE_NEWPID)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return failure.New(failure.HostUnable, "if this is a container, uncover its /proc, for example with podman run --security-opt unmask=ALL",
+			"virtiofsd cannot mount /proc: %w: %s", err, failure.OneLine(strings.TrimSpace(string(out))))
+	}
+	return nil
+}
+
+// namespaces returns the attributes of a process that is root of a new user namespace.
+func namespaces(others uintptr) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | others,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
 }
 
 // permitUserNamespaces returns the command that permits user namespaces on this machine.

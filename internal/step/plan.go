@@ -206,7 +206,7 @@ func (p *plan) sees(path string) bool {
 }
 
 // checkDirectory warns about a work directory that cannot be written. Everything is read-only
-// for the setup unit, but this is the last that the kernel checks.
+// for the setup unit, but this is the last that the kernel checks. claude-vm-ctl warns about it.
 func (p *plan) checkDirectory() {
 	if err := unix.Access(p.dir, unix.W_OK); err != nil && err != unix.EROFS {
 		p.warn("", "you cannot create files in %s, and neither can the VM: %v", p.dir, err)

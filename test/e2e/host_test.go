@@ -82,6 +82,42 @@ func TestDamagedHome(t *testing.T) {
 	}
 }
 
+// TestKeptHomes starts with kept homes of another version of Claude Code, on a full file system, and read-only.
+func TestKeptHomes(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, "homes")
+	p.vmFile("[Claude]\nHome=project\n")
+	home := filepath.Join(os.Getenv("HOME"), ".local/state/claude-vm/project", p.id)
+	writeFile(filepath.Join(home, ".claude.json"), `{"lastOnboardingVersion": "99.1.0", "migrationVersion": 99, "future": {"a": [1]}, "projects": {"/x": {"future": 1}}}`)
+	writeFile(filepath.Join(home, ".claude/settings.json"), `{"future": {"b": 2}}`)
+	r := p.ctl("run", ".", "--", "-p", "say: hello").ok()
+	if r.stdout != "hello\n" || r.stderr != "" {
+		t.Errorf("another version: stdout %q, stderr %q", r.stdout, r.stderr)
+	}
+	if got := sh(t, home, "jq -c '[.future, .projects.\"/x\".future, .migrationVersion]' .claude.json; jq -c .future .claude/settings.json"); got != "[{\"a\":[1]},1,99]\n{\"b\":2}\n" {
+		t.Errorf("another version: its settings are %s", got)
+	}
+
+	// scripts/test mounts a small file system there.
+	const full = "/var/tmp/full"
+	sh(t, full, "cat /dev/zero >fill 2>/dev/null || true")
+	sh(t, "/", "rm -r "+word(home)+"; ln -s "+full+" "+word(home))
+	p.unwritableHome("full", "No space left on device")
+
+	sh(t, full, "find . -mindepth 1 -delete; mkdir -m 500 .claude; chmod 500 .")
+	p.unwritableHome("read-only", "Permission denied")
+	sh(t, full, "[ $(ls -A) = .claude ]; chmod 700 . .claude")
+}
+
+// unwritableHome checks that Claude Code runs with a home that cannot be written, with a warning.
+func (p *project) unwritableHome(what, reason string) {
+	p.t.Helper()
+	r := p.ctl("run", ".", "--", "-p", "say: hello").ok()
+	if r.stdout != "hello\n" || !strings.Contains(r.stderr, reason) || !strings.Contains(r.stderr, "claude-vm: warning: cannot write /home/claude/.claude.json\n") {
+		p.t.Errorf("%s: stdout %q, stderr %q", what, r.stdout, r.stderr)
+	}
+}
+
 // TestFullOutput checks that run waits for the VM also if it cannot write its output.
 func TestFullOutput(t *testing.T) {
 	t.Parallel()

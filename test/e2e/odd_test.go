@@ -156,6 +156,14 @@ func TestUnwritable(t *testing.T) {
 	if got := p.guest("ls; touch new 2>&1 || true"); !strings.Contains(got, "bin\n") || !strings.Contains(got, "touch: cannot touch 'new': ") {
 		t.Errorf("output of the guest: %s", got)
 	}
+	p = newProjectAt(t, "/srv/readonly")
+	r = p.ctl("start", ".").ok()
+	if !strings.Contains(r.stderr, "claude-vm-ctl: warning: you cannot create files in /srv/readonly, and neither can the VM: read-only file system\n") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	if got := p.guest("touch new 2>&1 || true"); got != "touch: cannot touch 'new': Read-only file system\n" {
+		t.Errorf("output of the guest: %s", got)
+	}
 	closed := &project{t: t, dir: os.Getenv("HOME")}
 	closed.ctl("start", "/srv/closed/.claude").fails(121, "you cannot read /srv/closed/.claude: permission denied", "ls -ld /srv/closed/.claude")
 }
