@@ -94,7 +94,7 @@ func TestKeptHomes(t *testing.T) {
 	if r.stdout != "hello\n" || r.stderr != "" {
 		t.Errorf("another version: stdout %q, stderr %q", r.stdout, r.stderr)
 	}
-	if got := sh(t, home, "jq -c '[.future, .projects.\"/x\".future, .migrationVersion]' .claude.json; jq -c .future .claude/settings.json"); got != "[{\"a\":[1]},1,99]\n{\"b\":2}\n" {
+	if got := sh(t, home, "jq -c '[.future, .projects.\"/x\".future]' .claude.json; jq -c .future .claude/settings.json"); got != "[{\"a\":[1]},1]\n{\"b\":2}\n" {
 		t.Errorf("another version: its settings are %s", got)
 	}
 
@@ -102,18 +102,19 @@ func TestKeptHomes(t *testing.T) {
 	const full = "/var/tmp/full"
 	sh(t, full, "cat /dev/zero >fill 2>/dev/null || true")
 	sh(t, "/", "rm -r "+word(home)+"; ln -s "+full+" "+word(home))
-	p.unwritableHome("full", "No space left on device")
+	p.unwritableHome("full")
 
 	sh(t, full, "find . -mindepth 1 -delete; mkdir -m 500 .claude; chmod 500 .")
-	p.unwritableHome("read-only", "Permission denied")
+	p.unwritableHome("read-only")
 	sh(t, full, "[ $(ls -A) = .claude ]; chmod 700 . .claude")
 }
 
-// unwritableHome checks that Claude Code runs with a home that cannot be written, with a warning.
-func (p *project) unwritableHome(what, reason string) {
+// unwritableHome checks that Claude Code runs with a home that cannot be written, with a warning. The exit status
+// is Claude Code's, which can be 1 because it cannot store the session.
+func (p *project) unwritableHome(what string) {
 	p.t.Helper()
-	r := p.ctl("run", ".", "--", "-p", "say: hello").ok()
-	if r.stdout != "hello\n" || !strings.Contains(r.stderr, reason) || !strings.Contains(r.stderr, "claude-vm: warning: cannot write /home/claude/.claude.json\n") {
+	r := p.ctl("run", ".", "--", "-p", "say: hello")
+	if r.status > 1 || r.stdout != "hello\n" || !strings.Contains(r.stderr, "claude-vm: warning: cannot write /home/claude/.claude.json\n") {
 		p.t.Errorf("%s: stdout %q, stderr %q", what, r.stdout, r.stderr)
 	}
 }
