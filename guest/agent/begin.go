@@ -82,7 +82,7 @@ func (a *agent) begin(b contract.Begin) error {
 		b.Environment["SSH_AUTH_SOCK"] = hostAgentSocket
 	}
 	a.report("STATUS=Starting Claude Code")
-	s, err := startSession(r, b.Session)
+	s, err := startSession(r, b.Session, b.Settings)
 	if err != nil {
 		return err
 	}
@@ -108,10 +108,7 @@ func furnish(r *root, b contract.Begin) error {
 	if err := mountShare(r, b); err != nil {
 		return err
 	}
-	if err := keepWorktrees(r, b.GitDirectories); err != nil {
-		return err
-	}
-	return writeSettings(b.Settings)
+	return keepWorktrees(r, b.GitDirectories)
 }
 
 // reportDrops reports how often the caches were dropped: to the host at each power of two,

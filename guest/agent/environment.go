@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 )
 
@@ -79,4 +80,22 @@ func parseVariable(line string) (string, error) {
 		value = strings.TrimSuffix(value, quote)
 	}
 	return name + "=" + value, nil
+}
+
+// variable returns the value of a variable. The last of two with the same name counts.
+func variable(env []string, name string) string {
+	for _, v := range slices.Backward(env) {
+		if value, found := strings.CutPrefix(v, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// withoutVariables returns env without the variables with these names.
+func withoutVariables(env []string, names ...string) []string {
+	return slices.DeleteFunc(env, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains(names, name)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -51,8 +52,15 @@ func keepLocales(env map[string]string) {
 	}
 }
 
+// localeDir has a directory for each locale, or an archive.
+const localeDir = "/usr/lib/locale"
+
 // locales returns the names of the guest's locales as locale(1) prints them.
 func locales() []string {
+	names, err := firstNames(localeDir)
+	if err == nil && !slices.Contains(names, "locale-archive") {
+		return append(names, "C", "POSIX", "C.UTF-8")
+	}
 	out, err := exec.Command("locale", "-a").Output()
 	if err != nil && !errors.Is(err, exec.ErrNotFound) { // missing in many images
 		log.Printf("list the locales: %v", err)

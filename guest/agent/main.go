@@ -66,6 +66,9 @@ func run() error {
 		}
 		go func() { failed <- vport.Serve(port, a.serve) }()
 	}
+	if err := configureNetwork(); err != nil {
+		log.Print(err)
+	}
 	a.report("STATUS=Waiting for the host")
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"golang.org/x/sys/unix"
@@ -61,6 +63,26 @@ func (r *root) enter() error {
 		return os.NewSyscallError("unshare", err)
 	}
 	return os.NewSyscallError("setns", unix.Setns(int(r.namespace.Fd()), unix.CLONE_NEWNS))
+}
+
+// as calls fn on a thread of its own that has the user's access to files, and no more. It cannot
+// be signaled by processes of the user, as one with the user's ID could.
+func (r *root) as(c *syscall.Credential, fn func()) error {
+	return r.thread(func() error {
+		groups := append([]uint32{c.Gid}, c.Groups...)
+		// Not unix.Setgroups, which would change all threads.
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0); errno != 0 {
+			return os.NewSyscallError("setgroups", errno)
+		}
+		if err := errors.Join(unix.Setfsgid(int(c.Gid)), unix.Setfsuid(int(c.Uid))); err != nil {
+			return err
+		}
+		if uid, err := unix.SetfsuidRetUid(-1); uid != int(c.Uid) {
+			return fmt.Errorf("access files as user %d: %w", c.Uid, cmp.Or(err, error(unix.EPERM)))
+		}
+		fn()
+		return nil
+	})
 }
 
 // mountImage makes the root directory of a container image the root of a new mount namespace.

@@ -1,14 +1,15 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"golang.org/x/sys/unix"
@@ -35,13 +36,39 @@ func useScratch() {
 	if err := os.WriteFile(rotational, []byte("0\n"), 0); err != nil {
 		logScratch(err)
 	}
-	for _, argv := range [][]string{{"mkswap", disk}, {"swapon", "--discard", disk}} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			logScratch(fmt.Errorf("%s: %w: %s", argv[0], err, out))
-			return
-		}
+	if err := errors.Join(makeSwap(disk, bytes), swapOn(disk)); err != nil {
+		logScratch(err)
+		return
 	}
 	logScratch(growRoot(bytes))
+}
+
+// makeSwap writes the header of a swap area, as mkswap(8): union swap_header of linux/swap.h.
+func makeSwap(disk string, bytes uint64) error {
+	pageSize := os.Getpagesize()
+	header := make([]byte, pageSize)
+	binary.NativeEndian.PutUint32(header[1024:], 1) // version
+	binary.NativeEndian.PutUint32(header[1028:], uint32(bytes/uint64(pageSize)-1))
+	copy(header[pageSize-10:], "SWAPSPACE2")
+	f, err := os.OpenFile(disk, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(header)
+	return errors.Join(err, f.Close())
+}
+
+// swapOn calls swapon(2) with discard.
+func swapOn(disk string) error {
+	const discard = 0x10000 // SWAP_FLAG_DISCARD of linux/swap.h
+	path, err := unix.BytePtrFromString(disk)
+	if err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SWAPON, uintptr(unsafe.Pointer(path)), discard, 0); errno != 0 {
+		return &os.PathError{Op: "swapon", Path: disk, Err: errno}
+	}
+	return nil
 }
 
 func logScratch(err error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -33,17 +34,8 @@ type session struct {
 	flushed chan struct{} // closed when all output of the pipes is delivered
 }
 
-// startSession starts Claude in a root directory, as request specifies.
-func startSession(r *root, request contract.Session) (*session, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	argv := []string{filepath.Join(filepath.Dir(self), "session")}
-	if r != nil { // the image may lack the shell
-		argv = []string{toolsDir + "/bash", inImage(argv[0])}
-	}
-	argv = append(argv, request.Arguments...)
+// startSession starts Claude in a root directory, as request and the settings specify.
+func startSession(r *root, request contract.Session, settings []byte) (*session, error) {
 	started, mark, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -56,7 +48,7 @@ func startSession(r *root, request contract.Session) (*session, error) {
 		size = &windowSize
 	}
 	err = r.do(func() error {
-		cmd, err := newCommand(r, contract.UserClaude, argv, request.Environment)
+		cmd, err := sessionCommand(r, request, settings)
 		if err != nil {
 			return err
 		}
@@ -84,6 +76,42 @@ func startSession(r *root, request contract.Session) (*session, error) {
 		}
 	}()
 	return s, nil
+}
+
+// sessionCommand returns the command of the session script, and prepares the home for it.
+func sessionCommand(r *root, request contract.Session, settings []byte) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	argv := []string{filepath.Join(filepath.Dir(self), "session"), "", "claude"}
+	if r != nil { // the image may lack the shell, and has another path of claude
+		argv = []string{toolsDir + "/bash", inImage(argv[0]), "", toolsDir + "/claude"}
+	}
+	warnings := &argv[len(argv)-2]
+	cmd, err := newCommand(r, contract.UserClaude, argv, request.Environment)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Env = append(cmd.Env, "DISABLE_AUTOUPDATER=1") // Claude Code is part of the read-only image
+	if len(request.Arguments) > 0 && request.Arguments[0] == "setup-token" {
+		// Placeholders of another login are of no use for a new one.
+		cmd.Env = withoutVariables(cmd.Env, "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
+	}
+	env := func(name string) string { return variable(cmd.Env, name) }
+	h := home{dir: env("HOME")}
+	if err := r.as(cmd.SysProcAttr.Credential, func() {
+		work, err := filepath.EvalSymlinks(workDir)
+		if err != nil {
+			work = workDir
+		}
+		h.prepare(work, settings, env)
+	}); err != nil {
+		return nil, err
+	}
+	*warnings = h.warnings.String()
+	cmd.Args = append(argv, request.Arguments...)
+	return cmd, nil
 }
 
 // startTimeout is how long waitStarted waits for the session script to execute Claude.

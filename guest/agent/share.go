@@ -16,9 +16,7 @@ import (
 const (
 	// runtimeDir is the RuntimeDirectory= of the agent's unit.
 	runtimeDir = "/run/claude-vm"
-	// settingsFile has Claude Code's settings for the session script.
-	settingsFile = runtimeDir + "/settings.json"
-	// userConfigDir has what the user has written for Claude Code; the session script links to it.
+	// userConfigDir has what the user has written for Claude Code. The home has links to it.
 	userConfigDir = runtimeDir + "/claude"
 	// gitConfigFile has the user's identity. /etc/gitconfig includes it.
 	gitConfigFile = runtimeDir + "/gitconfig"
@@ -195,21 +193,4 @@ func fillHome(cp, persistent, home string) error {
 func isEmpty(dir string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	return len(entries) == 0, err
-}
-
-// writeSettings writes Claude Code's settings to settingsFile. The session script copies
-// them into the home as the user: in a persistent home, links that the user has created
-// could redirect a write by root.
-func writeSettings(settings []byte) error {
-	if len(settings) == 0 {
-		return nil
-	}
-	o, err := lookupOwner(contract.UserClaude)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(settingsFile, settings, 0o600); err != nil {
-		return err
-	}
-	return os.Chown(settingsFile, o.uid, o.gid)
 }

@@ -133,12 +133,6 @@ in
             ]
           );
         };
-        claude-vm-network = {
-          overrideStrategy = "asDropin";
-          # systemd-tmpfiles creates /usr/lib/claude-vm, which contains the program.
-          after = [ "systemd-tmpfiles-setup.service" ];
-          path = [ pkgs.busybox ];
-        };
       };
       tmpfiles.settings.claude-vm = {
         "/usr/lib/claude-vm"."L+".argument = "${cfg.package}/lib/claude-vm";
