@@ -97,6 +97,7 @@ func (a *agent) stop() {
 	if s != nil {
 		s.process.stop()
 	}
+	syncJournal()
 }
 
 // report sends a line in the format of sd_notify(3) to the host. The host's end is a
@@ -146,10 +147,11 @@ func serverConfig() (*ssh.ServerConfig, error) {
 
 // powerOff asks the guest's systemd to shut down.
 func powerOff() {
-	// "systemctl poweroff" does the same if systemd-logind does not run.
-	cmd := exec.Command("systemctl", "--no-block", "--job-mode=replace-irreversibly", "start", "poweroff.target")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		log.Printf("power off: %v: %s", err, out)
+	// SIGRTMIN+4 is the same as "systemctl poweroff" without systemd-logind, see systemd(1). The C
+	// library reserves the first two real-time signals.
+	const signal = unix.Signal(34 + 4)
+	if err := unix.Kill(1, signal); err != nil {
+		log.Printf("power off: %v", err)
 		unix.Sync()
 		if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
 			log.Print(err)

@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/binary"
 	"log"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -42,6 +44,23 @@ func watchPowerButton() {
 		return
 	}
 	log.Print("no power button found: stopping the VM's unit will not shut the guest down cleanly")
+}
+
+// syncJournal waits until journald has processed, and forwarded to the host, what was logged so
+// far, as "journalctl --sync" does: the guest is off a moment later.
+func syncJournal() {
+	conn, err := net.Dial("unix", "/run/systemd/journal/io.systemd.journal")
+	if err == nil {
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(time.Second))
+		_, err = conn.Write([]byte(`{"method":"io.systemd.Journal.Synchronize"}` + "\x00"))
+	}
+	if err == nil {
+		_, err = conn.Read(make([]byte, 1))
+	}
+	if err != nil {
+		log.Printf("synchronize the journal: %v", err)
+	}
 }
 
 func readPowerButton(path string) error {
