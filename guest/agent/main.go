@@ -58,6 +58,10 @@ func run() error {
 	if a.status, err = openPort(contract.StatusPort, os.O_WRONLY); err != nil {
 		return err
 	}
+	if err := configureNetwork(); err != nil {
+		log.Print(err)
+	}
+	a.report("STATUS=Waiting for the host")
 	failed := make(chan error, contract.SSHPorts)
 	for i := range contract.SSHPorts {
 		port, err := openPort(contract.SSHPort(i), os.O_RDWR)
@@ -66,10 +70,6 @@ func run() error {
 		}
 		go func() { failed <- vport.Serve(port, a.serve) }()
 	}
-	if err := configureNetwork(); err != nil {
-		log.Print(err)
-	}
-	a.report("STATUS=Waiting for the host")
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		return err
 	}
