@@ -61,6 +61,9 @@ func run() error {
 	if err := configureNetwork(); err != nil {
 		log.Print(err)
 	}
+	if err := enableCores(); err != nil {
+		log.Print(err)
+	}
 	a.report("STATUS=Waiting for the host")
 	failed := make(chan error, contract.SSHPorts)
 	for i := range contract.SSHPorts {

@@ -174,6 +174,17 @@ func resetOOMScore(p *os.Process) {
 	}
 }
 
+// enableCores undoes what PID 1 does before it runs systemd-sysctl, which the Debian guest skips:
+// it passes cores to false(1).
+func enableCores() error {
+	const pattern = "/proc/sys/kernel/core_pattern"
+	text, err := os.ReadFile(pattern)
+	if err != nil || string(text) != "|/bin/false\n" {
+		return err
+	}
+	return os.WriteFile(pattern, []byte("core\n"), 0)
+}
+
 // signal sends a signal to the process's group and, if different, to the foreground
 // process group of its terminal.
 func (p *process) signal(sig syscall.Signal) {

@@ -26,6 +26,9 @@ func TestHostAttributes(t *testing.T) {
 	if got := p.guest("env | grep -e ^ANTHROPIC_[US] -e ^CLAUDE_CODE_S -e ^LANG -e ^LC | sort; bash -lc :"); got != "ANTHROPIC_SMALL=1\nLANG=C.UTF-8\nLC_TIME=C.UTF-8\n" {
 		t.Errorf("variables: %s", got)
 	}
+	if got := p.guest("cat /proc/sys/kernel/core_pattern /proc/sys/kernel/pid_max"); got != "core\n4194304\n" {
+		t.Errorf("kernel variables: %s", got)
+	}
 	// The directory belongs to another user than root.
 	if r := p.root("git status --porcelain"); r.status != 0 {
 		t.Errorf("git as root: %s%s", r.stdout, r.stderr)
