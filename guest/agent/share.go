@@ -137,6 +137,11 @@ func openTreesHere(r *root, mounts []contract.Mount, home string) ([]tree, error
 	// The namespace, with its mount, disappears with the thread. But Go never terminates
 	// the main thread, and this may be it.
 	defer unix.Unmount(dir, unix.MNT_DETACH)
+	// The trees are submounts, which have the writeback threads of the share's root. This descriptor, which stays
+	// open, keeps that mounted. Otherwise, a program that changes files with mmap(2) would hang in the kernel.
+	if _, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
 	var trees []tree
 	for _, m := range mounts {
 		path := filepath.Join(dir, m.Name)
