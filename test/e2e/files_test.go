@@ -31,13 +31,13 @@ printf '#!/bin/sh\necho ran\n' > script
 chmod 755 script
 ln -s edited link
 mkdir -p deep/er
-python3 - <<END
+timeout 300 python3 - <<END
 import mmap
-with open("mapped", "wb+") as f:
-    f.truncate(4096)
-    m = mmap.mmap(f.fileno(), 4096)
-    m[:6] = b"mapped"
-    m.flush()
+with open("mapped", "wb+") as f: # as linkers do: more than the kernel lets a program change at once
+    f.truncate(16 << 20)
+    m = mmap.mmap(f.fileno(), 16 << 20)
+    for i in range(0, 16 << 20, 4096):
+        m[i:i+6] = b"mapped"
 END
 echo 1 > file
 git add file
