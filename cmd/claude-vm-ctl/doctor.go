@@ -48,6 +48,7 @@ var checks = []struct {
 	{"limits", checkLimits},
 	{"memory", checkMemory},
 	{"scratch disks", checkScratch},
+	{"snapshots", checkSnapshots},
 	{"open files", checkFileLimit},
 	{"runtime directory", checkRuntime},
 	{"network", checkNetwork},

@@ -49,6 +49,7 @@ type Use struct {
 	Command string `json:"command"`
 	// Resume means that the VM resumes. Otherwise it boots, and the snapshot is made afterwards.
 	Resume bool `json:"resume,omitempty"`
+	KVM    bool `json:"kvm,omitempty"`
 }
 
 // Normalize returns QEMU's command without what differs between instances, and is not part of the

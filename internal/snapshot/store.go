@@ -84,7 +84,10 @@ func (s Store) Read(key string) (Snapshot, error) {
 		return Snapshot{Key: key}, fmt.Errorf("%s: %w", infoFile, err)
 	}
 	found := i.Snapshot
-	found.Key, found.sum = key, i.Checksum
+	found.sum = i.Checksum
+	if found.Key != key {
+		return Snapshot{Key: key}, fmt.Errorf("it is the snapshot %q", found.Key)
+	}
 	var st unix.Stat_t
 	if err := unix.Stat(s.Memory(key), &st); err != nil {
 		return found, &os.PathError{Op: "stat", Path: s.Memory(key), Err: err}
@@ -124,6 +127,9 @@ func (s Store) Remove(key string) error {
 	return errors.Join(os.RemoveAll(s.path(key, "")), os.RemoveAll(s.path(key, suffixBad)))
 }
 
+// RemoveAll removes all snapshots, and what is known of them.
+func (s Store) RemoveAll() error { return os.RemoveAll(string(s)) }
+
 // Discard removes a snapshot with which resuming has failed. It is not made again for some time.
 func (s Store) Discard(key string) error {
 	return errors.Join(os.RemoveAll(s.path(key, "")), os.WriteFile(s.path(key, suffixBad), nil, 0o600))
@@ -133,6 +139,14 @@ func (s Store) Discard(key string) error {
 func (s Store) IsBad(key string) bool {
 	info, err := os.Stat(s.path(key, suffixBad))
 	return err == nil && time.Since(info.ModTime()) < badFor
+}
+
+// Disk returns the disk space in bytes that the snapshots take.
+func (s Store) Disk() (sum uint64) {
+	for _, found := range s.List() {
+		sum += found.Disk
+	}
+	return sum
 }
 
 // WriteSpec writes how to make a snapshot. Several starts may do so at once.

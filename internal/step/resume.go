@@ -20,9 +20,15 @@ import (
 // snapshotMemory is the file in the sandbox of claude-vm@ from which QEMU loads the guest's memory.
 const snapshotMemory = "/tmp/snapshot"
 
-// resumeTimeout is how long a guest may take to load and to answer. A guest that was saved on another
-// processor never answers.
-const resumeTimeout = 30 * time.Second
+// How long a guest may take to load and to answer, with KVM and emulated by a busy machine. A guest that was
+// saved on another processor never answers.
+const (
+	resumeTimeout   = 20 * time.Second
+	emulatedTimeout = 2 * time.Minute
+)
+
+// restartTimeout is how long the user manager may take to stop the VM.
+const restartTimeout = 30 * time.Second
 
 // resumeArguments returns the arguments that make QEMU wait for the memory of the snapshot of an instance;
 // none if it should boot. QEMU must be started as setup has expected when it chose the snapshot.
@@ -53,7 +59,11 @@ func connectGuest(ctx context.Context, r instance.Record) (*guest.Client, error)
 		return dialBooting(ctx)
 	}
 	notify("STATUS=Resuming the guest")
-	limited, cancel := context.WithTimeoutCause(ctx, resumeTimeout, fmt.Errorf("no answer after %v", resumeTimeout))
+	timeout := emulatedTimeout
+	if r.Snapshot.KVM {
+		timeout = resumeTimeout
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the guest does not answer after %v", timeout))
 	defer cancel()
 	err := loadMemory(limited)
 	var client *guest.Client
@@ -154,7 +164,7 @@ func bootInstead(ctx context.Context) error {
 	select {
 	case <-ctx.Done(): // SIGTERM
 		return context.Cause(ctx)
-	case <-time.After(resumeTimeout):
+	case <-time.After(restartTimeout):
 		return errors.New("the VM could not resume, and was not restarted")
 	}
 }
@@ -185,7 +195,10 @@ func resume(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	r, err := paths.ReadRecord(id)
-	if err != nil || r.Snapshot == nil {
+	if errors.Is(err, os.ErrNotExist) || err == nil && r.Snapshot == nil {
+		return 0, nil
+	}
+	if err != nil {
 		return 0, err
 	}
 	vm, err := m.Unit(ctx, instance.VM.Unit(id))

@@ -81,7 +81,7 @@ func findSnapshot(ctx context.Context, m commandManager, store snapshot.Store, i
 	if err != nil {
 		return nil, err
 	}
-	use := &snapshot.Use{Key: key, Command: snapshot.Digest(spec.Command)}
+	use := &snapshot.Use{Key: key, Command: snapshot.Digest(spec.Command), KVM: spec.KVM}
 	found, err := store.Read(key)
 	if err == nil {
 		err = store.Check(found)

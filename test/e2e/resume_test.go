@@ -1,0 +1,260 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/snapshot"
+)
+
+// resumes lets the VM resume, unlike other tests. The number of processors gives each test snapshots of its
+// own.
+func (p *project) resumes(cpus int) {
+	p.t.Helper()
+	p.dropin(p.unit(), vmFile, fmt.Sprintf("Environment=RESUME=yes CPUS=%d", cpus))
+}
+
+func snapshots(t testing.TB) snapshot.Store {
+	t.Helper()
+	paths, err := instance.HostPaths()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths.Snapshots()
+}
+
+// resumedFrom returns the key of the snapshot from which the VM has resumed; empty if it has booted.
+func (p *project) resumedFrom() string {
+	p.t.Helper()
+	var r struct{ Snapshot string }
+	if err := json.Unmarshal([]byte(p.ctl("status", "--json").ok().stdout), &r); err != nil {
+		p.t.Fatal(err)
+	}
+	return r.Snapshot
+}
+
+// makesSnapshot makes a snapshot for the VM and returns its key.
+func (p *project) makesSnapshot() string {
+	p.t.Helper()
+	return strings.TrimSpace(p.ctl("snapshot", "make").ok().stdout)
+}
+
+// identity returns what a resumed guest must not share with another one.
+func (p *project) identity() map[string]string {
+	p.t.Helper()
+	got := map[string]string{}
+	for i, value := range strings.Fields(p.guest("head -c 16 /dev/urandom | md5sum | head -c 32; echo; cat /etc/machine-id /proc/sys/kernel/random/uuid; hostname")) {
+		got[[]string{"random", "machine ID", "UUID", "host name"}[i]] = value
+	}
+	return got
+}
+
+// TestResume checks that the first start makes a snapshot, and that two VMs at once resume from it and have
+// what a VM that has booted has.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	store := snapshots(t)
+	p, q := newProject(t, "first"), newProject(t, "second")
+	for _, v := range []*project{p, q} {
+		v.resumes(2)
+		v.write("name", v.id)
+	}
+	p.start()
+	if got := p.resumedFrom(); got != "" {
+		t.Fatalf("the first start has resumed from %s", got)
+	}
+	p.ctl("stop").ok()
+	p.eventually("the snapshot is there", func() bool {
+		return p.systemctl("list-units", "--plain", "--no-legend", "--state=activating", instance.SnapshotUnit("*")).stdout == "" && p.ctl("snapshot", "list", "--json").ok().stdout != "[]\n"
+	})
+	key := p.makesSnapshot() // returns the one that the start has made
+	if info, err := store.Read(key); err != nil || info.CPUs != 2 || info.Memory != 1<<30 {
+		t.Fatalf("the snapshot of the start is %+v, %v", info, err)
+	}
+	port := freePort(t)
+	other := q.spawn("", "claude-vm-ctl", "start", "--publish", fmt.Sprintf("%d:7007", port), ".")
+	p.start()
+	other.wait().ok()
+	first, second := p.identity(), q.identity()
+	for what, value := range first {
+		if len(first) != 4 || value == "" || second[what] == value {
+			t.Errorf("two VMs have the %s %q", what, value)
+		}
+	}
+	for _, v := range []*project{p, q} {
+		if got := v.resumedFrom(); got != key {
+			t.Errorf("%s has resumed from %q, want %q", v.id, got, key)
+		}
+		v.wantWorking()
+	}
+	q.guest("printf hello | busybox nc -l -p 7007 >/dev/null 2>&1 &")
+	q.eventually("the published port works", func() bool {
+		return q.command("curl", "-s", "--max-time", "5", "--http0.9", fmt.Sprintf("http://127.0.0.1:%d/", port)).stdout == "hello"
+	})
+	if _, err := os.OpenFile(filepath.Join(p.rootOf(p.unit()), "tmp/snapshot"), os.O_WRONLY, 0); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("QEMU can write the snapshot: %v", err)
+	}
+	for _, v := range []*project{p, q} {
+		v.ctl("stop").ok()
+		v.wantGone()
+	}
+}
+
+// wantWorking checks that a VM that has resumed has the right directory, clock, network and scratch disk.
+func (p *project) wantWorking() {
+	p.t.Helper()
+	before := time.Now()
+	clock, err := strconv.ParseFloat(strings.TrimSpace(p.guest("date +%s.%N")), 64)
+	if at := time.UnixMicro(int64(clock * 1e6)); err != nil || at.Before(before.Add(-2*time.Second)) || at.After(time.Now().Add(2*time.Second)) {
+		p.t.Errorf("the guest's clock is %v, the host's was %v before: %v", at, before, err)
+	}
+	if got := p.guest("cat name; touch made"); got != p.id {
+		p.t.Errorf("the guest has the directory of %q, want %q", got, p.id)
+	}
+	p.read("made")
+	if got := p.guest("curl -sS http://example.com/"); got != "example.com at 93.184.216.34:80\n" {
+		p.t.Errorf("from the network: %q", got)
+	}
+	// 16 GB, not the size of the template's.
+	if got := strings.Fields(p.guest("tail -n 1 /proc/swaps")); len(got) < 3 || len(got[2]) < len("10000000") {
+		p.t.Errorf("the scratch disk: %q", got)
+	}
+	sum := p.guest("head -c 850M /dev/urandom | tee ~/random | md5sum")
+	if got := p.guest("md5sum <~/random; rm ~/random"); got != sum {
+		p.t.Errorf("the guest reads other data than it has written: %s, %s", got, sum)
+	}
+}
+
+// TestCannotResume checks that a VM boots, as part of the same start, if its snapshot is damaged.
+func TestCannotResume(t *testing.T) {
+	t.Parallel()
+	store := snapshots(t)
+	p := newProject(t, "damaged")
+	p.resumes(3)
+	p.failsToSave()
+	key := p.makesSnapshot()
+	// Setup notices this one.
+	if err := os.Chmod(store.Memory(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(store.Memory(key), 50<<20); err != nil {
+		t.Fatal(err)
+	}
+	want := pinned(t) + " (Claude Code)\n"
+	p.wantBoots(key, want, "it has 52428800 bytes instead of ")
+	// For QEMU, this one looks like a file of another version.
+	p.eventually("no snapshot is being made", func() bool {
+		return p.systemctl("list-units", "--plain", "--no-legend", "--state=activating", instance.SnapshotUnit("*")).stdout == ""
+	})
+	p.plant(store, key, "QEVM, and nothing else")
+	p.wantBoots(key, want, "load of migration failed")
+	if !store.IsBad(key) {
+		t.Error("the snapshot with which resuming has failed will be made again")
+	}
+	p.wantGone()
+}
+
+// plant makes a snapshot with this content.
+func (p *project) plant(store snapshot.Store, key, text string) {
+	p.t.Helper()
+	err := errors.Join(store.Remove(key), store.Begin(key), os.WriteFile(store.NewMemory(key), []byte(text), 0o600))
+	if err == nil {
+		err = store.Commit(key, snapshot.Spec{Guest: "planted"})
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wantBoots checks that a run whose snapshot is damaged does the same as any other, without this snapshot, and
+// that the journal has the reason.
+func (p *project) wantBoots(key, stdout, reason string) {
+	p.t.Helper()
+	r := p.ctl("run", ".", "--", "--version").ok()
+	if r.stdout != stdout || r.stderr != "" {
+		p.t.Errorf("run: stdout %q, stderr %q", r.stdout, r.stderr)
+	}
+	line := "cannot resume from the snapshot " + key + ", which is discarded; booting instead: " + reason
+	if journal := p.journal(); strings.Count(journal, line) != 1 {
+		p.t.Errorf("the journal does not have %q once:\n%s", line, tail(journal, 60))
+	}
+	if info, err := snapshots(p.t).Read(key); err == nil && time.Since(info.Created) > time.Hour {
+		p.t.Error("the damaged snapshot is still there")
+	}
+}
+
+// failsToSave checks that nothing is left of a snapshot if QEMU or the unit is killed while it saves, or the
+// disk is full.
+func (p *project) failsToSave() {
+	p.t.Helper()
+	var key string
+	unit := func() string { return instance.SnapshotUnit(key) }
+	store := snapshots(p.t)
+	for _, whom := range []string{"all", "main"} {
+		make := p.spawn("", "claude-vm-ctl", "snapshot", "make", ".")
+		p.eventually("QEMU saves", func() bool {
+			found, _ := filepath.Glob(store.NewMemory("*"))
+			if len(found) == 1 {
+				key = strings.TrimSuffix(filepath.Base(filepath.Dir(found[0])), ".new")
+			}
+			return len(found) == 1
+		})
+		p.systemctl("kill", "--signal=KILL", "--kill-whom="+whom, unit()).ok()
+		if r := make.wait(); r.status != 1 || !strings.Contains(r.stderr, "the snapshot was not made: failed\n") {
+			p.t.Errorf("%s killed: status %d, %s", whom, r.status, r.stderr)
+		}
+		if left := names(p, string(store)); strings.Contains(left, key) {
+			p.t.Errorf("%s killed: left %s", whom, left)
+		}
+	}
+	spec := "%C/claude-vm/snapshot/" + key + ".spec"
+	p.dropin(unit(), "small.conf", "TemporaryFileSystem=/srv:size=48m,mode=1777", "Environment=XDG_CACHE_HOME=/srv",
+		"BindReadOnlyPaths="+spec+":/srv/claude-vm/snapshot/"+key+".spec")
+	r := p.ctl("snapshot", "make")
+	log := p.command("journalctl", "--user", "--no-pager", "--output=cat", "--unit="+unit()).stdout
+	if r.status != 1 || !strings.Contains(strings.ToLower(log), "no space left on device") {
+		p.t.Errorf("disk full: status %d, %s, journal %s", r.status, r.stderr, tail(log, 20))
+	}
+	if left := names(p, string(store)); strings.Contains(left, key) {
+		p.t.Errorf("disk full: left %s", left)
+	}
+	os.RemoveAll(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/user", unit()+".d"))
+	p.systemctl("daemon-reload").ok()
+}
+
+// TestManyResumes checks that no two VMs that resume are alike. With $CLAUDE_VM_TEST_SOAK, it is a number of
+// VMs.
+func TestManyResumes(t *testing.T) {
+	runs, err := strconv.Atoi(os.Getenv("CLAUDE_VM_TEST_SOAK"))
+	if err != nil || runs < 2 {
+		t.Skip("slow: scripts/test soak-resume")
+	}
+	p := newProject(t, "many")
+	p.resumes(4)
+	key := p.makesSnapshot()
+	seen := map[string]int{}
+	for i := range runs {
+		p.start()
+		if got := p.resumedFrom(); got != key {
+			t.Fatalf("run %d has resumed from %q, want %q", i, got, key)
+		}
+		for what, value := range p.identity() {
+			if other, found := seen[value]; found {
+				t.Errorf("runs %d and %d have the %s %s", other, i, what, value)
+			}
+			seen[value] = i
+		}
+		p.ctl("stop").ok()
+	}
+}
