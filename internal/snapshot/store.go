@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"golang.org/x/sys/unix"
 )
 
@@ -149,55 +149,29 @@ func (s Store) Disk() (sum uint64) {
 	return sum
 }
 
-// WriteSpec writes how to make a snapshot. Several starts may do so at once.
-func (s Store) WriteSpec(key string, spec Spec) error {
-	text, err := json.Marshal(spec)
-	if err != nil {
-		return err
-	}
-	dir := s.path(key, suffixSpec)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	// The unit binds what these links point to.
-	links := map[string]string{BundleLink: spec.Bundle, ImageLink: spec.Image}
-	for name, target := range links {
-		link := filepath.Join(dir, name)
-		if found, _ := os.Readlink(link); found == target {
-			continue
-		}
-		os.Remove(link)
-		if err := os.Symlink(target, link); target != "" && err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	f, err := os.CreateTemp(dir, "")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return cmp.Or(err, f.Close(), os.Rename(f.Name(), filepath.Join(dir, specFile)))
-}
-
-// ReadSpec returns how to make a snapshot.
-func (s Store) ReadSpec(key string) (Spec, error) {
-	var spec Spec
-	text, err := os.ReadFile(filepath.Join(s.path(key, suffixSpec), specFile))
-	if err == nil {
-		err = json.Unmarshal(text, &spec)
-	}
-	if err == nil && len(spec.Command) == 0 {
-		err = errors.New("no command")
-	}
-	return spec, err
-}
-
-// Begin creates an empty directory for a snapshot that is being made.
-func (s Store) Begin(key string) error {
+// Begin creates an empty directory for a snapshot that is being made. It is locked until the result is
+// closed, also if this process is killed.
+func (s Store) Begin(key string) (lock io.Closer, err error) {
 	if err := s.Abandon(key); err != nil {
-		return err
+		return nil, err
 	}
-	return os.Mkdir(s.path(key, suffixNew), 0o700)
+	if err := os.Mkdir(s.path(key, suffixNew), 0o700); err != nil {
+		return nil, err
+	}
+	return tryLock(s.path(key, suffixNew))
+}
+
+// tryLock locks a directory. It fails if another process has locked it.
+func tryLock(path string) (io.Closer, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		dir.Close()
+		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+	}
+	return dir, nil
 }
 
 // Abandon removes what is left of making a snapshot.
@@ -247,42 +221,6 @@ func sync(path string) error {
 	}
 	defer f.Close()
 	return f.Sync()
-}
-
-// Prune removes snapshots that were not used for long, those of more than a few, and if the disk has
-// little free space all but the one with the key keep.
-func (s Store) Prune(keep string) error {
-	var errs []error
-	for i, found := range s.List() {
-		if found.Key != keep && (i >= maxCount || time.Since(found.Used) > maxAge || s.free() < MinFree/2) {
-			errs = append(errs, s.Remove(found.Key))
-		}
-	}
-	entries, _ := os.ReadDir(string(s))
-	for _, e := range entries {
-		info, err := e.Info()
-		if ext := filepath.Ext(e.Name()); err == nil && ext != "" && e.Name() != keep+ext && time.Since(info.ModTime()) > badFor {
-			errs = append(errs, os.RemoveAll(filepath.Join(string(s), e.Name())))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// free returns the free disk space in bytes; 0 if it is unknown.
-func (s Store) free() uint64 {
-	var st unix.Statfs_t
-	if err := unix.Statfs(string(s), &st); err != nil {
-		return 0
-	}
-	return st.Bavail * uint64(st.Bsize)
-}
-
-// HasRoom returns an error if there is not enough disk space to make a snapshot.
-func (s Store) HasRoom() error {
-	if free := s.free(); free < MinFree {
-		return failure.New(failure.HostUnable, "", "only %d MB are free in %s", free>>20, s)
-	}
-	return nil
 }
 
 // IsMissing reports whether err is that of Read for a snapshot that does not exist.

@@ -11,9 +11,11 @@ import (
 // make makes a snapshot with a sparse file that starts as QEMU's.
 func (s Store) make(t *testing.T, key string) {
 	t.Helper()
-	if err := s.Begin(key); err != nil {
+	lock, err := s.Begin(key)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer lock.Close()
 	f, err := os.Create(s.NewMemory(key))
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +141,12 @@ func TestPrune(t *testing.T) {
 		}
 	}
 	old := time.Now().Add(-2 * badFor)
-	for name, at := range map[string]time.Time{testKey("0") + suffixNew: old, testKey("1") + suffixBad: old, testKey("2") + suffixBad: time.Now()} {
+	lock, err := s.Begin(testKey("3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for name, at := range map[string]time.Time{testKey("0") + suffixNew: time.Now(), testKey("1") + suffixBad: old, testKey("2") + suffixBad: time.Now()} {
 		if err := os.Mkdir(filepath.Join(string(s), name), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -158,8 +165,8 @@ func TestPrune(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name()[:1]+filepath.Ext(e.Name()))
 	}
-	// b is old, f is the fifth but kept.
-	if got := strings.Join(left, " "); got != "2.bad a c d e f" {
+	// b is old, f is the fifth but kept, 3 is being made, 0 was killed.
+	if got := strings.Join(left, " "); got != "2.bad 3.new a c d e f" {
 		t.Errorf("left: %s", got)
 	}
 }

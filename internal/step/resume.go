@@ -221,6 +221,9 @@ func resume(ctx context.Context, args []string) (int, error) {
 // the host lacks what it needs.
 func startSnapshot(ctx context.Context, m *manager.Manager, store snapshot.Store, r instance.Record) error {
 	key := r.Snapshot.Key
+	if err := store.Prune(key); err != nil {
+		return err
+	}
 	if _, err := store.Read(key); !snapshot.IsMissing(err) || store.IsBad(key) {
 		return nil
 	}

@@ -98,9 +98,11 @@ func TestFindSnapshot(t *testing.T) {
 	if err != nil || use.Resume || !slices.Contains(spec.Command, "1024M") {
 		t.Errorf("without a snapshot: %+v, %+v, %v", use, spec, err)
 	}
-	if err := store.Begin(use.Key); err != nil {
+	lock, err := store.Begin(use.Key)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer lock.Close()
 	if err := os.WriteFile(store.NewMemory(use.Key), []byte("QEVM"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -46,9 +46,11 @@ func makeSnapshot(ctx context.Context, args []string) (int, error) {
 	if _, err := confine.Check(spec.Host, confine.Wanted{Insecure: spec.Insecure}); err != nil {
 		return 0, err
 	}
-	if err := store.Begin(key); err != nil {
+	lock, err := store.Begin(key)
+	if err != nil {
 		return 0, err
 	}
+	defer lock.Close()
 	t := &template{spec: spec, memory: store.NewMemory(key)}
 	if err := t.save(ctx); err != nil {
 		return 0, err
