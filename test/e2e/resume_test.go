@@ -118,6 +118,9 @@ func resumeTwo(t *testing.T) {
 		text, _ := io.ReadAll(conn)
 		return string(text) == "hello"
 	})
+	if err := os.Chmod(store.Memory(key), 0o600); err != nil { // QEMU could do that, too, if the mount were not read-only
+		t.Error(err)
+	}
 	if _, err := os.OpenFile(filepath.Join(p.rootOf(p.unit()), "tmp/snapshot"), os.O_WRONLY, 0); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("QEMU can write the snapshot: %v", err)
 	}
@@ -234,8 +237,8 @@ func (p *project) failsToSave() {
 	key := strings.TrimSuffix(strings.TrimPrefix(unit, "claude-vm-snapshot@"), ".service")
 	store := snapshots(p.t)
 	spec := "%C/claude-vm/snapshot/" + key + ".spec"
-	p.dropin(unit, "small.conf", "TemporaryFileSystem=/srv:size=48m,mode=1777", "Environment=XDG_CACHE_HOME=/srv",
-		"BindReadOnlyPaths="+spec+":/srv/claude-vm/snapshot/"+key+".spec")
+	p.dropin(unit, "small.conf", "TemporaryFileSystem=/opt:size=48m,mode=1777", "Environment=XDG_CACHE_HOME=/opt",
+		"BindReadOnlyPaths="+spec+":/opt/claude-vm/snapshot/"+key+".spec")
 	r := p.ctl("snapshot", "make")
 	log := p.command("journalctl", "--user", "--no-pager", "--output=cat", "--unit="+unit).stdout
 	if r.status != 1 || !strings.Contains(strings.ToLower(log), "no space left on device") {
