@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,29 +94,39 @@ func TestFindSnapshot(t *testing.T) {
 		}
 		return use
 	}
+	make := func(use *snapshot.Use) {
+		t.Helper()
+		lock, err := store.Begin(use.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close()
+		if err := os.WriteFile(store.NewMemory(use.Key), []byte("QEVM and memory"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Commit(use.Key, snapshot.Spec{Guest: "debian"}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	use := find()
 	spec, err := store.ReadSpec(use.Key)
 	if err != nil || use.Resume || !slices.Contains(spec.Command, "1024M") {
 		t.Errorf("without a snapshot: %+v, %+v, %v", use, spec, err)
 	}
-	lock, err := store.Begin(use.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if err := os.WriteFile(store.NewMemory(use.Key), []byte("QEVM"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Commit(use.Key, spec); err != nil {
-		t.Fatal(err)
-	}
+	make(use)
 	if got := find(); !got.Resume || got.Key != use.Key || got.Command != snapshot.Digest([]string{"qemu", "-name", "guest=b", "-m", "1024M", "-append", "a b", "-device", "vmgenid,guid=auto"}) {
 		t.Errorf("with a snapshot: %+v", got)
 	}
-	if err := os.Remove(store.Memory(use.Key)); err != nil {
-		t.Fatal(err)
-	}
-	if got := find(); got.Resume || len(store.List()) != 0 {
-		t.Errorf("without its memory: %+v, left %v", got, store.List())
+	for what, damage := range map[string]func(file string) error{
+		"without its memory": os.Remove,
+		"with other memory":  func(file string) error { return os.WriteFile(file, []byte("QEVM and Memory"), 0o600) },
+	} {
+		if err := errors.Join(os.Chmod(store.Memory(use.Key), 0o600), damage(store.Memory(use.Key))); err != nil {
+			t.Fatal(err)
+		}
+		if got := find(); got.Resume || len(store.List()) != 0 {
+			t.Errorf("%s: %+v, left %v", what, got, store.List())
+		}
+		make(use)
 	}
 }
