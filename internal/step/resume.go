@@ -206,7 +206,7 @@ func resume(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	switch {
-	case !r.Snapshot.Resume && vm.Running():
+	case !r.Snapshot.Resume: // also if Claude has exited already
 		return 0, startSnapshot(ctx, m, paths.Snapshots(), r)
 	case r.Snapshot.Resume && vm.ActiveState == "activating":
 		if err := paths.Snapshots().Discard(r.Snapshot.Key); err != nil {
