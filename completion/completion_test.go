@@ -44,7 +44,7 @@ func shell(t *testing.T, name string) (run func(script string, args ...string) s
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"home/.config/claude-vm/web.vm", "home/.local/share/claude-vm/guests/node-22/image.json", "run/claude-vm/srv-shop/status", "run/claude-vm/.srv-shop.record", "work/file", "work/sub dir/file", "work/src/file"} {
+	for _, name := range []string{"home/.config/claude-vm/web.vm", "home/.local/share/claude-vm/guests/node-22/image.json", "home/.cache/claude-vm/snapshot/00112233445566778899aabbccddeeff/memory", "run/claude-vm/srv-shop/status", "run/claude-vm/.srv-shop.record", "work/file", "work/sub dir/file", "work/src/file"} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
@@ -72,7 +72,7 @@ func shell(t *testing.T, name string) (run func(script string, args ...string) s
 // lines are command lines without the program's name, and the sorted completions of the
 // last word in bash and fish. TestZsh has its own list, of lines with one completion.
 var lines = []struct{ typed, bash, fish string }{
-	{"", "attach doctor edit forward generate guard guest help id kill list login logout logs network restart run shell ssh-config start status stop uninstall", "the same"},
+	{"", "attach doctor edit forward generate guard guest help id kill list login logout logs network restart run shell snapshot ssh-config start status stop uninstall", "the same"},
 	{"st", "start status stop", "the same"},
 	{"nonsense", "", ""},
 	{"--ver", "--version", "--version"},
@@ -80,6 +80,9 @@ var lines = []struct{ typed, bash, fish string }{
 	{"doctor ", "", ""},
 	{"guest ", "build list rm update", "build list rm update"},
 	{"guest rm ", "node-22", "node-22"},
+	{"snapshot ", "list make rm", "the same"},
+	{"snapshot rm ", "00112233445566778899aabbccddeeff", "the same"},
+	{"snapshot make we", "directories web", "web"},
 	{"guest build --from d", "devcontainer directories", "devcontainer"},
 	{"run --netw", "--network", "--network"},
 	{"run --network ", "allow internet none", "allow internet none"},

@@ -51,6 +51,7 @@ var checks = []struct {
 	{"limits", checkLimits},
 	{"memory", checkMemory},
 	{"scratch disks", checkScratch},
+	{"snapshots", checkSnapshots},
 	{"open files", checkFileLimit},
 	{"runtime directory", checkRuntime},
 	{"network", checkNetwork},

@@ -13,6 +13,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"github.com/t0mpr1c3/claude-microvm/internal/size"
+	"github.com/t0mpr1c3/claude-microvm/internal/snapshot"
 )
 
 func checkBundle(_ context.Context, h *host) (string, error) {
@@ -124,6 +125,26 @@ func checkScratch(_ context.Context, h *host) (string, error) {
 	fact := fmt.Sprintf("%s free in %s, up to %s for each VM", size.Format(free), h.paths.Cache, size.Format(wanted))
 	if free < wanted {
 		return "", preflight.Warn("claude-vm-ctl edit --defaults, and set Scratch=", "%s", fact)
+	}
+	return fact, nil
+}
+
+// checkSnapshots reports the size of the snapshots, and whether there is room for another.
+func checkSnapshots(_ context.Context, h *host) (string, error) {
+	if h.filesErr != nil {
+		return "", h.filesErr
+	}
+	store := h.paths.Snapshots()
+	found := store.List()
+	fact := fmt.Sprintf("%d, %s in %s", len(found), size.Format(store.Disk()), store)
+	free, err := preflight.FreeSpace(string(store))
+	switch {
+	case err != nil:
+		return "", err
+	case !h.files.Defaults.Resume:
+		return fact + ", not used: Resume=no", nil
+	case free < snapshot.MinFree:
+		return "", preflight.Warn("claude-vm-ctl snapshot rm --all", "%s; only %s are free, so no more are made and VMs boot", fact, size.Format(free))
 	}
 	return fact, nil
 }

@@ -129,7 +129,7 @@ func checkUnits(ctx context.Context, h *host) (string, error) {
 	dir, unknown := "", 0
 	var worst error
 	files := instance.UnitFiles()
-	for i, name := range append(instance.Units(probeID), instance.Slice) {
+	for i, name := range append(instance.Units(probeID), instance.SnapshotUnit(probeID), instance.Slice) {
 		template := files[i]
 		u, err := h.manager.Unit(ctx, name)
 		if err != nil {

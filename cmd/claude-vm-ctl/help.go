@@ -34,11 +34,11 @@ DIR may also be the directory's id, or the name of its .vm file.
   guard      show what the VM changed that your programs run, or accept it
   ssh-config print the configuration for ssh, scp, git and editors
   list       list the running VMs                    [--all] [--watch] [--json]
-  status     show the VM's state and its newest log lines       [-n 5] [--json]
-  logs       show the journal of the VM and its guest                      [-f]
+  status     show the VM's state and newest log lines; logs shows all  [--json]
   id         print the directory's id, its escaped path                [--unit]
   edit       edit the directory's .vm file; generate applies the .vm files
   guest      build, list or remove guests made from container images    [--json]
+  snapshot   list, make or remove the saved memory that VMs resume from [--json]
   login      sign in to Claude for all VMs; logout removes the login  [--status]
   doctor     check the machine, print fixes; uninstall removes the units
 

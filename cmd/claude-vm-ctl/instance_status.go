@@ -55,6 +55,8 @@ type report struct {
 	DropIns   []string  `json:"dropIns,omitempty"`
 	Warnings  []string  `json:"warnings,omitempty"`
 	Scratch   uint64    `json:"scratchCurrent,omitempty"` // disk space of the scratch disk in bytes
+	// Snapshot is the key of the snapshot from which the VM has resumed; empty if it has booted.
+	Snapshot string `json:"snapshot,omitempty"`
 	// ScratchLimit is the size of the scratch disk.
 	ScratchLimit uint64   `json:"scratchLimit,omitempty"`
 	Drops        int      `json:"cacheDrops,omitempty"` // how often the guest has dropped its caches

@@ -75,7 +75,7 @@ func application(out *output) (*kingpin.Application, map[string]verb) {
 	for _, v := range []verb{
 		&runVerb{}, &startVerb{}, &stopVerb{}, &restartVerb{}, &killVerb{}, &guardVerb{},
 		&attachVerb{}, &shellVerb{}, &networkVerb{}, &forwardVerb{}, &sshConfigVerb{}, &sshProxyVerb{}, &listVerb{},
-		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &guestBuildVerb{}, &guestListVerb{}, &guestUpdateVerb{}, &guestRemoveVerb{}, &generateVerb{}, &loginVerb{}, &logoutVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
+		&statusVerb{}, &logsVerb{}, &idVerb{}, &editVerb{}, &guestBuildVerb{}, &guestListVerb{}, &guestUpdateVerb{}, &guestRemoveVerb{}, &snapshotListVerb{}, &snapshotMakeVerb{}, &snapshotRemoveVerb{}, &generateVerb{}, &loginVerb{}, &logoutVerb{}, &doctorVerb{}, &uninstallVerb{}, &unitVerb{},
 	} {
 		verbs[v.register(app)] = v
 	}

@@ -111,6 +111,9 @@ func (v *target) report(ctx context.Context, u manager.Unit) (report, error) {
 	if record, err := v.paths.ReadRecord(v.id); err == nil {
 		r.StartedBy = failure.OneLine(cmp.Or(record.Request.By, "systemd"))
 		r.Warnings = record.Warnings
+		if s := record.Snapshot; s != nil && s.Resume {
+			r.Snapshot = s.Key
+		}
 		if i := record.Image; i != nil {
 			if next, err := image.Find(v.paths.GuestDirectories(), i.Name); err == nil && !next.Built.Equal(i.Built) {
 				r.NextImage = next.Built
@@ -202,6 +205,9 @@ func (r report) printGuest(line func(label, format string, args ...any)) {
 	}
 	if r.NextGuest != "" {
 		line("Next guest", "%s, after a restart", r.NextGuest)
+	}
+	if r.Snapshot != "" {
+		line("Resumed", "from snapshot %s", r.Snapshot)
 	}
 	line("Memory", "%s", r.memory(" of "))
 	if r.ScratchLimit > 0 {

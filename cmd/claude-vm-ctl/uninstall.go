@@ -46,6 +46,15 @@ func (u *uninstallVerb) run(ctx context.Context, out *output) (int, error) {
 	if len(running) > 0 {
 		return 0, failure.New(failure.Failed, "claude-vm-ctl uninstall --stop", "a VM is running on %s%s", directoryOf(running[0]), andMore(len(running)-1))
 	}
+	making, err := m.Active(ctx, instance.SnapshotUnit("*"))
+	if err != nil {
+		return 0, err
+	}
+	for _, unit := range making {
+		if _, err := m.Stop(ctx, unit); err != nil {
+			return 0, err
+		}
+	}
 	removed, err := removeCreated(paths)
 	for _, path := range removed {
 		fmt.Fprintln(out.stdout, "removed", failure.OneLine(path))
@@ -105,6 +114,13 @@ func removeCreated(paths instance.Paths) (removed []string, err error) {
 		}
 		os.Remove(filepath.Dir(path)) // fails unless empty
 		removed = append(removed, path)
+	}
+	snapshots := paths.Snapshots()
+	if entries, err := os.ReadDir(string(snapshots)); err == nil && len(entries) > 0 {
+		removed = append(removed, string(snapshots))
+	}
+	if err := snapshots.RemoveAll(); err != nil {
+		return removed, failure.Plain(err)
 	}
 	dir := paths.DataUnits()
 	written, err := dropin.Written(dir)

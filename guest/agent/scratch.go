@@ -25,6 +25,9 @@ const blockDevices = "/sys/class/block"
 // useScratch uses the scratch disk as swap space, if there is one, and lets the tmpfs of the
 // root file system grow by its size.
 func useScratch() {
+	if err := probeScratch(blockDevices); err != nil {
+		logScratch(err)
+	}
 	disk, bytes, err := findScratch(blockDevices)
 	if err != nil || disk == "" {
 		logScratch(err)

@@ -74,6 +74,7 @@ const (
 	ScratchSocket = "scratch.sock" // the server of the scratch disk
 	GatewayLock   = "net.lock"     // locked while the gateway runs
 	ShareDiedFile = "share-died"   // created when virtiofsd exits before the guest shuts down
+	ResumeFile    = "resume"       // created when claude-vm-resume@ has something to do
 )
 
 // ScratchSerial is the serial number of the virtio-blk disk that the guest uses as swap space.

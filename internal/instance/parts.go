@@ -45,12 +45,14 @@ var (
 	SSHAgent  = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfEnabled}
 	ShareLost = &Part{Name: "claude-vm-share-lost", What: "stops a VM whose virtiofsd has died", When: Triggered}
 	AskPath   = &Part{Name: "claude-vm-ask", Suffix: ".path", What: "waits for a request of the guest", When: IfEnabled}
+	Resuming  = &Part{Name: "claude-vm-resume", Suffix: ".path", What: "waits until the VM has booted or cannot resume", When: IfEnabled}
+	Resume    = &Part{Name: "claude-vm-resume", What: "makes a snapshot of the guest, or boots a VM that cannot resume from it", When: Triggered}
 	Ask       = &Part{Name: "claude-vm-ask", What: "shows the guest's requests as desktop notifications", When: Triggered}
 )
 
 // Parts lists the parts in the order in which they start. Code that handles all units
 // of an instance must loop over it.
-var Parts = []*Part{Runtime, Setup, Guard, Console, Virtiofsd, Fetch, Gateway, Scratch, VM, SSHAgent, ShareLost, AskPath, Ask, Refused}
+var Parts = []*Part{Runtime, Setup, Guard, Console, Virtiofsd, Fetch, Gateway, Scratch, VM, SSHAgent, ShareLost, AskPath, Ask, Refused, Resuming, Resume}
 
 // Slice is the slice of the units of all instances.
 const Slice = `app-claude\x2dvm.slice`
@@ -59,6 +61,12 @@ const service = ".service"
 
 // PortUnits matches the transient units that forward ports into a running VM.
 const PortUnits = "claude-vm-port-*@*.service"
+
+// snapshotTemplate is the template of the units that make snapshots. They belong to no instance.
+const snapshotTemplate = "claude-vm-snapshot"
+
+// SnapshotUnit returns the name of the unit that makes the snapshot with a key.
+func SnapshotUnit(key string) string { return snapshotTemplate + "@" + key + service }
 
 // Unit returns the name of the part's unit for an instance. With an empty id it is the
 // name of the template, with "*" a pattern for systemctl.
@@ -91,17 +99,17 @@ func Configured(id string) []string {
 }
 
 // UnitFiles returns the names of the installed unit files.
-func UnitFiles() []string { return append(Units(""), Slice) }
+func UnitFiles() []string { return append(Units(""), SnapshotUnit(""), Slice) }
 
-// Patterns returns patterns that match all units of all instances.
-func Patterns() []string { return append(Units("*"), PortUnits) }
+// Patterns returns patterns that match all units of all instances, and of snapshots.
+func Patterns() []string { return append(Units("*"), PortUnits, SnapshotUnit("*")) }
 
 // UnitID returns the id of the instance that a unit belongs to; empty if the unit
 // belongs to no instance.
 func UnitID(name string) string {
 	template, rest, _ := strings.Cut(name, "@")
 	suffix := filepath.Ext(rest)
-	if suffix != service && suffix != AskPath.Suffix || template != VM.Name && !strings.HasPrefix(template, VM.Name+"-") {
+	if suffix != service && suffix != AskPath.Suffix || template == snapshotTemplate || template != VM.Name && !strings.HasPrefix(template, VM.Name+"-") {
 		return ""
 	}
 	return strings.TrimSuffix(rest, suffix)

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/snapshot"
 	"golang.org/x/sys/unix"
 )
 
@@ -140,6 +142,11 @@ func (p Paths) RuntimeDirectory(id string) string { return filepath.Join(p.insta
 // instance shares.
 func (p Paths) ShareDirectory(id string) string { return p.private(id, "share") }
 
+// ResumeFile returns the path of the file that starts claude-vm-resume@. QEMU can create it, too.
+func (p Paths) ResumeFile(id string) string {
+	return filepath.Join(p.RuntimeDirectory(id), contract.ResumeFile)
+}
+
 // ConsolePipe returns the path of the named pipe to which QEMU writes the guest's console.
 func (p Paths) ConsolePipe(id string) string { return p.private(id, "console") }
 
@@ -181,6 +188,11 @@ func (p Paths) GuestDirectories() []string {
 
 // ClaudeCodeDirectory returns the directory with the versions of Claude Code that replace the guest's.
 func (p Paths) ClaudeCodeDirectory() string { return filepath.Join(p.Data, "claude-vm/claude-code") }
+
+// Snapshots returns the directory with the saved memory of guests.
+func (p Paths) Snapshots() snapshot.Store {
+	return snapshot.Store(filepath.Join(p.Cache, "claude-vm/snapshot"))
+}
 
 // HomeDirectory returns Claude's home directory for the setting Home=kind: one per
 // instance for project, one for all instances for user.

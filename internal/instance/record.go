@@ -14,6 +14,7 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/image"
 	"github.com/t0mpr1c3/claude-microvm/internal/policy"
 	"github.com/t0mpr1c3/claude-microvm/internal/protect"
+	"github.com/t0mpr1c3/claude-microvm/internal/snapshot"
 	"github.com/t0mpr1c3/claude-microvm/internal/vm"
 	"golang.org/x/sys/unix"
 )
@@ -57,6 +58,8 @@ type Record struct {
 	ClaudeVersion string `json:"claudeVersion,omitempty"`
 	// Image is the container image in which Claude runs; nil for none.
 	Image *image.Image `json:"image,omitempty"`
+	// Snapshot is the snapshot from which the VM resumes, or which can be made of its guest.
+	Snapshot *snapshot.Use `json:"snapshot,omitempty"`
 }
 
 // Share is a directory or file of the host that virtiofsd shares.
@@ -157,6 +160,10 @@ const AgentLink = "ssh-agent"
 // claude-vm@.service binds.
 const imageLink = "image"
 
+// snapshotLink is the name of a link in the share directory to the memory of the snapshot from which
+// the VM resumes. claude-vm@.service binds it, read-only.
+const snapshotLink = "snapshot"
+
 // MakeRun creates the files of one run of an instance, in place of those of an earlier
 // run: the record, the secrets, the runtime directory, the directory of the gateway, if there is
 // a network, and the share directory with a link to each share.
@@ -183,6 +190,11 @@ func (p Paths) MakeRun(id string, r Record, s Secrets) error {
 	}
 	if r.Image != nil {
 		if err := os.Symlink(r.Image.File(), filepath.Join(p.ShareDirectory(id), imageLink)); err != nil {
+			return err
+		}
+	}
+	if r.Snapshot != nil && r.Snapshot.Resume {
+		if err := os.Symlink(p.Snapshots().Memory(r.Snapshot.Key), filepath.Join(p.ShareDirectory(id), snapshotLink)); err != nil {
 			return err
 		}
 	}
@@ -227,7 +239,8 @@ func (p Paths) removeDirectories(id string) error {
 
 // KeepRecord removes the files that MakeRun creates, except record and secrets. It writes the id of
 // the restart job to the record, so that setup can use the request again; see KeptRequest.
-func (p Paths) KeepRecord(id, job string) error {
+// It is the same start if the VM restarts because it cannot resume: the client still waits for it.
+func (p Paths) KeepRecord(id, job string, sameStart bool) error {
 	r, err := p.ReadRecord(id)
 	if errors.Is(err, os.ErrNotExist) {
 		return p.RemoveRun(id) // the instance was never set up
@@ -236,8 +249,10 @@ func (p Paths) KeepRecord(id, job string) error {
 		return errors.Join(err, p.RemoveRun(id))
 	}
 	r.Job, r.Restart = "", job
-	r.Request.Attached = false // the client of the first start does not attach again
-	r.Request.By = restartedBy(r.Request.By)
+	if !sameStart {
+		r.Request.Attached = false // the client of the first start does not attach again
+		r.Request.By = restartedBy(r.Request.By)
+	}
 	return errors.Join(p.WriteRecord(id, r), p.removeDirectories(id), os.RemoveAll(p.ClaudeDirectory(id)))
 }
 

@@ -176,7 +176,7 @@ func TestKeptRequest(t *testing.T) {
 	p := testPaths(t)
 	request := Request{Session: contract.Session{Arguments: []string{"-p", "x"}, Attached: true}, By: "me"}
 	want := Request{Session: contract.Session{Arguments: []string{"-p", "x"}}, By: "me, restarted by systemd"}
-	if err := p.KeepRecord("x", "1.7"); err != nil {
+	if err := p.KeepRecord("x", "1.7", false); err != nil {
 		t.Errorf("without a record: %v", err)
 	}
 	if got, err := p.KeptRequest("x", "1.7"); got != nil || err != nil {
@@ -186,7 +186,7 @@ func TestKeptRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the suffix of By is added once only
-		if err := p.KeepRecord("x", "1.7"); err != nil {
+		if err := p.KeepRecord("x", "1.7", false); err != nil {
 			t.Fatal(err)
 		}
 	}

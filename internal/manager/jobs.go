@@ -13,6 +13,19 @@ func (m *Manager) Restart(ctx context.Context, name string) (string, error) {
 	return m.job(ctx, func(ch chan<- string) (int, error) { return m.units.RestartUnitContext(ctx, name, "replace", ch) })
 }
 
+// QueueStart queues a start of a unit, and does not wait for the job.
+func (m *Manager) QueueStart(ctx context.Context, name string) error {
+	_, err := m.units.StartUnitContext(ctx, name, "replace", nil)
+	return m.orLost(err)
+}
+
+// QueueRestart queues a restart of a unit, and does not wait for the job. If a job is starting the unit,
+// it becomes this job, and a caller that waits for it waits for the restart.
+func (m *Manager) QueueRestart(ctx context.Context, name string) error {
+	_, err := m.units.RestartUnitContext(ctx, name, "replace", nil)
+	return m.orLost(err)
+}
+
 // TryRestart queues a restart of a unit if it is active, and does not wait for the job.
 func (m *Manager) TryRestart(ctx context.Context, name string) error {
 	_, err := m.units.TryRestartUnitContext(ctx, name, "replace", nil)

@@ -49,16 +49,24 @@ func (m *Manager) Active(ctx context.Context, pattern string) ([]string, error) 
 // Program returns the path of the program in ExecStart= of a service; empty if there is
 // none.
 func (m *Manager) Program(ctx context.Context, name string) (string, error) {
+	path, _, err := m.Command(ctx, name)
+	return path, err
+}
+
+// Command returns the program and the arguments of the first ExecStart= of a service. Specifiers are
+// replaced, variables are not.
+func (m *Manager) Command(ctx context.Context, name string) (path string, arguments []string, err error) {
 	p, err := m.units.GetServicePropertyContext(ctx, name, "ExecStart")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	commands, _ := p.Value.Value().([][]any)
-	if len(commands) == 0 || len(commands[0]) == 0 {
-		return "", nil
+	if len(commands) == 0 || len(commands[0]) < 2 {
+		return "", nil, nil
 	}
-	path, _ := commands[0][0].(string)
-	return path, nil
+	path, _ = commands[0][0].(string)
+	arguments, _ = commands[0][1].([]string)
+	return path, arguments, nil
 }
 
 // ResetFailedAll resets all failed units that match the patterns.

@@ -70,7 +70,7 @@ func beginInstance(ctx context.Context, dir string) error {
 	if record.Settings.Network != policy.None && !isLocked(contract.GatewayLock, false) {
 		return errors.New("the gateway, which is the network of the VM, did not start")
 	}
-	client, err := dialBooting(ctx)
+	client, err := connectGuest(ctx, record)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,15 @@ func beginInstance(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return client.Begin(b)
+	if err := client.Begin(b); err != nil {
+		return err
+	}
+	if s := record.Snapshot; s != nil && !s.Resume {
+		if err := requestResume(); err != nil {
+			fmt.Fprintf(os.Stderr, "no snapshot is made: %v\n", err)
+		}
+	}
+	return nil
 }
 
 // dialBooting connects to a VM whose sockets QEMU may not have created yet.

@@ -28,6 +28,11 @@ func execConfined(ctx context.Context, args []string) (int, error) {
 		err = checkConfined(args[0], confine.Wanted{})
 	}
 	if err == nil {
+		var resume []string
+		resume, err = resumeArguments(args[0], args[1:])
+		args = append(args, resume...)
+	}
+	if err == nil {
 		err = boundErrors()
 	}
 	if err == nil {

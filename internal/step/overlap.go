@@ -16,7 +16,7 @@ import (
 
 // unitManager is the part of manager.Manager that prepare needs.
 type unitManager interface {
-	serviceEnvironment
+	commandManager
 	Unit(ctx context.Context, name string) (manager.Unit, error)
 	Job(ctx context.Context, name string) (manager.Job, error)
 }

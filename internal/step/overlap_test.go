@@ -25,6 +25,8 @@ func (f fakeUnits) Unit(_ context.Context, name string) (manager.Unit, error) {
 	return manager.Unit{Name: name, ActiveState: state}, nil
 }
 
+func (f fakeUnits) Command(context.Context, string) (string, []string, error) { return "", nil, nil }
+
 func (f fakeUnits) Job(_ context.Context, name string) (manager.Job, error) {
 	return manager.Job{ID: f.jobs[name]}, nil
 }

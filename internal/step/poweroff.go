@@ -1,11 +1,8 @@
 package step
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -84,42 +81,10 @@ func endShare(context.Context, []string) (int, error) {
 func pressPowerButton() error {
 	ctx, cancel := context.WithTimeout(context.Background(), qmpTimeout)
 	defer cancel()
-	conn, err := unixsocket.Dial(ctx, ".", contract.QMPSocket)
+	m, err := openMonitor(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(qmpTimeout))
-	replies := json.NewDecoder(conn)
-	for _, command := range []string{"", "qmp_capabilities", "system_powerdown"} {
-		if command != "" {
-			if err := json.NewEncoder(conn).Encode(map[string]string{"execute": command}); err != nil {
-				return err
-			}
-		}
-		if err := qmpReply(replies); err != nil {
-			return fmt.Errorf("QEMU monitor: %s: %w", cmp.Or(command, "greeting"), err)
-		}
-	}
-	return nil
-}
-
-// qmpReply reads the greeting or the reply to a command. It skips events.
-func qmpReply(replies *json.Decoder) error {
-	for {
-		var m struct {
-			QMP    json.RawMessage
-			Return json.RawMessage
-			Error  *struct{ Desc string }
-		}
-		if err := replies.Decode(&m); err != nil {
-			return err
-		}
-		if m.Error != nil {
-			return fmt.Errorf("%s", m.Error.Desc)
-		}
-		if m.QMP != nil || m.Return != nil {
-			return nil
-		}
-	}
+	defer m.Close()
+	return m.run("system_powerdown", nil, nil)
 }

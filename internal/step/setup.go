@@ -128,6 +128,7 @@ func prepare(ctx context.Context, m unitManager, paths instance.Paths, dir, job 
 	if r.Host, err = confine.ReadHost(paths.Home); err != nil {
 		return err
 	}
+	addSnapshot(ctx, m, paths, id, &r, bundle)
 	return makeRun(ctx, m, paths, id, r, secrets)
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/dropin"
+	"github.com/t0mpr1c3/claude-microvm/internal/guest"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
@@ -23,8 +24,14 @@ func teardown(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "assuming a stop, not a restart: %v\n", err)
 	}
+	key := resuming(paths, id)
+	if key != "" {
+		if err := discardSnapshot(ctx, paths, id, key); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
 	if job != "" {
-		return 0, paths.KeepRecord(id, job)
+		return 0, paths.KeepRecord(id, job, key != "")
 	}
 	return 0, errors.Join(paths.RemoveRun(id), removeOverrides(ctx, paths, id))
 }
@@ -60,4 +67,30 @@ func removeOverrides(ctx context.Context, paths instance.Paths, id string) error
 	}
 	defer m.Close()
 	return m.Reload(ctx)
+}
+
+// resuming returns the key of the snapshot from which an instance should resume, if it has not started
+// Claude yet; else an empty string.
+func resuming(paths instance.Paths, id string) string {
+	r, err := paths.ReadRecord(id)
+	if err != nil || r.Snapshot == nil || !r.Snapshot.Resume || guest.ReadStatus(paths.RuntimeDirectory(id)).Ready {
+		return ""
+	}
+	return r.Snapshot.Key
+}
+
+// discardSnapshot discards the snapshot from which an instance should resume if QEMU was killed: that would
+// happen again.
+func discardSnapshot(ctx context.Context, paths instance.Paths, id, key string) error {
+	m, err := manager.DialDirect(ctx, paths.Runtime)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	vm, err := m.Unit(ctx, instance.VM.Unit(id))
+	if err != nil || vm.Result != "signal" && vm.Result != "core-dump" {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "cannot resume from the snapshot %s, which is discarded: QEMU was killed\n", key)
+	return paths.Snapshots().Discard(key)
 }

@@ -33,6 +33,7 @@ var Settings = [...]Setting{
 	{"Memory", "MEMORY", true, ofMachine, func(v *VM) string { return strconv.FormatUint(v.Memory>>20, 10) + "M" }},
 	{"CPUs", "CPUS", true, ofMachine, func(v *VM) string { return strconv.Itoa(v.CPUs) }},
 	{"Scratch", "SCRATCH", true, ofSetup, scratch},
+	{"Resume", "RESUME", true, ofSetup, func(v *VM) string { return yesNo(v.Resume) }},
 	{"Accelerator", "ACCELERATOR", false, ofMachine, accelerator},
 	{"Guest", "GUEST", true, ofBoth, func(v *VM) string { return v.Guest }},
 	{"Guest", "GUEST_IMAGE", true, ofSetup, func(v *VM) string { return v.Image }},

@@ -28,6 +28,7 @@ type VM struct {
 	Memory        uint64 // in bytes
 	CPUs          int
 	Scratch       uint64 // size of the scratch disk in bytes; 0 for none
+	Resume        bool   // from a snapshot, if there is one
 	Accelerator   string // auto, kvm or tcg
 	Guest         string // directory of the bundle; empty for the installed one
 	Image         string // name of the container image that Claude sees; empty for the guest itself
@@ -115,7 +116,7 @@ const (
 // the files in units/.
 func Default() VM {
 	return VM{
-		Memory: 4 << 30, CPUs: 4, Scratch: 16 << 30, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true, Guard: true, UserConfig: true,
+		Memory: 4 << 30, CPUs: 4, Scratch: 16 << 30, Resume: true, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true, Guard: true, UserConfig: true,
 		Inject: []Injection{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
 		ReadOnly: []string{
 			".git/hooks", ".git/config", ".git/config.worktree", ".claude/settings.json", ".claude/settings.local.json",

@@ -28,9 +28,10 @@ const patience = 15 * time.Minute
 
 // settings make the VMs small, so that two can run on a machine with two cores, and
 // make Claude use the test API, to which the gateway passes its requests.
-// TestDefaults checks the values that they override.
+// TestDefaults checks the values that they override. Without RESUME=no, each test would make a snapshot
+// beside the VMs of others; tests of that use resumes.
 const settings = `[Service]
-Environment=CPUS=1 MEMORY=1G
+Environment=CPUS=1 MEMORY=1G RESUME=no
 Environment=ANTHROPIC_BASE_URL=http://127.0.0.1:%d
 Environment=CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1
 `

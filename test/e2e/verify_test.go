@@ -20,7 +20,7 @@ import (
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, "verify")
-	r := p.command("systemd-analyze", append([]string{"--user", "--man=no", "verify", instance.Slice}, instance.Units(p.id)...)...).ok()
+	r := p.command("systemd-analyze", append([]string{"--user", "--man=no", "verify", instance.Slice, instance.SnapshotUnit("0")}, instance.Units(p.id)...)...).ok()
 	if r.stdout+r.stderr != "" {
 		t.Errorf("systemd-analyze verify: %s%s", r.stdout, r.stderr)
 	}
@@ -45,27 +45,20 @@ func TestExposure(t *testing.T) {
 		instance.Guard:     2,
 		instance.Runtime:   2,
 		// It has to run where user namespaces are not permitted, and needs the home.
-		instance.Setup: 6,
+		instance.Setup:  6,
+		instance.Resume: 2,
 	}
 	for _, part := range instance.Parts {
-		unit := part.Unit(p.id)
 		if part.Suffix != "" { // runs no process
 			continue
 		}
 		budget, found := budgets[part]
 		if !found {
-			t.Errorf("%s has no budget", unit)
+			t.Errorf("%s has no budget", part.Unit(p.id))
 		}
-		r := p.command("systemd-analyze", "--user", "security", "--no-pager", unit)
-		m := regexp.MustCompile(`Overall exposure level for .*: ([0-9.]+)`).FindStringSubmatch(r.stdout)
-		if m == nil {
-			t.Fatalf("systemd-analyze security: %s%s", r.stdout, r.stderr)
-		}
-		if got, err := strconv.ParseFloat(m[1], 64); err != nil || got > budget {
-			t.Errorf("%s: exposure %s, want at most %v\n%s", unit, m[1], budget, r.stdout)
-		}
-		t.Logf("%s: exposure %s, budget %v", unit, m[1], budget)
+		p.wantExposure(part.Unit(p.id), budget)
 	}
+	p.wantExposure(instance.SnapshotUnit("0"), 1.5)
 	p.wantNotSkipped()
 	p.wantConfined()
 	p.wantOwnPIDs()
@@ -74,6 +67,20 @@ func TestExposure(t *testing.T) {
 	p.wantHelpersConfined()
 	p.wantFailClosed()
 	p.wantInsecure()
+}
+
+// wantExposure checks the exposure level of a unit.
+func (p *project) wantExposure(unit string, budget float64) {
+	p.t.Helper()
+	r := p.command("systemd-analyze", "--user", "security", "--no-pager", unit)
+	m := regexp.MustCompile(`Overall exposure level for .*: ([0-9.]+)`).FindStringSubmatch(r.stdout)
+	if m == nil {
+		p.t.Fatalf("systemd-analyze security: %s%s", r.stdout, r.stderr)
+	}
+	if got, err := strconv.ParseFloat(m[1], 64); err != nil || got > budget {
+		p.t.Errorf("%s: exposure %s, want at most %v\n%s", unit, m[1], budget, r.stdout)
+	}
+	p.t.Logf("%s: exposure %s, budget %v", unit, m[1], budget)
 }
 
 // wantFailClosed checks that a VM does not start if systemd has not set up a part of the sandbox.
@@ -132,12 +139,14 @@ func (p *project) wantInsecure() {
 func (p *project) wantHelpersConfined() {
 	p.t.Helper()
 	readOnly := `ExecStart=/bin/sh -c "! touch /var/tmp/%N"`
-	noHome := `ExecStart=/bin/sh -c "! ls %h"`
+	noHome := `ExecStart=/bin/sh -c "! ls %h/.config"` // two of them see the directory of snapshots
 	p.dropin(instance.Setup.Unit(p.id), "probe.conf", readOnly)
 	p.dropin(instance.Runtime.Unit(p.id), "probe.conf", readOnly, noHome)
 	p.dropin(instance.ShareLost.Unit(p.id), "probe.conf", readOnly, noHome)
 	p.systemctl("start", instance.Setup.Unit(p.id)).ok()
 	p.systemctl("start", instance.ShareLost.Unit(p.id)).ok()
+	p.dropin(instance.Resume.Unit(p.id), "probe.conf", readOnly, noHome)
+	p.systemctl("start", instance.Resume.Unit(p.id)).ok()
 }
 
 // wantNotSkipped looks for what the user manager reports of a namespace that it
