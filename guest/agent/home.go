@@ -41,7 +41,6 @@ func (h *home) prepare(work string, settings []byte, env func(string) string) {
 	// of its own, and git on the host would see it there. Older versions of pnpm read rc.
 	h.create(".config/pnpm/rc", "store-dir=node_modules/.pnpm-store\n")
 	h.create(".config/pnpm/config.yaml", "storeDir: node_modules/.pnpm-store\n")
-	const settingsFile = ".claude/settings.json"
 	if len(settings) > 0 {
 		h.replace(settingsFile, append(settings, '\n'))
 	}

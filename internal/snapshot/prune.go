@@ -12,10 +12,12 @@ import (
 
 // Prune removes what is left of making snapshots, and all snapshots but that with the key keep that were not
 // used for long, or are too many, or if the disk has little free space.
-func (s Store) Prune(keep string) error {
+func (s Store) Prune(keep string) error { return s.prune(keep, s.free) }
+
+func (s Store) prune(keep string, free func() uint64) error {
 	var errs []error
 	for i, found := range s.List() {
-		if found.Key != keep && (i >= maxCount || time.Since(found.Used) > maxAge || s.free() < MinFree/2) {
+		if found.Key != keep && (i >= maxCount || time.Since(found.Used) > maxAge || free() < MinFree/2) {
 			errs = append(errs, s.Remove(found.Key))
 		}
 	}

@@ -154,10 +154,15 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s.free() < MinFree {
-		t.Skip("the disk is too full")
-	}
-	if err := s.Prune(testKey("f")); err != nil {
+	// b is old, f is the fifth but kept, 3 is being made, 0 was killed.
+	s.prunes(t, MinFree, "2.bad 3.new a c d e f")
+	s.prunes(t, MinFree/2-1, "2.bad 3.new f")
+}
+
+// prunes checks what is left with a free disk space in bytes.
+func (s Store) prunes(t *testing.T, free uint64, want string) {
+	t.Helper()
+	if err := s.prune(testKey("f"), func() uint64 { return free }); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
@@ -165,8 +170,7 @@ func TestPrune(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name()[:1]+filepath.Ext(e.Name()))
 	}
-	// b is old, f is the fifth but kept, 3 is being made, 0 was killed.
-	if got := strings.Join(left, " "); got != "2.bad 3.new a c d e f" {
-		t.Errorf("left: %s", got)
+	if got := strings.Join(left, " "); got != want {
+		t.Errorf("left: %s, want %s", got, want)
 	}
 }

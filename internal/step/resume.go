@@ -208,7 +208,7 @@ func resume(ctx context.Context, args []string) (int, error) {
 	switch {
 	case !r.Snapshot.Resume: // also if Claude has exited already
 		return 0, startSnapshot(ctx, m, paths.Snapshots(), r)
-	case r.Snapshot.Resume && vm.ActiveState == "activating":
+	case vm.ActiveState == "activating":
 		if err := paths.Snapshots().Discard(r.Snapshot.Key); err != nil {
 			return 0, err
 		}

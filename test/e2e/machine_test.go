@@ -57,7 +57,7 @@ func TestMachineNFS(t *testing.T) {
 			}
 			p.vmFile("[Share]\nHide=.env\n")
 			p.start()
-			got := p.guest(gitSetup + `cat .env 2>/dev/null || true; echo x 2>/dev/null >.git/hooks/post-commit || true
+			got := p.guest(gitSetup + `if cat .env 2>/dev/null; then echo read; fi; if echo x 2>/dev/null >.git/hooks/post-commit; then echo written; fi
 				echo guest >>file; mkdir -p d/e; mv d f; ln file f/hard; ln -s file f/soft; printf '#!/bin/sh\necho run\n' >s; chmod +x s; ./s
 				python3 -c 'import fcntl; f = open("file", "r+"); fcntl.flock(f, 2); fcntl.lockf(f, 2); print("locked")'
 				exec 9<>open; echo text >&9; rm open; cat /proc/self/fd/9; exec 9>&-
