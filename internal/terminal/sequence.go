@@ -32,7 +32,9 @@ func (s *Screen) escape() []byte {
 	switch {
 	case len(s.seq) > maxEscape, len(s.seq) > 1 && (final == '[' || isText(final)):
 		return nil
-	case s.seq[0] == '%', s.seq[0] == ' ': // another encoding, in which parts of UTF-8 characters are control characters
+	case bytes.ContainsAny(s.seq, "% "):
+		// Another encoding, in which parts of UTF-8 characters are control characters. Some
+		// terminals read only the last intermediate character: ESC ! % @ is ESC % @ for them.
 		return nil
 	case final == 'Z' && !s.ask(): // asks what the terminal is
 		return nil
@@ -58,7 +60,7 @@ func (s *Screen) control() []byte {
 		return nil
 	case final == 'y' && bytes.IndexByte(intermediate, '*') >= 0: // a checksum of what is on the screen
 		return nil
-	case string(intermediate) == "'" && (final == 'w' || final == 'z' || final == '{'): // reports of a locator, which Reset does not end
+	case bytes.IndexByte(intermediate, '\'') >= 0 && (final == 'w' || final == 'z' || final == '{'): // reports of a locator, which Reset does not end
 		return nil
 	case prefix == '?' && final == 'l' && slices.Contains(modes(parameters), "2"): // VT52, which has other sequences
 		return nil
