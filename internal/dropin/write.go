@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
-	"github.com/t0mpr1c3/claude-microvm/internal/parallel"
 	"github.com/t0mpr1c3/claude-microvm/internal/unitfile"
 	"golang.org/x/sys/unix"
 )
@@ -109,28 +109,37 @@ func (t Tree) Write(dir string) error {
 			errs[i] = &fs.PathError{Op: "write", Path: filepath.Join(dir, t[i].Path), Err: err}
 		}
 	}
-	// The kernel creates the entries of one directory one at a time. The links share a
-	// directory, so they are created in parallel with the directories of the drop-ins,
-	// and then all drop-ins in parallel. This saves 6 % of wall time with 1000 files.
-	var links sync.WaitGroup
-	links.Go(func() {
+	// The kernel creates the entries of one directory one at a time. So one goroutine makes
+	// the directories of the drop-ins, another one the links, which share a directory, and
+	// then all write the drop-ins whose directories exist. With 1000 files and two
+	// processors, this saves a tenth of the wall time of directories first, files afterwards.
+	made := make(chan int, len(t))
+	write := func() {
+		for i := range made {
+			report(i, t[i].file(root))
+		}
+	}
+	var workers sync.WaitGroup
+	workers.Go(func() {
 		for i, n := range t {
 			if n.Target != "" {
 				report(i, n.link(root))
 			}
 		}
+		write()
 	})
+	for range runtime.GOMAXPROCS(0) - 2 {
+		workers.Go(write)
+	}
 	for i, n := range t {
 		if n.Target == "" {
 			report(i, n.mkdir(root))
+			made <- i
 		}
 	}
-	parallel.Do(len(t), func(i int) {
-		if t[i].Target == "" {
-			report(i, t[i].file(root))
-		}
-	})
-	links.Wait()
+	close(made)
+	write()
+	workers.Wait()
 	return cmp.Or(errs...) // the first one: on a full disk all are the same
 }
 

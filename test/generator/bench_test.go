@@ -78,7 +78,7 @@ var ours = program{
 	suffix:   ".vm",
 	text:     vmFile,
 	made: []string{
-		"claude-vm@srv-project*.service.d/*.conf", "claude-vm-setup@srv-project*.service.d/*.conf",
+		"claude-vm@srv-project*.service.d/*.conf", "claude-vm-setup@srv-project*.service.d/*.conf", "claude-vm-virtiofsd@srv-project*.service.d/*.conf",
 		"default.target.wants/claude-vm@srv-project*.service",
 	},
 }

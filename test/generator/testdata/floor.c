@@ -1,6 +1,6 @@
 /* The minimum of system calls for n .vm files, in two threads: open each file, check that
  * it is a regular one, read and close it; look for symbolic links in the path of its work
- * directory; create two directories, a file in each, and a link. Nothing is parsed: every
+ * directory; create three directories, a file in each, and a link. Nothing is parsed: every
  * drop-in has the same text, as long as a drop-in of the generator. The kernel creates the
  * entries of one directory one at a time, so the directories are created in parallel
  * with the links, and then the files in parallel.
@@ -52,6 +52,7 @@ static void make_directory(const char *format, const char *name) {
 
 static void make_directories(const char *name) {
 	make_directory("claude-vm-setup@srv-%.*s.service.d", name);
+	make_directory("claude-vm-virtiofsd@srv-%.*s.service.d", name);
 	make_directory("claude-vm@srv-%.*s.service.d", name);
 }
 
@@ -75,6 +76,7 @@ static void make_file(const char *format, const char *name) {
 
 static void make_files(const char *name) {
 	make_file("claude-vm-setup@srv-%.*s.service.d/50-vm.conf", name);
+	make_file("claude-vm-virtiofsd@srv-%.*s.service.d/50-vm.conf", name);
 	make_file("claude-vm@srv-%.*s.service.d/50-vm.conf", name);
 }
 
