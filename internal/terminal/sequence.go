@@ -147,9 +147,18 @@ func (s *Screen) text(end string) []byte {
 	return []byte(string(kind) + body + end)
 }
 
-// printable drops control characters from a control string.
+// printable drops from a control string control characters, and characters in which some
+// terminals find them: for these a byte 9C, as in the title of Claude Code, ends the string
+// in the middle of a character, and the next byte can start a sequence.
 func printable(r rune) rune {
-	if r < ' ' || 0x7f <= r && r < 0xa0 {
+	switch {
+	case r < ' ', 0x7f <= r && r < 0xa0:
+		return -1
+	case r < utf8.RuneSelf:
+		return r
+	}
+	text := utf8.AppendRune(nil, r)
+	if st := bytes.IndexByte(text, 0x9c); st >= 0 && st+1 < len(text) && text[st+1] < 0xa0 {
 		return -1
 	}
 	return r
