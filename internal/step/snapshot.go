@@ -174,7 +174,7 @@ func (t *template) serve(ctx context.Context) error {
 	defer file.Close()
 	// The unit is the sandbox of virtiofsd: there is nothing to share, and its own needs namespaces.
 	virtiofsd := alone(ctx, []string{t.spec.Virtiofsd, "--fd=3", "--shared-dir=" + dir, "--sandbox=none", "--announce-submounts",
-		"--translate-uid=map:1000:0:1", "--translate-gid=map:1000:0:1", "--xattr", "--rlimit-nofile=0", "--log-level=warn"})
+		"--translate-uid=map:1000:0:1", "--translate-gid=map:1000:0:1", "--xattr", "--inode-file-handles=never", "--rlimit-nofile=0", "--log-level=warn"})
 	virtiofsd.ExtraFiles = []*os.File{file}
 	if err := virtiofsd.Start(); err != nil {
 		return err
