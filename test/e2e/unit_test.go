@@ -248,9 +248,7 @@ func TestLeftParts(t *testing.T) {
 	}
 	p.start()
 	p.systemctl("stop", holder).ok()
-	if got := p.guest("cat /proc/swaps"); strings.Count(got, "\n") != 2 {
-		t.Errorf("the guest does not use its scratch disk: %s", got)
-	}
+	p.eventually("the guest uses its scratch disk", func() bool { return strings.Count(p.guest("cat /proc/swaps"), "\n") == 2 })
 	p.ctl("stop").ok()
 	p.wantGone()
 }
