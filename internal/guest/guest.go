@@ -34,20 +34,31 @@ var ErrRejected = errors.New("the guest rejected the request")
 // Client is one SSH connection. It uses one port of the VM until it is closed.
 type Client struct{ *ssh.Client }
 
+// attempts is how often Dial connects. A guest under load may take a new connection for the
+// previous one, which has hung up, and close it.
+const attempts = 3
+
 // Dial connects to the VM with the runtime directory dir, as a user of the guest, and
 // waits for the guest's answer until ctx is done. If there is no VM, the error is
 // os.ErrNotExist.
 func Dial(ctx context.Context, dir, user string) (*Client, error) {
-	conn, err := DialRaw(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	client, err := handshake(ctx, conn, user)
-	if err != nil {
+	var failed error
+	for range attempts {
+		conn, err := DialRaw(ctx, dir)
+		if err != nil {
+			return nil, cmp.Or(failed, err)
+		}
+		client, err := handshake(ctx, conn, user)
+		if err == nil {
+			return &Client{client}, nil
+		}
 		conn.Close()
-		return nil, err
+		if !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		failed = err
 	}
-	return &Client{client}, nil
+	return nil, failed
 }
 
 // DialRaw is like Dial but returns the connection before the SSH handshake, which starts

@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/relay"
 	"github.com/t0mpr1c3/claude-microvm/internal/vport"
 	"golang.org/x/crypto/ssh"
 )
@@ -48,6 +50,29 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// TestClosedConnection checks that Dial connects again when the guest closes its connection.
+func TestClosedConnection(t *testing.T) {
+	var closed atomic.Bool
+	dir := serveSSH(t, func(<-chan ssh.NewChannel) {})
+	first := serve(t, func(conn *net.UnixConn) {
+		if closed.CompareAndSwap(false, true) {
+			servePort(conn, func(c net.Conn) { c.Close() })
+			return
+		}
+		host, err := net.Dial("unix", filepath.Join(dir, contract.SSHSocket(0)))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		relay.Join(conn, host.(*net.UnixConn))
+	})
+	c, err := Dial(t.Context(), first, contract.UserClaude)
+	if err != nil || !closed.Load() {
+		t.Fatalf("%v, closed: %v", err, closed.Load())
+	}
+	c.Close()
+}
+
 // serve creates a runtime directory with one port that is connected to a guest until the
 // test ends.
 func serve(t *testing.T, guest func(conn *net.UnixConn)) (dir string) {
@@ -59,12 +84,14 @@ func serve(t *testing.T, guest func(conn *net.UnixConn)) (dir string) {
 	}
 	t.Cleanup(func() { l.Close() })
 	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			go guest(conn.(*net.UnixConn))
 		}
-		t.Cleanup(func() { conn.Close() })
-		guest(conn.(*net.UnixConn))
 	}()
 	return dir
 }

@@ -66,14 +66,18 @@ func readPort(raw syscall.RawConn, buf []byte, gone func()) (int, error) {
 	return max(n, 0), err
 }
 
-// hangUpGrace is how long the host's end must be without a client before the connection
-// is closed. The kernel receives the notification of a new client and the client's data
-// through different queues: a new connection may be served while the port still reports
-// that the previous client has disconnected.
-const hangUpGrace = 100 * time.Millisecond
+// hangUpChecks and hangUpInterval are how often, and at which intervals, the host's end must be
+// without a client before the connection is closed. The kernel receives the notification of a
+// new client and the client's data through different queues: a new connection may be served
+// while the port still reports that the previous client has disconnected. On a busy machine
+// this takes long, but each check gives the guest's kernel another occasion to notice.
+const (
+	hangUpChecks   = 10
+	hangUpInterval = 100 * time.Millisecond
+)
 
-// checkHangUp closes the current connection if the host's end has no client after
-// hangUpGrace.
+// checkHangUp closes the current connection if the host's end has no client in any of the
+// checks.
 func (s *server) checkHangUp(raw syscall.RawConn) {
 	s.mu.Lock()
 	c := s.current
@@ -81,21 +85,31 @@ func (s *server) checkHangUp(raw syscall.RawConn) {
 	if c == nil {
 		return
 	}
-	time.AfterFunc(hangUpGrace, func() {
-		hungUp := false
-		raw.Control(func(fd uintptr) {
-			fds := []unix.PollFd{{Fd: int32(fd)}}
-			if n, err := unix.Poll(fds, 0); err == nil && n == 1 {
-				hungUp = fds[0].Revents&unix.POLLHUP != 0
+	go func() {
+		for range hangUpChecks {
+			time.Sleep(hangUpInterval)
+			if !hungUp(raw) {
+				return
 			}
-		})
+		}
 		s.mu.Lock()
 		same := s.current == c
 		s.mu.Unlock()
-		if hungUp && same {
+		if same {
+			// If the client exists after all, it must learn that the connection is closed.
 			s.drop(io.EOF)
+			_ = s.write(word{kindClose, c.nonce}.bytes())
 		}
+	}()
+}
+
+func hungUp(raw syscall.RawConn) (yes bool) {
+	raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(fds, 0)
+		yes = err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
 	})
+	return yes
 }
 
 // server is one port and its current connection.
