@@ -29,7 +29,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_RELEASE = -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 SOURCES := $(shell find cmd guest/agent guest/initrd internal templates -name '*.go' -o -name '*.conf' -o -name groups) internal/contract/version internal/contract/ssh-ports go.mod go.sum
 
-.PHONY: help build install uninstall guest vm vm.run test attack attack-mutants bench lint clean
+.PHONY: help build install uninstall guest vm vm.run test attack attack-mutants bench bench-quick lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -114,6 +114,9 @@ lint: ## Check format and style
 
 bench: vm-debian ## Run the benchmarks
 	@scripts/bench
+
+bench-quick: ## Compare start and files with other ways to run a guest, in five minutes
+	@scripts/bench quick
 
 clean: ## Remove build results from this checkout, but not from the cache
 	rm -rf build
