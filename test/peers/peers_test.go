@@ -133,9 +133,9 @@ func TestMemory(t *testing.T) {
 	ctl("start", "--memory=3G", "--cpus=1", "--set=VM.Resume=no", p.dir)
 	time.Sleep(10 * time.Second)
 	measure("1 idle, 3 GB")
-	ctl("shell", p.dir, "--", "head -c 2G /dev/urandom >/tmp/used")
+	ctl("shell", p.dir, "--", "sh", "-c", "head -c 2G /dev/urandom >/tmp/used")
 	measure("2 with 2 GB of files in its memory")
-	ctl("shell", p.dir, "--", "rm /tmp/used")
+	ctl("shell", p.dir, "--", "rm", "/tmp/used")
 	removed := time.Now()
 	for _, after := range []int{5, 30, 60} {
 		time.Sleep(time.Until(removed.Add(time.Duration(after) * time.Second)))
