@@ -152,7 +152,7 @@ func FuzzScreen(f *testing.F) {
 	for _, seed := range []string{
 		"text 漢字 \xe2\x9d\u009b", "\x1b]2;title\x1b\\\x1b]52;c;eA==\a", "\x1bPtmux;\x1b\x1b]52;c;eA==\a\x1b\\", "\x1b[?1049h\x1b[21t\x1b[5i",
 		"\x1b_Gt=f;AA\x1b\\\x1b]8;;x\x1b]0;a\x07", "\x1b]1337;File=inline=1:AA\a\x1b%@\x1bP+q00\x1b\\\x1b[c", "\x1b!%@\x1b(%5\x1b! G",
-		"\x1b]0;✳ ✛iiii\a", "\x1b_Gu=it=fDAA\x1b\\",
+		"\x1b]0;✳ ✛iiii\a", "\x1b_Gu=it=fDAA\x1b\\", "\x1b_G;At=fA\x1b\\",
 	} {
 		f.Add([]byte(seed), uint16(3))
 	}

@@ -272,7 +272,7 @@ func (s *Screen) dcs(body string) string {
 
 // graphicsText is an image in kitty's protocol. With the key t, the terminal would read, and
 // with t=t delete, a file. Values are numbers or a letter: no terminal must find a key in one.
-var graphicsText = regexp.MustCompile(`^G((?:[a-su-zA-Z]=[-A-Za-z0-9]*|t=d)(?:,(?:[a-su-zA-Z]=[-A-Za-z0-9]*|t=d))*)?(;[A-Za-z0-9+/=]*)?$`)
+var graphicsText = regexp.MustCompile(`^G((?:[a-su-zA-Z]=[-A-Za-z0-9]*|t=d)(?:,(?:[a-su-zA-Z]=[-A-Za-z0-9]*|t=d))*)?(;[A-Za-z0-9+/]*={0,2})?$`)
 
 func (s *Screen) graphics(body string) string {
 	if !graphicsText.MatchString(body) || !s.ask() {
