@@ -45,7 +45,7 @@ func TestSequences(t *testing.T) {
 		"clipboard":                    {"a\x1b]52;c;eA==\a\x1b]52;;?\x1b\\\x1b]052;c;eA==\a\x1b]5522;type=read\x1b\\\x1b]1337;Copy=:eA==\a\x1b]1337;CopyToClipboard=\ab", "ab"},
 		"clipboard in other sequences": {"a\x1bPtmux;\x1b\x1b]52;c;eA==\a\x1b\\b\x1bP\x1b]52;c;eA==\a\x1b\\c\x1b]8;\x1b]52;c;eA==\ad", "a\x1b\\b\x1b\\cd"},
 		"C1 characters":                {"\u009d52;c;eA==\a\x9d52;c;eA==\u009c\u009b21t", "\ufffd52;c;eA==\a\ufffd52;c;eA==\ufffd\ufffd21t"},
-		"C1 bytes in titles":           {"\x1b]0;✳ ✛⾛✜🜛a\a", pushTitle + "\x1b]0;claude-vm web: ✳ ⾛a\a"},
+		"C1 bytes in titles":           {"\x1b]0;✳ ✛⾛✜🜛\U0001cfd8a\a", pushTitle + "\x1b]0;claude-vm web: ✳ ⾛a\a"},
 		"another encoding":             {"a\x1b%@\x1b G\x1b!%@\x1b(%5\x1b[62;0\"pb\x1b(0c", "ab\x1b(0c"},
 		"prints":                       {"a\x1b[5i\x1b[?5i\x1b[ib", "ab"},
 		"reads the screen":             {"a\x1b[1;1;1;1;10;10*yb", "ab"},
@@ -152,7 +152,7 @@ func FuzzScreen(f *testing.F) {
 	for _, seed := range []string{
 		"text 漢字 \xe2\x9d\u009b", "\x1b]2;title\x1b\\\x1b]52;c;eA==\a", "\x1bPtmux;\x1b\x1b]52;c;eA==\a\x1b\\", "\x1b[?1049h\x1b[21t\x1b[5i",
 		"\x1b_Gt=f;AA\x1b\\\x1b]8;;x\x1b]0;a\x07", "\x1b]1337;File=inline=1:AA\a\x1b%@\x1bP+q00\x1b\\\x1b[c", "\x1b!%@\x1b(%5\x1b! G",
-		"\x1b]0;✳ ✛iiii\a", "\x1b_Gu=it=fDAA\x1b\\", "\x1b_G;At=fA\x1b\\",
+		"\x1b]0;✳ ✛iiii\a", "\x1b]8;;\U0001cfd800\a", "\x1b_Gu=it=fDAA\x1b\\", "\x1b_G;At=fA\x1b\\",
 	} {
 		f.Add([]byte(seed), uint16(3))
 	}

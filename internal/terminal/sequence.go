@@ -149,7 +149,7 @@ func (s *Screen) text(end string) []byte {
 
 // printable drops from a control string control characters, and characters in which some
 // terminals find them: for these a byte 9C, as in the title of Claude Code, ends the string
-// in the middle of a character, and the next byte can start a sequence.
+// in the middle of a character, and what remains of the character can start a sequence.
 func printable(r rune) rune {
 	switch {
 	case r < ' ', 0x7f <= r && r < 0xa0:
@@ -158,7 +158,7 @@ func printable(r rune) rune {
 		return r
 	}
 	text := utf8.AppendRune(nil, r)
-	if st := bytes.IndexByte(text, 0x9c); st >= 0 && st+1 < len(text) && text[st+1] < 0xa0 {
+	if _, rest, found := bytes.Cut(text, []byte{0x9c}); found && slices.ContainsFunc(rest, func(b byte) bool { return b < 0xa0 }) {
 		return -1
 	}
 	return r
