@@ -180,7 +180,7 @@ func (p *peer) tree(t *testing.T) {
 // ours to the others, and writes the values to a file for scripts.
 func (v values) print(t *testing.T, all []*peer) {
 	head := machine(t)
-	fmt.Printf("\n%s\n%s: medians of %d, lowest to highest; ratios of ours to others\n\n", strings.Join(head, "\n"), t.Name(), *rounds)
+	fmt.Printf("\n%s\n%s: medians, lowest to highest; ratios of ours to others\n\n", strings.Join(head, "\n"), t.Name())
 	for _, measure := range slices.Sorted(maps.Keys(v)) {
 		fmt.Println(measure)
 		for _, p := range all {
