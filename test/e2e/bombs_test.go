@@ -53,13 +53,19 @@ func TestBombs(t *testing.T) {
 		}
 	}
 	start := time.Now()
-	if r := p.ctl("stop", "."); r.status != 0 {
+	switch r := p.ctl("stop", "."); r.status {
+	case 0:
+	case 120: // the guest's kernel has killed Claude, whose end is the end of the VM
+		if got := p.property("ActiveState"); got != "failed" {
+			t.Errorf("the VM that does not run is %s", got)
+		}
+	default:
 		r.fails(1, "the guest did not shut down in time and was killed", "claude-vm-ctl logs")
 	}
 	if took := time.Since(start); took > 2*slow {
 		t.Errorf("the VM stopped after %v", took)
 	}
-	p.wantGone2() // the unit has failed, also if the guest's kernel has killed Claude
+	p.wantGone2()
 	if got := q.guest("echo alive"); got != "alive\n" {
 		t.Errorf("the other VM answers %q", got)
 	}
