@@ -28,12 +28,7 @@ let
   cfg = config.claude-vm.guest;
   inherit (pkgs.stdenv.hostPlatform) isAarch64;
 
-  # The words of a file, without comment lines, which start with #.
-  wordsOf =
-    file:
-    lib.concatMap (line: lib.filter (word: word != "") (lib.splitString " " line)) (
-      lib.filter (line: !lib.hasPrefix "#" line) (lib.splitString "\n" (lib.readFile file))
-    );
+  inherit (import ./words.nix lib) wordsOf;
 
   # kernelParams contains store paths (init=). Without discarding the string context, the
   # bundle would depend on the guest's system, which would then be installed on the host
@@ -65,6 +60,7 @@ in
   imports = [
     ./options.nix
     ./minimal.nix
+    ./boot.nix
   ];
 
   config = {
@@ -117,7 +113,6 @@ in
       };
       # No login on the serial console, which is the journal of the host.
       targets.getty.enable = false;
-      generators.systemd-getty-generator = "/dev/null";
       services = {
         claude-vm-agent = {
           overrideStrategy = "asDropin";

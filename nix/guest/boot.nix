@@ -1,0 +1,71 @@
+# Leaves out what delays the boot of a guest, in the initrd and afterwards. Without KVM, each
+# process that is started takes up to a tenth of a second. Modules can override these settings.
+{
+  config,
+  lib,
+  ...
+}:
+let
+  inherit (import ./words.nix lib) wordsOf;
+  inherit (lib.partition (lib.hasSuffix ".service") (wordsOf ../../guest/masked-units)) right wrong;
+
+  # They look for disks, consoles, a TPM, or requests on the kernel command line, at each boot.
+  # Not systemd-fstab-generator, which mounts fileSystems.
+  generators = [
+    "debug"
+    "getty"
+    "gpt-auto"
+    "hibernate-resume"
+    "run"
+    "ssh"
+    "system-update"
+    "tpm2"
+  ];
+in
+{
+  boot.initrd.systemd = {
+    suppressedStorePaths = map (
+      name: "${config.boot.initrd.systemd.package}/lib/systemd/system-generators/systemd-${name}-generator"
+    ) generators;
+    suppressedUnits = [
+      # The kernel creates all device nodes that the initrd needs.
+      "kmod-static-nodes.service"
+      "systemd-tmpfiles-setup-dev-early.service"
+      "systemd-tmpfiles-setup-dev.service"
+      # Nobody can answer.
+      "systemd-ask-password-console.path"
+    ];
+    # Without the first of its commands, which reads an fstab that systemd has already read, and
+    # makes systemd read all units again. This takes 4 s without KVM.
+    services.initrd-parse-etc.serviceConfig.ExecStart = [
+      ""
+      "/bin/systemctl --no-block start initrd-cleanup.service"
+    ];
+    # Only the disk: the modules of all other devices are loaded by name. Everything else is
+    # triggered again after the initrd.
+    services.systemd-udev-trigger.serviceConfig.ExecStart = [
+      ""
+      "-/bin/udevadm trigger --action=add --subsystem-match=block"
+    ];
+  };
+
+  systemd = {
+    generators = lib.listToAttrs (
+      map (name: lib.nameValuePair "systemd-${name}-generator" (lib.mkDefault "/dev/null")) generators
+    );
+    services =
+      lib.genAttrs (map (lib.removeSuffix ".service") right) (_: {
+        enable = lib.mkDefault false;
+      })
+      // {
+        # Of multi-user.target, and not needed by a session.
+        claude-vm-agent.before = [
+          "systemd-logind.service"
+          "systemd-user-sessions.service"
+        ];
+      };
+    units = lib.genAttrs wrong (_: {
+      enable = lib.mkDefault false;
+    });
+  };
+}
