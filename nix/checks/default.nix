@@ -219,6 +219,9 @@ in
         diff $unit ${units}/$unit
       done
       [ "$(readlink ${units}/default.target)" = claude-vm.target ]
+      for unit in $(grep -v '^#' ${../../guest/masked-units}); do
+        [ "$(readlink -f ${units}/$unit)" = /dev/null ] || { echo "$unit is not masked" >&2; exit 1; }
+      done
       touch $out
     '';
 

@@ -1,13 +1,13 @@
 # Leaves out what delays the boot of a guest, in the initrd and afterwards. Without KVM, each
-# process that is started takes up to a tenth of a second. Modules can override these settings.
+# process that is started takes up to a tenth of a second. Modules can enable units again.
 {
   config,
   lib,
   ...
 }:
 let
-  inherit (import ./words.nix lib) wordsOf;
-  inherit (lib.partition (lib.hasSuffix ".service") (wordsOf ../../guest/masked-units)) right wrong;
+  masked = import ./words.nix lib ../../guest/masked-units;
+  inherit (lib.partition (lib.hasSuffix ".service") masked) right wrong;
 
   # They look for disks, consoles, a TPM, or requests on the kernel command line, at each boot.
   # Not systemd-fstab-generator, which mounts fileSystems.

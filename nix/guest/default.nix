@@ -28,7 +28,7 @@ let
   cfg = config.claude-vm.guest;
   inherit (pkgs.stdenv.hostPlatform) isAarch64;
 
-  inherit (import ./words.nix lib) wordsOf;
+  wordsOf = import ./words.nix lib;
 
   # kernelParams contains store paths (init=). Without discarding the string context, the
   # bundle would depend on the guest's system, which would then be installed on the host

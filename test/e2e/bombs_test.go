@@ -56,6 +56,7 @@ func TestBombs(t *testing.T) {
 	switch r := p.ctl("stop", "."); r.status {
 	case 0:
 	case 120: // the guest's kernel has killed Claude, whose end is the end of the VM
+		r.fails(120, "no VM is running on "+p.dir, "claude-vm-ctl list")
 		if got := p.property("ActiveState"); got != "failed" {
 			t.Errorf("the VM that does not run is %s", got)
 		}
