@@ -17,10 +17,12 @@ import (
 func TestFlood(t *testing.T) {
 	w := newWorld(t, nil)
 	w.echo("93.184.216.34:7")
+	// However long the loop takes, no line becomes possible, which would start the count again.
+	w.gateway.audit.limit.SetLimit(0)
 	for range 1000 {
 		w.gateway.audit.deniedBy(w.gateway.request("tcp", netip.MustParseAddrPort("10.0.0.1:7")), w.gateway.judge(w.gateway.request("tcp", netip.MustParseAddrPort("10.0.0.1:7"))))
 	}
-	if left := w.gateway.audit.left; left < 1000-logBurst-logRate*5 {
+	if left := w.gateway.audit.left; left < 1000-logBurst {
 		t.Errorf("%d of 1000 decisions are not in the journal", left)
 	}
 	for i := range 2 * maxDenied {
