@@ -2,6 +2,7 @@ package vport
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -9,8 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxUnread limits the unread bytes of a connection. SSH's own flow control keeps them far
@@ -30,40 +29,12 @@ func Serve(port *os.File, handle func(net.Conn)) error {
 	var dec decoder
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := readPort(raw, buf, func() { s.checkHangUp(raw) })
+		n, err := s.read(raw, buf)
 		if err != nil {
 			return &os.PathError{Op: "read", Path: port.Name(), Err: err}
 		}
 		dec.feed(buf[:n], s.deliver, s.control)
 	}
-}
-
-// readPort waits for data. If read(2) returns 0, the host's end has no client, or had none
-// a moment ago. readPort then calls gone and continues to wait, because a client may
-// connect again. This does not spin although poll(2) reports a hang-up all the time: the
-// Go runtime's poller is edge-triggered.
-func readPort(raw syscall.RawConn, buf []byte, gone func()) (int, error) {
-	var n int
-	var failed error
-	err := raw.Read(func(fd uintptr) bool {
-		for {
-			n, failed = syscall.Read(int(fd), buf)
-			switch {
-			case failed == syscall.EINTR:
-				continue
-			case failed == syscall.EAGAIN:
-				return false
-			case failed == nil && n == 0:
-				gone()
-				return false
-			}
-			return true
-		}
-	})
-	if err == nil {
-		err = failed
-	}
-	return max(n, 0), err
 }
 
 // hangUpChecks and hangUpInterval are how often, and at which intervals, the host's end must be
@@ -76,40 +47,68 @@ const (
 	hangUpInterval = 100 * time.Millisecond
 )
 
-// checkHangUp closes the current connection if the host's end has no client in any of the
-// checks.
-func (s *server) checkHangUp(raw syscall.RawConn) {
+// read waits for data, and closes the current connection if its client is gone.
+//
+// The checks are reads, not calls of poll(2): in Linux (virtio_console.c), a poll(2) that finds
+// data before the interrupt is handled takes the data from the queue, the interrupt then finds
+// nothing, and whoever waits in epoll_wait(2) is not woken.
+func (s *server) read(raw syscall.RawConn, buf []byte) (int, error) {
+	for checks := 0; ; {
+		n, hungUp, err := s.readOnce(raw, buf)
+		switch {
+		case n > 0:
+			return n, nil
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, err
+		case !hungUp:
+			checks = 0
+		default:
+			if checks++; checks > hangUpChecks {
+				s.hangUp()
+			}
+		}
+	}
+}
+
+// readOnce waits for data, for hangUpInterval if the host's end has no client but there is a
+// connection. Waiting in the Go runtime's poller, which is edge-triggered, does not use up the
+// processor although the port reports a hang-up all the time.
+func (s *server) readOnce(raw syscall.RawConn, buf []byte) (n int, hungUp bool, err error) {
+	s.port.SetReadDeadline(time.Time{})
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			n, failed = syscall.Read(int(fd), buf)
+			if failed != syscall.EINTR {
+				break
+			}
+		}
+		// read(2) returns 0 if the host's end has no client, or had none a moment ago.
+		if hungUp = n == 0 && failed == nil && s.connected(); hungUp {
+			s.port.SetReadDeadline(time.Now().Add(hangUpInterval))
+		}
+		return n > 0 || failed != nil && failed != syscall.EAGAIN
+	})
+	return max(n, 0), hungUp, cmp.Or(err, failed)
+}
+
+func (s *server) connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current != nil
+}
+
+// hangUp closes the current connection.
+func (s *server) hangUp() {
 	s.mu.Lock()
 	c := s.current
 	s.mu.Unlock()
 	if c == nil {
 		return
 	}
-	go func() {
-		for range hangUpChecks {
-			time.Sleep(hangUpInterval)
-			if !hungUp(raw) {
-				return
-			}
-		}
-		s.mu.Lock()
-		same := s.current == c
-		s.mu.Unlock()
-		if same {
-			// If the client exists after all, it must learn that the connection is closed.
-			s.drop(io.EOF)
-			_ = s.write(word{kindClose, c.nonce}.bytes())
-		}
-	}()
-}
-
-func hungUp(raw syscall.RawConn) (yes bool) {
-	raw.Control(func(fd uintptr) {
-		fds := []unix.PollFd{{Fd: int32(fd)}}
-		n, err := unix.Poll(fds, 0)
-		yes = err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
-	})
-	return yes
+	s.drop(io.EOF)
+	// If the client exists after all, it must learn that the connection is closed.
+	_ = s.write(word{kindClose, c.nonce}.bytes())
 }
 
 // server is one port and its current connection.

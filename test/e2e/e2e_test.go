@@ -208,10 +208,14 @@ func (p *project) guest(script string) string {
 	return p.ctl("shell", ".", "--", "sh", "-ec", script).ok().stdout
 }
 
-// root runs a shell script in the VM as root. It may fail.
+// root runs a shell script in the VM as root. The script may fail, the connection may not.
 func (p *project) root(script string) result {
 	p.t.Helper()
-	return p.ctl("shell", "--root", ".", "--", "sh", "-c", script)
+	r := p.ctl("shell", "--root", ".", "--", "sh", "-c", script)
+	if strings.Contains(r.stderr, "cannot connect to the VM on ") || strings.Contains(r.stderr, "lost the connection to the VM on ") {
+		p.t.Errorf("%s: status %d, %s", r.what, r.status, r.stderr)
+	}
+	return r
 }
 
 func (p *project) systemctl(args ...string) result {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
@@ -223,6 +224,10 @@ func TestReconnects(t *testing.T) {
 	for i := range 1000 {
 		if i%20 == 0 {
 			p.killInMidStream()
+		}
+		// The guest looks after 100 ms, and again until then, whether there is a new client.
+		if i%5 == 0 {
+			time.Sleep(time.Duration(i%200) * time.Millisecond)
 		}
 		if err := echo(t, runtime, strconv.Itoa(i)); err != nil {
 			t.Fatalf("connection %d: %v", i, err)

@@ -135,7 +135,7 @@ func (p *project) wantOwned() {
 func (p *project) onlyTheDirectory(mounts ...string) {
 	p.t.Helper()
 	r := p.root("ls -d /nix/store " + os.Getenv("XDG_RUNTIME_DIR") + " /var/lib/systemd/linger/dev 2>/dev/null; find " + os.Getenv("HOME") + " -xdev ! -type d;" +
-		"awk '$3 == \"virtiofs\" && index($2, \"" + p.dir + "/\") != 1 { print $2 }' /proc/mounts | sort; ls /sys/class/virtio-ports | wc -l")
+		"awk '$3 == \"virtiofs\" && index($2, \"" + p.dir + "/\") != 1 { print $2 }' /proc/mounts | sort; ls /sys/class/virtio-ports | wc -l").ok()
 	// The kernel escapes these characters in /proc/mounts.
 	want := strings.NewReplacer(`\`, `\134`, " ", `\040`).Replace(strings.Join(mounts, "\n")) + "\n17\n"
 	if r.stdout != want {
