@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/preflight"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +31,7 @@ func execConfined(ctx context.Context, args []string) (int, error) {
 	}
 	if err == nil {
 		var resume []string
+		args = append(args[:1], processor(args[1:], os.Getenv(processorVariable), preflight.OpenKVM() == nil)...)
 		resume, err = resumeArguments(args[0], args[1:])
 		args = append(args, resume...)
 	}
@@ -47,6 +50,21 @@ func execConfined(ctx context.Context, args []string) (int, error) {
 		err = syscall.Exec(path, args[1:], ownEnvironment())
 	}
 	return 0, failure.New(failure.HostUnable, "", "%w", err) // QEMU has no such exit status
+}
+
+// processorVariable is the variable of claude-vm@ with the processor that QEMU emulates.
+const processorVariable = "EMULATED_CPU"
+
+// processor returns QEMU's command with the processor model in place of the unit's if the command
+// does not ask for KVM, or if there is none: then QEMU uses the next accelerator.
+func processor(command []string, model string, kvm bool) []string {
+	i := slices.Index(command, "-cpu") + 1
+	if model == "" || kvm && slices.Contains(command, "kvm") || i == 0 || i == len(command) {
+		return command
+	}
+	c := slices.Clone(command)
+	c[i] = model
+	return c
 }
 
 // takeSignals gives signals their default actions back, because systemd sends SIGTERM once: if this program

@@ -46,12 +46,13 @@ func SnapshotSpec(ctx context.Context, m commandManager, id string, r instance.R
 	if len(command) <= before || !slices.Equal(command[1:before], []string{"unit", "exec", "--", id}) {
 		return nil, nil
 	}
-	command = snapshot.Expand(command[before:], environment)
+	kvm := preflight.OpenKVM() == nil
+	command = processor(snapshot.Expand(command[before:], environment), environment[processorVariable], kvm)
 	if !snapshot.Possible(command) {
 		return nil, nil
 	}
 	s := &snapshot.Spec{
-		Command: snapshot.Normalize(command), Bundle: bundle, KVM: preflight.OpenKVM() == nil,
+		Command: snapshot.Normalize(command), Bundle: bundle, KVM: kvm,
 		Memory: r.Settings.Memory, CPUs: r.Settings.CPUs, Guest: r.GuestVersion, Host: r.Host, Insecure: r.Settings.Insecure,
 	}
 	if r.Image != nil {

@@ -57,11 +57,13 @@ func TestSnapshotSpec(t *testing.T) {
 		manager fakeCommand
 		want    string
 	}{
-		"usual":                 {resume, fakeCommand{nil, testCommand}, "qemu|-name|guest=snapshot|-m|1024M|-append|a b|-device|vmgenid,guid=auto"},
-		"Resume=no":             {instance.Record{}, fakeCommand{nil, testCommand}, ""},
-		"QEMUArguments=":        {resume, fakeCommand{map[string]string{"QEMU_ARGUMENTS": "-drive x"}, testCommand}, ""},
-		"no vmgenid":            {resume, fakeCommand{map[string]string{"DEVICES": ""}, testCommand}, ""},
-		"another ExecStart=":    {resume, fakeCommand{nil, "/bin/qemu $DEVICES"}, ""},
+		"usual":              {resume, fakeCommand{nil, testCommand}, "qemu|-name|guest=snapshot|-m|1024M|-append|a b|-device|vmgenid,guid=auto"},
+		"Resume=no":          {instance.Record{}, fakeCommand{nil, testCommand}, ""},
+		"QEMUArguments=":     {resume, fakeCommand{map[string]string{"QEMU_ARGUMENTS": "-drive x"}, testCommand}, ""},
+		"no vmgenid":         {resume, fakeCommand{map[string]string{"DEVICES": ""}, testCommand}, ""},
+		"another ExecStart=": {resume, fakeCommand{nil, "/bin/qemu $DEVICES"}, ""},
+		"another processor": {resume, fakeCommand{map[string]string{"EMULATED_CPU": "max,erms=off"}, testCommand + " -cpu max"},
+			"qemu|-name|guest=snapshot|-m|1024M|-append|a b|-device|vmgenid,guid=auto|-cpu|max,erms=off"},
 		"an ExecStart= of ours": {resume, fakeCommand{nil, "/bin/ctl unit exec -- other qemu $DEVICES"}, ""},
 	} {
 		got, err := SnapshotSpec(t.Context(), c.manager, "a", c.record, bundle, filepath.Join(bundle, "virtiofsd"))

@@ -6,7 +6,7 @@
 #                                  has no working ACPI power button and no hotplug
 #   -enable-kvm -cpu host,…        -accel kvm -accel tcg,… and -cpu max, which is the
 #                                  same as host with KVM; without KVM, the VM is slow but
-#                                  starts
+#                                  starts, with a processor that is faster to emulate
 #   -device i8042                  removed: the runner stops a VM with Ctrl-Alt-Del, the
 #                                  unit with the ACPI power button
 #   -append earlyprintk= reboot=t  removed: earlyprintk= prints messages twice, reboot=t
