@@ -14,8 +14,9 @@ type Conn interface {
 	CloseWrite() error
 }
 
-// bufferSize lets a network stack send the largest packets of a virtual link.
-const bufferSize = 64 << 10
+// bufferSize is what one TCP segment of the gateway's link contains: the MTU of 65520 bytes less an IPv4
+// header and a TCP header with timestamps. With 64 KiB, each full segment is followed by one of 68 bytes.
+const bufferSize = 65520 - 20 - 32
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
