@@ -142,6 +142,37 @@ func TestServerCloseIsEOF(t *testing.T) {
 	}
 }
 
+// TestHangUp checks that a connection ends some time after its client is gone, without a new one.
+func TestHangUp(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest, inner := os.NewFile(uintptr(fds[0]), "guest"), os.NewFile(uintptr(fds[1]), "host")
+	t.Cleanup(func() { guest.Close() })
+	ended := make(chan error, 1)
+	go Serve(guest, func(c net.Conn) {
+		_, err := io.ReadAll(c)
+		ended <- err
+	})
+	hello := word{kindHello, nonce{'1'}}.bytes()
+	if _, err := inner.Write(hello); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(inner, make([]byte, len(hello))); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("the connection ends while its client is there: %v", err)
+	case <-time.After(2 * hangUpChecks * hangUpInterval):
+	}
+	inner.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("the end of the connection: %v, want end of file", err)
+	}
+}
+
 func TestClientTimeout(t *testing.T) {
 	path, _ := host(t)
 	raw, err := net.Dial("unix", path)

@@ -225,7 +225,8 @@ func TestReconnects(t *testing.T) {
 		if i%20 == 0 {
 			p.killInMidStream()
 		}
-		// The guest looks after 100 ms, and again until then, whether there is a new client.
+		// In a pause of 100 ms, the agent looks whether its client is gone. That must not cost the
+		// next connection its data.
 		if i%5 == 0 {
 			time.Sleep(time.Duration(i%200) * time.Millisecond)
 		}

@@ -132,7 +132,7 @@ CPUWeight=20
 	if got := p.guest("nproc; awk '/MemTotal/ { print ($2 > 750000 && $2 < 900000) }' /proc/meminfo; grep -c claude-vm.other /proc/cmdline"); got != "2\n1\n1\n" {
 		t.Errorf("processors, memory in range, guest with the added word: %s, want 2, 1 and 1", got)
 	}
-	if got := p.cmdline(); !strings.Contains(got, "\n-accel\ntcg,thread=single\n") || !strings.Contains(got, "\n-fw_cfg\n"+fwcfg+"\n-sandbox\n") {
+	if got := p.cmdline(); !strings.Contains(got, "\n-accel\ntcg,thread=single\n-cpu\nmax,erms=off,") || !strings.Contains(got, "\n-fw_cfg\n"+fwcfg+"\n-sandbox\n") {
 		t.Errorf("QEMU's command line: %s", got)
 	}
 	for name, want := range map[string]string{
