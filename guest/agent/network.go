@@ -30,6 +30,25 @@ type routeEntry struct {
 	RTT                           uint16
 }
 
+// receiveBuffers has the sizes of TCP's receive buffers in bytes, see tcp_rmem in tcp(7). With the
+// kernel's default of 128 KiB, a connection begins with a window of 64 KiB, which is a single packet of
+// the link. With 1 MiB, it begins with what the gateway has in its buffer.
+const (
+	receiveBuffers        = "/proc/sys/net/ipv4/tcp_rmem"
+	defaultReceiveBuffers = "4096\t131072\t6291456\n"
+	wantedReceiveBuffers  = "4096\t1048576\t6291456\n"
+)
+
+// setReceiveBuffers leaves other values than the kernel's own alone: the guest's configuration has set
+// them.
+func setReceiveBuffers() error {
+	text, err := os.ReadFile(receiveBuffers)
+	if err != nil || string(text) != defaultReceiveBuffers {
+		return err
+	}
+	return os.WriteFile(receiveBuffers, []byte(wantedReceiveBuffers), 0)
+}
+
 // configureNetwork configures the loopback interface and eth0, which is missing with Mode=none.
 // A program such as ip(8) would take a tenth of a second under emulation.
 func configureNetwork() error {
@@ -57,6 +76,9 @@ func configureNetwork() error {
 	route.Gateway = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: router}
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCADDRT, uintptr(unsafe.Pointer(&route))); errno != 0 {
 		return os.NewSyscallError("SIOCADDRT", errno)
+	}
+	if err := setReceiveBuffers(); err != nil {
+		return err
 	}
 	// Published ports also reach servers that listen only on 127.0.0.1.
 	return os.WriteFile("/proc/sys/net/ipv4/conf/"+eth+"/route_localnet", []byte("1\n"), 0)

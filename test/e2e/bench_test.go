@@ -16,10 +16,13 @@ import (
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
-// bench creates a project for a benchmark.
+// bench creates a project for a benchmark. It stops the VM that scripts/test has started for
+// TestLogin: a benchmark must run alone.
 func bench(b *testing.B) *project {
 	b.Helper()
-	return newProject(b, "bench")
+	p := newProject(b, "bench")
+	p.systemctl("stop", "claude-vm@*.service").ok()
+	return p
 }
 
 // BenchmarkBoot starts a VM and reports the time, in seconds, from the start of its unit

@@ -169,7 +169,7 @@ func TestFullDisk(t *testing.T) {
 // TestManyFiles works with three times as many files as virtiofsd can have open.
 func TestManyFiles(t *testing.T) {
 	t.Parallel()
-	const limit = 4000
+	const limit = 2000
 	p := newProject(t, "many")
 	for _, unit := range []string{instance.VM.Unit(p.id), instance.Virtiofsd.Unit(p.id)} {
 		p.dropin(unit, "files.conf", fmt.Sprint("LimitNOFILE=", limit))
