@@ -19,6 +19,8 @@ $(error GUEST=$(GUEST) is invalid: use nix, debian or none)
 endif
 QEMU ?= qemu-system-$(ARCH)
 VIRTIOFSD ?= virtiofsd
+# The prefix of unshare(1) and setpriv(1), such as /usr/bin/. By default, systemd searches them.
+UTILS ?=
 
 # The cache for build results that all checkouts share.
 export CLAUDE_VM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claude-vm
@@ -64,7 +66,7 @@ guest-nix:
 guest-none:
 
 install: build ## Install programs, units, completions, man pages and the guest, if it is built
-	@ARCH='$(ARCH)' scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)'
+	@ARCH='$(ARCH)' scripts/install '$(DESTDIR)' '$(BINDIR)' '$(UNITDIR)' '$(GUESTDIR)' '$(QEMU)' '$(VIRTIOFSD)' '$(UTILS)'
 	@install -Dm644 completion/claude-vm-ctl.bash '$(DESTDIR)$(DATADIR)/bash-completion/completions/claude-vm-ctl'
 	@install -Dm644 completion/_claude-vm-ctl -t '$(DESTDIR)$(DATADIR)/zsh/site-functions'
 	@install -Dm644 completion/claude-vm-ctl.fish -t '$(DESTDIR)$(DATADIR)/fish/vendor_completions.d'
@@ -95,7 +97,7 @@ vm-nix:
 	@$(NIX_BUILD) build/nix .#claude-vm
 
 vm-debian: build guest
-	@ARCH='$(ARCH)' scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)'
+	@ARCH='$(ARCH)' scripts/install '' "$$PWD/build/root/bin" "$$PWD/build/root/lib/systemd/user" "$$PWD/build/guest" '$(QEMU)' '$(VIRTIOFSD)' '$(UTILS)'
 
 vm.run: vm ## Run Claude Code on the current directory, or WORK_DIR=, with ARGS=
 	@GUEST='$(GUEST)' scripts/vm-run "$${WORK_DIR:-$$PWD}" $(ARGS)

@@ -7,6 +7,7 @@
   # The QEMU that NixOS tests use: no GUI and only one architecture. Unlike an override
   # of qemu, it is in the binary cache.
   qemu_test,
+  util-linux,
   virtiofsd,
   programs,
   guest,
@@ -56,6 +57,7 @@ stdenvNoCC.mkDerivation {
     "ARCH=${qemuArch}"
     "QEMU=${qemu_test}/bin/qemu-system-${qemuArch}"
     "VIRTIOFSD=${virtiofsd}/bin/virtiofsd"
+    "UTILS=${util-linux}/bin/"
   ];
 
   # Keep #!/bin/sh, which exists on NixOS. An interpreter in the store would not make

@@ -61,7 +61,7 @@ func share(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("lock %s: %w", contract.ShareLock, err)
 	}
-	// To mount, it has a capability of its user namespace, which it drops.
+	// To mount, it has a capability of the user namespace that unshare(1) has made. virtiofsd does not get it.
 	if err := checkConfined(instance.Escape(args[0]), confine.Wanted{Capabilities: 1 << unix.CAP_SYS_ADMIN}); err != nil {
 		return 0, err
 	}
@@ -168,8 +168,7 @@ func identity(path string) (device, inode uint64, err error) {
 	return st.Dev, st.Ino, nil
 }
 
-// execWithout executes a program in place of this process, without the capabilities of the
-// unit's AmbientCapabilities=.
+// execWithout executes a program in place of this process, without its ambient capabilities.
 func execWithout(path string, argv []string) error {
 	// Capabilities belong to a thread, and execve(2) takes those of the calling one.
 	runtime.LockOSThread()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,9 @@ func TestInternet(t *testing.T) {
 		}
 	}
 	p.wantDecision("allowed", "example.com", "93.184.216.34", "443")
+	if got := strings.Fields(p.guest("cat /proc/sys/net/ipv4/tcp_rmem")); !slices.Equal(got, []string{"4096", "1048576", "6291456"}) {
+		t.Errorf("tcp_rmem: %q", got)
+	}
 	if got, status := p.fetch("http://nosuch.test/"); status != 6 { // of curl: could not resolve host
 		t.Errorf("a name that does not exist: %q, %d", got, status)
 	}

@@ -35,7 +35,7 @@ func TestExposure(t *testing.T) {
 	budgets := map[*instance.Part]float64{
 		instance.VM:        1.5,
 		instance.Gateway:   2,
-		instance.Virtiofsd: 2.4, // namespaces, mounts and a capability for its own sandbox
+		instance.Virtiofsd: 2, // namespaces and mounts for its own sandbox
 		instance.Scratch:   2,
 		instance.SSHAgent:  2,
 		instance.ShareLost: 2,
@@ -93,7 +93,8 @@ func (p *project) wantFailClosed() {
 	}{
 		{instance.VM, "PrivateNetwork=no", "PrivateNetwork= has no effect: the network is the host's"},
 		{instance.VM, "ProtectHome=no\nTemporaryFileSystem=\nTemporaryFileSystem=/tmp", "ProtectHome= has no effect: the process sees " + os.Getenv("HOME")},
-		{instance.Virtiofsd, "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN", "CapabilityBoundingSet= has no effect: CapBnd is "},
+		{instance.Virtiofsd, "ProtectSystem=no", "ProtectSystem= has no effect: / is writable"},
+		{instance.Gateway, "CapabilityBoundingSet=CAP_CHOWN", "CapabilityBoundingSet= has no effect: CapBnd is "},
 		{instance.Gateway, "ProtectSystem=no", "ProtectSystem= has no effect: / is writable"},
 	} {
 		p.dropin(probe.part.Unit(p.id), "probe.conf", strings.Split(probe.settings, "\n")...)
