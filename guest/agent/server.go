@@ -41,6 +41,15 @@ func (a *agent) serve(raw net.Conn) {
 				go ssh.DiscardRequests(reqs)
 				go a.serveBegin(ch)
 			}
+		case contract.ChangesChannel:
+			if a.current() == nil {
+				offered.Reject(ssh.Prohibited, "the guest waits for begin")
+				continue
+			}
+			if ch, reqs, err := offered.Accept(); err == nil {
+				go ssh.DiscardRequests(reqs)
+				go a.serveChanges(ch)
+			}
 		default:
 			offered.Reject(ssh.UnknownChannelType, "unknown channel type")
 		}

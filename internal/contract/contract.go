@@ -91,6 +91,9 @@ const (
 	// BeginChannel is a channel type. The client writes Begin as JSON and closes its
 	// side; the guest replies with BeginReply as JSON.
 	BeginChannel = "begin@claude-vm"
+	// ChangesChannel is a channel type. The client writes Changes, and the guest replies to each with a
+	// ChangesReply, as JSON.
+	ChangesChannel = "changes@claude-vm"
 	// SessionSubsystem attaches a session channel to Claude: to its terminal or, if
 	// it has none, to its standard streams.
 	SessionSubsystem = "claude"
@@ -167,6 +170,22 @@ type Begin struct {
 // BeginReply is the guest's reply to Begin. An empty Error means that Claude is running.
 type BeginReply struct {
 	Error string `json:"error,omitempty"`
+}
+
+// Changes are files and directories in ShareWork that have changed.
+type Changes struct {
+	Changes []Change `json:"changes"`
+}
+
+// Change is a changed file, or a directory in which a name is new or gone.
+type Change struct {
+	Path     []byte `json:"path"`     // relative to ShareWork; any bytes
+	Modified int64  `json:"modified"` // time of the last modification, in nanoseconds since 1970
+}
+
+// ChangesReply tells whether a program in the guest watches files of the share.
+type ChangesReply struct {
+	Watched bool `json:"watched"`
 }
 
 // Status is what the guest has reported so far. The keys are those of sd_notify(3).

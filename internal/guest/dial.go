@@ -28,9 +28,20 @@ const attempts = 3
 // waits for the guest's answer until ctx is done. If there is no VM, the error is
 // os.ErrNotExist.
 func Dial(ctx context.Context, dir, user string) (*Client, error) {
+	return dial(ctx, dir, user, DialRaw)
+}
+
+// DialLast is like Dial but uses the last free port, for connections that no user has asked for.
+func DialLast(ctx context.Context, dir, user string) (*Client, error) {
+	return dial(ctx, dir, user, func(ctx context.Context, dir string) (net.Conn, error) {
+		return dialFree(ctx, dir, func(i int) int { return contract.SSHPorts - 1 - i })
+	})
+}
+
+func dial(ctx context.Context, dir, user string, raw func(ctx context.Context, dir string) (net.Conn, error)) (*Client, error) {
 	var failed error
 	for range attempts {
-		conn, err := DialRaw(ctx, dir)
+		conn, err := raw(ctx, dir)
 		if err != nil {
 			return nil, cmp.Or(failed, err)
 		}
@@ -50,7 +61,14 @@ func Dial(ctx context.Context, dir, user string) (*Client, error) {
 // DialRaw is like Dial but returns the connection before the SSH handshake, which starts
 // with the guest's version string. It is for callers with their own SSH client.
 func DialRaw(ctx context.Context, dir string) (net.Conn, error) {
-	for i := range contract.SSHPorts {
+	return dialFree(ctx, dir, func(i int) int { return i })
+}
+
+// dialFree connects to the first port that is free. nth returns the number of the port that is tried
+// as the n-th.
+func dialFree(ctx context.Context, dir string, nth func(n int) int) (net.Conn, error) {
+	for n := range contract.SSHPorts {
+		i := nth(n)
 		lock, err := lockPort(dir, contract.SSHLock(i))
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue

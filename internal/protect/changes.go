@@ -1,11 +1,10 @@
 package protect
 
 import (
-	"encoding/binary"
 	"errors"
 	"path/filepath"
-	"strings"
 
+	"github.com/t0mpr1c3/claude-microvm/internal/inotify"
 	"golang.org/x/sys/unix"
 )
 
@@ -79,12 +78,8 @@ func (c *changes) seen() (bool, error) {
 		case err != nil:
 			return false, err
 		}
-		for rest := buf[:n]; len(rest) >= unix.SizeofInotifyEvent; {
-			id, mask := int32(binary.NativeEndian.Uint32(rest)), binary.NativeEndian.Uint32(rest[4:])
-			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(rest[12:]))
-			name := strings.TrimRight(string(rest[unix.SizeofInotifyEvent:end]), "\x00")
-			rest = rest[end:]
-			if mask&unix.IN_Q_OVERFLOW != 0 || c.paths[filepath.Join(c.directories[int(id)], name)] {
+		for e := range inotify.Events(buf[:n]) {
+			if e.Mask&unix.IN_Q_OVERFLOW != 0 || c.paths[filepath.Join(c.directories[e.Watch], e.Name)] {
 				return true, nil // the next call reads the rest
 			}
 		}

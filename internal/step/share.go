@@ -8,8 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
+	"unsafe"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/confine"
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
@@ -29,7 +29,11 @@ func share(ctx context.Context, args []string) (int, error) {
 	if len(args) < 4 {
 		return 0, failure.New(failure.Usage, "", "share needs a directory, a directory with the shares, a socket and a command")
 	}
-	if err := protectShares(args[0], args[1]); err != nil {
+	record, err := readRecord(args[0])
+	if err != nil {
+		return 0, err
+	}
+	if err := protectShares(record, args[0], args[1]); err != nil {
 		return 0, err
 	}
 	socket, command := args[2], args[3:]
@@ -65,6 +69,11 @@ func share(ctx context.Context, args []string) (int, error) {
 	if err := checkConfined(instance.Escape(args[0]), confine.Wanted{Capabilities: 1 << unix.CAP_SYS_ADMIN}); err != nil {
 		return 0, err
 	}
+	if record.Settings.Inotify {
+		if err := startBeside("watch-host", filepath.Join(args[1], contract.ShareWork)); err != nil {
+			return 0, err
+		}
+	}
 	notify("READY=1")
 	endIfStopped()
 	return 0, execWithout(path, append([]string{"virtiofsd"}, command[1:]...))
@@ -77,11 +86,7 @@ const scratch = "/tmp"
 // protectShares checks that the directories and files in root are those that setup has
 // checked: the guest of another VM, which shares a parent directory, could have replaced them
 // since then. Then it protects paths in them.
-func protectShares(dir, root string) error {
-	record, err := readRecord(dir)
-	if err != nil {
-		return err
-	}
+func protectShares(record instance.Record, dir, root string) error {
 	protected := false
 	for _, s := range record.Shares {
 		path := filepath.Join(root, s.Name)
@@ -104,9 +109,14 @@ func protectShares(dir, root string) error {
 		return nil
 	}
 	// It stays in this unit, with the capability that virtiofsd does not get.
-	watch := exec.Command("/proc/self/exe", "unit", "watch-share", "--", dir, root)
-	watch.Stderr = os.Stderr
-	return watch.Start()
+	return startBeside("watch-share", dir, root)
+}
+
+// startBeside starts another step in this unit.
+func startBeside(step string, args ...string) error {
+	c := exec.Command("/proc/self/exe", append([]string{"unit", step, "--"}, args...)...)
+	c.Stderr = os.Stderr
+	return c.Start()
 }
 
 func protectShare(path string, mounts []protect.Mount) error {
@@ -168,14 +178,21 @@ func identity(path string) (device, inode uint64, err error) {
 	return st.Dev, st.Ino, nil
 }
 
-// execWithout executes a program in place of this process, without its ambient capabilities.
-func execWithout(path string, argv []string) error {
-	// Capabilities belong to a thread, and execve(2) takes those of the calling one.
-	runtime.LockOSThread()
+// dropCapabilities drops the capabilities of this process, which has them from setpriv(1).
+func dropCapabilities() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
-	if err := unix.Capset(&header, &none[0]); err != nil {
-		return os.NewSyscallError("capset", err)
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
+	if errno != 0 {
+		return os.NewSyscallError("capset", errno)
+	}
+	return nil
+}
+
+// execWithout executes a program in place of this process, without its capabilities.
+func execWithout(path string, argv []string) error {
+	if err := dropCapabilities(); err != nil {
+		return err
 	}
 	if err := confine.DenyDatagrams(); err != nil {
 		return err

@@ -25,6 +25,7 @@ var steps = map[string]struct {
 	"teardown":     {1, teardown},
 	"share":        {-1, share},
 	"watch-share":  {2, watchShare},
+	"watch-host":   {1, watchHost},
 	"end-share":    {0, endShare},
 	"share-lost":   {1, shareLost},
 	"exec":         {-1, execConfined},

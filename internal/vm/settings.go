@@ -50,6 +50,7 @@ var Settings = [...]Setting{
 	{"ReadOnly", "READ_ONLY", true, ofSetup, func(v *VM) string { return unitfile.Join(v.ReadOnly) }},
 	{"Hide", "HIDE", true, ofSetup, func(v *VM) string { return unitfile.Join(v.Hide) }},
 	{"Guard", "GUARD", true, ofSetup, func(v *VM) string { return yesNo(v.Guard) }},
+	{"Inotify", "INOTIFY", true, ofSetup, func(v *VM) string { return yesNo(v.Inotify) }},
 	{"Mount", "MOUNTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Mounts)) }},
 	{"PublishPort", "PORTS", true, ofSetup, func(v *VM) string { return unitfile.Join(texts(v.Ports)) }},
 	{"Mode", "NETWORK_MODE", true, ofSetup, func(v *VM) string { return v.Network }},

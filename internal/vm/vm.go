@@ -50,6 +50,7 @@ type VM struct {
 	Hide     []string // the same, patterns and groups; see package hide
 	Mounts   []Mount
 	Guard    bool
+	Inotify  bool
 
 	Network     string   // internet, allow or none
 	Allow, Deny []string // rules; see policy.ParseRule
@@ -116,7 +117,7 @@ const (
 // the files in units/.
 func Default() VM {
 	return VM{
-		Memory: 4 << 30, CPUs: 4, Scratch: 16 << 30, Resume: true, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true, Guard: true, UserConfig: true,
+		Memory: 4 << 30, CPUs: 4, Scratch: 16 << 30, Resume: true, Accelerator: "auto", Terminal: "auto", Home: "ephemeral", Network: "internet", Ask: true, Guard: true, Inotify: true, UserConfig: true,
 		Inject: []Injection{{Name: "ANTHROPIC_API_KEY"}, {Name: "ANTHROPIC_AUTH_TOKEN"}, {Name: "CLAUDE_CODE_OAUTH_TOKEN"}},
 		ReadOnly: []string{
 			".git/hooks", ".git/config", ".git/config.worktree", ".claude/settings.json", ".claude/settings.local.json",

@@ -99,6 +99,9 @@ var Keys = []Key{
 	{Section: "Share", Name: "Guard", Value: Boolean, Default: "yes", Doc: "Whether changes of files that the host's programs execute or obey are reported",
 		set:   func(v *vm.VM, s string) (err error) { v.Guard, err = boolean(s); return err },
 		reset: func(v *vm.VM, b vm.VM) { v.Guard = b.Guard }},
+	{Section: "Share", Name: "Inotify", Value: Boolean, Default: "yes", Doc: "Whether programs in the guest that watch files notice changes of the host",
+		set:   func(v *vm.VM, s string) (err error) { v.Inotify, err = boolean(s); return err },
+		reset: func(v *vm.VM, b vm.VM) { v.Inotify = b.Inotify }},
 	{Section: "Share", Name: "Mount", Flag: "mount", Value: "HOST:GUEST[:ro]", Doc: "Another directory or file of the host in the guest", words: true,
 		set: addMount, reset: func(v *vm.VM, b vm.VM) { v.Mounts = nil }},
 

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/inotify"
+	"golang.org/x/sys/unix"
+)
+
+func TestMarks(t *testing.T) {
+	m := marks{}
+	m.add("pos:\t0\n")
+	m.add("inotify wd:1 ino:2 sdev:10002c mask:806 ignored_mask:0 fhandle-bytes:c fhandle-type:81 f_handle:0200000000000000\n")
+	if dev := unix.Mkdev(1, 0x2c); len(m) != 2 || !m.has(dev) || !m[fileMark(dev, "0200000000000000")] {
+		t.Errorf("marks: %v", m)
+	}
+}
+
+// TestNotifier watches two files in this process, which readMarks leaves out, so that it gives the notifier
+// the marks of another process.
+func TestNotifier(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"d/seen", "d/unseen/file"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := newNotifier(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.close()
+	queue, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(queue)
+	if _, err := unix.InotifyAddWatch(queue, filepath.Join(dir, "d"), unix.IN_ALL_EVENTS); err != nil {
+		t.Fatal(err)
+	}
+	m := marks{}
+	text, err := os.ReadFile(filepath.Join("/proc/self/fdinfo", strconv.Itoa(queue)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		m.add(line)
+	}
+	if len(m) == 0 {
+		t.Fatalf("no marks in %s", text)
+	}
+	modified := func(name string) int64 {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ModTime().UnixNano()
+	}
+	n.touch("d/seen", modified("d/seen")-1, m) // it has changed since then
+	n.touch("d/unseen/file", modified("d/unseen/file"), m)
+	n.touch("../other", 0, m)
+	n.touch("d/seen", modified("d/seen"), m)
+	buf := make([]byte, 4096)
+	got, _ := unix.Read(queue, buf)
+	var events []string
+	for e := range inotify.Events(buf[:max(got, 0)]) {
+		if e.Mask&unix.IN_MODIFY != 0 {
+			events = append(events, e.Name)
+		}
+	}
+	if len(events) != 1 || events[0] != "seen" {
+		t.Errorf("modified: %q", events)
+	}
+	if changed := n.drain(); !changed["d/seen"] {
+		t.Errorf("own events: %v", changed)
+	}
+	os.WriteFile(filepath.Join(dir, "d/own"), nil, 0o600)
+	if changed := n.drain(); !changed["d/own"] || changed["d/seen"] {
+		t.Errorf("own events: %v", changed)
+	}
+	if n.notify([]contract.Change{{Path: []byte("d/seen")}}) {
+		t.Error("watched, although only this process watches it")
+	}
+}
