@@ -7,8 +7,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/inotify"
@@ -77,36 +79,48 @@ func (n *notifier) notify(changes []contract.Change) (watched bool) {
 		return false
 	}
 	changed := n.drain()
-	for _, c := range changes {
-		if p := path.Clean(string(c.Path)); !changed[p] {
-			n.touch(p, c.Modified, marks)
+	changes = slices.DeleteFunc(changes, func(c contract.Change) bool {
+		p := path.Clean(string(c.Path))
+		return changed[p] || n.touch(p, c.Modified, marks)
+	})
+	if len(changes) > 0 {
+		time.Sleep(nameTimeout)
+		for _, c := range changes {
+			n.touch(path.Clean(string(c.Path)), c.Modified, marks)
 		}
 	}
 	n.drain() // what touch has caused
 	return true
 }
 
+// nameTimeout is longer than the kernel takes a name that it has looked up for the same file: one second with
+// virtiofsd's --cache=auto. When the host has replaced the file, it is found afterwards.
+const nameTimeout = 1100 * time.Millisecond
+
 // touch sets the time of modification of a file to what it is, if a program watches the file or its
-// directory. If the time is not the one that the host has reported, another report follows.
-func (n *notifier) touch(p string, modified int64, marks marks) {
+// directory. It returns false if the time is not the one that the host has reported.
+func (n *notifier) touch(p string, modified int64, marks marks) bool {
 	dir, base := path.Split(p)
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	fd, err := unix.Openat2(n.root, path.Clean(dir), &how)
 	if err != nil {
-		return
+		return false
 	}
 	defer unix.Close(fd)
 	if !marks.contain(fd, "") && !marks.contain(fd, base) {
-		return
+		return true
 	}
 	n.watch(fd, path.Clean(dir))
-	var st unix.Stat_t
-	if unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mtim.Nano() != modified {
-		return
+	var st unix.Statx_t
+	err = unix.Statx(fd, base, unix.AT_STATX_FORCE_SYNC|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MTIME, &st)
+	at := unix.Timespec{Sec: st.Mtime.Sec, Nsec: int64(st.Mtime.Nsec)}
+	if err != nil || at.Nano() != modified {
+		return false
 	}
 	// A change of the host at this moment would get the older time, too: there is no call that sets a time only
 	// if it is unchanged.
-	unix.UtimesNanoAt(fd, base, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW)
+	unix.UtimesNanoAt(fd, base, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, at}, unix.AT_SYMLINK_NOFOLLOW)
+	return true
 }
 
 // watch watches an open directory with the queue own.

@@ -22,8 +22,8 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestNotifier watches two files in this process, which readMarks leaves out, so that it gives the notifier
-// the marks of another process.
+// TestNotifier watches a directory in this process. As readMarks leaves this process out, it passes the marks
+// to the notifier.
 func TestNotifier(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"d/seen", "d/unseen/file"} {
@@ -63,10 +63,19 @@ func TestNotifier(t *testing.T) {
 		}
 		return info.ModTime().UnixNano()
 	}
-	n.touch("d/seen", modified("d/seen")-1, m) // it has changed since then
-	n.touch("d/unseen/file", modified("d/unseen/file"), m)
-	n.touch("../other", 0, m)
-	n.touch("d/seen", modified("d/seen"), m)
+	for _, c := range []struct {
+		name string
+		off  int64 // of the time of modification
+		want bool
+	}{{"d/seen", -1, false}, {"d/unseen/file", 0, true}, {"d/missing", 0, false}, {"../" + filepath.Base(dir) + "/d/seen", 0, false}, {"d/seen", 0, true}} {
+		var at int64
+		if c.name != "d/missing" {
+			at = modified(c.name) + c.off
+		}
+		if got := n.touch(c.name, at, m); got != c.want {
+			t.Errorf("touch(%s, %d) = %v", c.name, c.off, got)
+		}
+	}
 	buf := make([]byte, 4096)
 	got, _ := unix.Read(queue, buf)
 	var events []string

@@ -59,6 +59,10 @@ func TestHostChanges(t *testing.T) {
 	p.guest("echo guest >src/own")
 	next(`create "own"`)
 	next(`modify "own"`)
+	time.Sleep(3 * time.Second) // otherwise this counts as the guest's change
+	p.write("replacement", "1")
+	p.command("mv", "replacement", "src/own").ok()
+	next(`modify "own"`)
 	p.command("mv", "src/old", "src/renamed").ok()
 	p.write("src/last", "1")
 	rest := map[string]bool{}
