@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -189,7 +190,7 @@ func (p *project) victimTaken() map[string]party {
 		command string // what executes the program
 	}{
 		{"qemu", instance.VM, ctl + "exec -- %i "},
-		{"virtiofsd", instance.Virtiofsd, ctl + `share -- %f "%h/share" vfs.sock `},
+		{"virtiofsd", instance.Virtiofsd, p.beforeVirtiofsd()},
 		{"gateway", instance.Gateway, ""},
 		{"scratch", instance.Scratch, ""},
 	} {
@@ -204,6 +205,17 @@ func (p *project) victimTaken() map[string]party {
 	}
 	p.start()
 	return parties
+}
+
+// beforeVirtiofsd returns the start of ExecStart= in virtiofsd's unit, as far as the program's name.
+func (p *project) beforeVirtiofsd() string {
+	p.t.Helper()
+	unit := p.systemctl("cat", instance.Virtiofsd.Unit(p.id)).ok().stdout
+	m := regexp.MustCompile(`(?s)\nExecStart=:(.* vfs\.sock )`).FindStringSubmatch(strings.ReplaceAll(unit, "\\\n", ""))
+	if m == nil {
+		p.t.Fatalf("%s", unit)
+	}
+	return m[1]
 }
 
 // takenOver is the shell of a unit that was taken over: it executes what appears in the instance's
