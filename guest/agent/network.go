@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,23 +31,27 @@ type routeEntry struct {
 	RTT                           uint16
 }
 
-// receiveBuffers has the sizes of TCP's receive buffers in bytes, see tcp_rmem in tcp(7). With the
-// kernel's default of 128 KiB, a connection begins with a window of 64 KiB, which is a single packet of
-// the link. With 1 MiB, it begins with what the gateway has in its buffer.
+// receiveBuffers has the smallest, the default and the largest size of TCP's receive buffers in bytes, see
+// tcp_rmem in tcp(7). With the kernel's default, a connection begins with a window of 64 KiB, which is a single
+// packet of the link. With ours, it begins with what the gateway has in its buffer.
 const (
-	receiveBuffers        = "/proc/sys/net/ipv4/tcp_rmem"
-	defaultReceiveBuffers = "4096\t131072\t6291456\n"
-	wantedReceiveBuffers  = "4096\t1048576\t6291456\n"
+	receiveBuffers       = "/proc/sys/net/ipv4/tcp_rmem"
+	defaultReceiveBuffer = "131072"
+	wantedReceiveBuffer  = "1048576"
 )
 
-// setReceiveBuffers leaves other values than the kernel's own alone: the guest's configuration has set
-// them.
+// setReceiveBuffers leaves another default than the kernel's alone: the guest's configuration has set it.
 func setReceiveBuffers() error {
 	text, err := os.ReadFile(receiveBuffers)
-	if err != nil || string(text) != defaultReceiveBuffers {
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(receiveBuffers, []byte(wantedReceiveBuffers), 0)
+	sizes := strings.Fields(string(text))
+	if len(sizes) != 3 || sizes[1] != defaultReceiveBuffer {
+		return nil
+	}
+	sizes[1] = wantedReceiveBuffer
+	return os.WriteFile(receiveBuffers, []byte(strings.Join(sizes, " ")), 0)
 }
 
 // configureNetwork configures the loopback interface and eth0, which is missing with Mode=none.
