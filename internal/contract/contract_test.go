@@ -1,11 +1,13 @@
 package contract
 
 import (
+	"bytes"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -107,4 +109,15 @@ func TestUnitsHaveShare(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzParseStatus checks that what a guest reports stays within its limits.
+func FuzzParseStatus(f *testing.F) {
+	f.Add([]byte("READY=1\nSTATUS=a\xff\nEXIT_STATUS=7\nCACHE_DROPS=3\nSTOPPING=1\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		s := ParseStatus(bytes.NewReader(in))
+		if s.Exit != nil && (*s.Exit < 0 || *s.Exit > 255) || s.Drops < 0 || !utf8.ValidString(s.Text) || strings.Contains(s.Text, "\n") {
+			t.Errorf("%q: %+v", in, s)
+		}
+	})
 }

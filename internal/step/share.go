@@ -36,6 +36,12 @@ func share(ctx context.Context, args []string) (int, error) {
 	if err := protectShares(record, args[0], args[1]); err != nil {
 		return 0, err
 	}
+	// Before the files below are open, which it would inherit.
+	if record.Settings.Inotify {
+		if err := startBeside("watch-host", filepath.Join(args[1], contract.ShareWork)); err != nil {
+			return 0, err
+		}
+	}
 	socket, command := args[2], args[3:]
 	path, err := preflight.FindVirtiofsd(command[0])
 	if err != nil {
@@ -68,11 +74,6 @@ func share(ctx context.Context, args []string) (int, error) {
 	// To mount, it has a capability of the user namespace that unshare(1) has made. virtiofsd does not get it.
 	if err := checkConfined(instance.Escape(args[0]), confine.Wanted{Capabilities: 1 << unix.CAP_SYS_ADMIN}); err != nil {
 		return 0, err
-	}
-	if record.Settings.Inotify {
-		if err := startBeside("watch-host", filepath.Join(args[1], contract.ShareWork)); err != nil {
-			return 0, err
-		}
 	}
 	notify("READY=1")
 	endIfStopped()

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/t0mpr1c3/claude-microvm/internal/contract"
+	"github.com/t0mpr1c3/claude-microvm/internal/instance"
 )
 
 // TestHostChanges checks that a program in the guest that watches a directory with inotify(7) notices
@@ -55,6 +58,7 @@ func TestHostChanges(t *testing.T) {
 	if got := p.modified("src/old"); got != modified {
 		t.Errorf("the time of modification is %v, want %v", got, modified)
 	}
+	p.wantFewFiles()
 	p.write("src/new", "1")
 	next(`modify "new"`)
 	p.command("mkdir", "src/directory").ok()
@@ -73,6 +77,36 @@ func TestHostChanges(t *testing.T) {
 	next(`modify "renamed"`)
 	if seen[`create "own"`] != 1 || len(seen) != 7 {
 		t.Errorf("events: %v", seen)
+	}
+}
+
+// wantFewFiles checks that watch-host has not inherited the lock and the socket of virtiofsd, whose end would
+// not be noticed.
+func (p *project) wantFewFiles() {
+	p.t.Helper()
+	group := strings.TrimSpace(p.systemctl("show", "--value", "--property=ControlGroup", instance.Virtiofsd.Unit(p.id)).ok().stdout)
+	pids, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", group, "cgroup.procs"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	found := false
+	for _, pid := range strings.Fields(string(pids)) {
+		if line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline")); !strings.Contains(string(line), "\x00watch-host\x00") {
+			continue
+		}
+		found = true
+		files, err := filepath.Glob(filepath.Join("/proc", pid, "fd/*"))
+		if err != nil || len(files) < 4 {
+			p.t.Errorf("open files: %q, %v", files, err)
+		}
+		for _, file := range files {
+			if target, err := os.Readlink(file); err != nil || strings.HasSuffix(target, contract.ShareLock) {
+				p.t.Errorf("%s is %s, %v", file, target, err)
+			}
+		}
+	}
+	if !found {
+		p.t.Error("watch-host does not run")
 	}
 }
 
