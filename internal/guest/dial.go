@@ -28,20 +28,22 @@ const attempts = 3
 // waits for the guest's answer until ctx is done. If there is no VM, the error is
 // os.ErrNotExist.
 func Dial(ctx context.Context, dir, user string) (*Client, error) {
-	return dial(ctx, dir, user, DialRaw)
+	return dial(ctx, dir, user, fromFirst)
 }
 
 // DialLast is like Dial but uses the last free port, for connections that no user has asked for.
 func DialLast(ctx context.Context, dir, user string) (*Client, error) {
-	return dial(ctx, dir, user, func(ctx context.Context, dir string) (net.Conn, error) {
-		return dialFree(ctx, dir, func(i int) int { return contract.SSHPorts - 1 - i })
-	})
+	return dial(ctx, dir, user, fromLast)
 }
 
-func dial(ctx context.Context, dir, user string, raw func(ctx context.Context, dir string) (net.Conn, error)) (*Client, error) {
+// The orders in which ports are tried: the number of the n-th.
+func fromFirst(n int) int { return n }
+func fromLast(n int) int  { return contract.SSHPorts - 1 - n }
+
+func dial(ctx context.Context, dir, user string, nth func(n int) int) (*Client, error) {
 	var failed error
 	for range attempts {
-		conn, err := raw(ctx, dir)
+		conn, err := dialFree(ctx, dir, nth)
 		if err != nil {
 			return nil, cmp.Or(failed, err)
 		}
@@ -61,11 +63,10 @@ func dial(ctx context.Context, dir, user string, raw func(ctx context.Context, d
 // DialRaw is like Dial but returns the connection before the SSH handshake, which starts
 // with the guest's version string. It is for callers with their own SSH client.
 func DialRaw(ctx context.Context, dir string) (net.Conn, error) {
-	return dialFree(ctx, dir, func(i int) int { return i })
+	return dialFree(ctx, dir, fromFirst)
 }
 
-// dialFree connects to the first port that is free. nth returns the number of the port that is tried
-// as the n-th.
+// dialFree connects to the first port in an order that is free.
 func dialFree(ctx context.Context, dir string, nth func(n int) int) (net.Conn, error) {
 	for n := range contract.SSHPorts {
 		i := nth(n)

@@ -16,9 +16,6 @@ type Event struct {
 	Name  string // in the watched directory; empty for what is watched itself
 }
 
-// BufferSize is enough for read(2) to return at least one event.
-const BufferSize = unix.SizeofInotifyEvent + unix.NAME_MAX + 1
-
 // Events returns the events that read(2) has put into buf.
 func Events(buf []byte) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
