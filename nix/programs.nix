@@ -78,10 +78,13 @@ in
         pname = "claude-vm-agent";
         version = "0";
         src = source [
-          (fileset.fileFilter (file: isGo file && !lib.hasSuffix "_test.go" file.name) ../guest/agent)
+          (fileset.fileFilter (file: isGo file && !lib.hasSuffix "_test.go" file.name) ../guest)
           (fileset.fileFilter (file: isGo file && !lib.hasSuffix "_test.go" file.name) ../internal)
         ];
-        subPackages = [ "guest/agent" ];
+        subPackages = [
+          "guest/agent"
+          "guest/initrd"
+        ];
         ldflags = [
           "-s"
           "-w"

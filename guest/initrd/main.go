@@ -1,7 +1,8 @@
 //go:build linux
 
-// Command initrd is /init of the Debian guest's initrd. It loads kernel modules,
-// mounts the read-only image with an overlay on a tmpfs and executes systemd.
+// Command initrd is /init of the guests' initrds. It loads kernel modules, mounts the root
+// file system and executes systemd. Only one program runs until then; with systemd and udev
+// in the initrd, a boot without KVM takes several seconds longer.
 package main
 
 import (
@@ -15,20 +16,17 @@ import (
 )
 
 const (
-	moduleDir   = "/modules"
-	defaultRoot = "/dev/vda"
-	rootOption  = "claude_vm.root="
-	systemd     = "/usr/lib/systemd/systemd"
-
-	// dataDir is a directory that is not on the overlay: overlayfs cannot have its upper layer
-	// on another one, and containers use overlayfs. It is also where the agent changes the size
-	// of the tmpfs.
-	dataDir = "/var/lib/claude-vm"
+	moduleDir = "/modules"
+	// tableFile is in the initrd of the NixOS guest only.
+	tableFile = "/fstab"
 
 	// The device appears as soon as its driver is loaded. The timeout allows for a
 	// host so busy that the guest hardly runs.
 	deviceTimeout = 30 * time.Second
 )
+
+// kernelFilesystems are mounted first, because loading modules needs them.
+var kernelFilesystems = []string{"/proc", "/sys", "/dev"}
 
 func main() {
 	err := boot()
@@ -53,14 +51,31 @@ func boot() error {
 	if err != nil {
 		return err
 	}
-	if err := mountRoot(rootDevice(string(cmdline))); err != nil {
+	table, err := os.ReadFile(tableFile)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return bootDebian(string(cmdline))
+	case err != nil:
 		return err
 	}
-	if err := switchRoot("/root"); err != nil {
-		return err
-	}
-	err = syscall.Exec(systemd, []string{systemd}, os.Environ())
+	return bootNixOS(string(table), string(cmdline))
+}
+
+// execute replaces this process by systemd.
+func execute(systemd string) error {
+	err := syscall.Exec(systemd, []string{systemd}, os.Environ())
 	return &os.PathError{Op: "exec", Path: systemd, Err: err}
+}
+
+// option returns the value of the last option on the kernel command line that begins with
+// prefix, or "".
+func option(cmdline, prefix string) (value string) {
+	for _, word := range strings.Fields(cmdline) {
+		if v, ok := strings.CutPrefix(word, prefix); ok {
+			value = v
+		}
+	}
+	return value
 }
 
 // mount creates target and mounts source on it.
@@ -83,21 +98,35 @@ func mountKernelFilesystems() error {
 	)
 }
 
-// makeDeviceNodes sets up device nodes that sessions may use, as udev would. The kernel
-// loads the tun module when the node is opened.
+// deviceNodes are those that sessions use, with the numbers of devices.txt in the kernel's
+// documentation. The kernel loads a missing module when its node is opened.
+var deviceNodes = []struct {
+	name         string
+	major, minor uint32
+	mode         os.FileMode
+}{
+	{"/dev/fuse", 10, 229, 0o666},
+	{"/dev/loop-control", 10, 237, 0o600},
+	{"/dev/net/tun", 10, 200, 0o666},
+}
+
+// makeDeviceNodes creates the nodes that the kernel has not, and sets their modes, as udev
+// would.
 func makeDeviceNodes() error {
-	if err := os.Chmod("/dev/fuse", 0o666); err != nil {
-		return err
-	}
 	if err := os.Mkdir("/dev/net", 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	const tun = "/dev/net/tun"
-	if err := unix.Mknod(tun, unix.S_IFCHR, int(unix.Mkdev(10, 200))); err != nil && !errors.Is(err, unix.EEXIST) {
-		return &os.PathError{Op: "mknod", Path: tun, Err: err}
+	for _, node := range deviceNodes {
+		err := unix.Mknod(node.name, unix.S_IFCHR, int(unix.Mkdev(node.major, node.minor)))
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return &os.PathError{Op: "mknod", Path: node.name, Err: err}
+		}
+		// mknod applies the umask, chmod does not.
+		if err := os.Chmod(node.name, node.mode); err != nil {
+			return err
+		}
 	}
-	// mknod applies the umask, chmod does not.
-	return os.Chmod(tun, 0o666)
+	return nil
 }
 
 // loadModules loads all modules in dir, ordered by file name.
@@ -128,51 +157,6 @@ func loadModule(name string) error {
 	return nil
 }
 
-// rootDevice returns the value of the last claude_vm.root= on the command line, or
-// defaultRoot.
-func rootDevice(cmdline string) string {
-	device := defaultRoot
-	for _, word := range strings.Fields(cmdline) {
-		if value, ok := strings.CutPrefix(word, rootOption); ok {
-			device = value
-		}
-	}
-	return device
-}
-
-func mountRoot(device string) error {
-	if err := waitForDevice(device); err != nil {
-		return err
-	}
-	if err := readAhead(device); err != nil {
-		return err
-	}
-	if err := mount(device, "/image", "erofs", unix.MS_RDONLY, ""); err != nil {
-		return err
-	}
-	if err := mount("tmpfs", "/changes", "tmpfs", 0, "mode=0755"); err != nil {
-		return err
-	}
-	for _, dir := range []string{"/changes/upper", "/changes/work", "/changes/data"} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	err := mount("overlay", "/root", "overlay", 0, "lowerdir=/image,upperdir=/changes/upper,workdir=/changes/work")
-	if err != nil {
-		return err
-	}
-	if err := mount("/changes/data", "/root"+dataDir, "", unix.MS_BIND, ""); err != nil {
-		return err
-	}
-	// The overlay keeps its layers in use. Unmount them here, or systemd would have
-	// to do it at shutdown.
-	return errors.Join(
-		unix.Unmount("/image", unix.MNT_DETACH),
-		unix.Unmount("/changes", unix.MNT_DETACH),
-	)
-}
-
 // readAhead makes the kernel read a megabyte at once instead of 128 KiB. The disk is in the host's
 // page cache, where a request costs more than the bytes, and programs are needed almost whole.
 func readAhead(device string) error {
@@ -191,14 +175,8 @@ func waitForDevice(device string) error {
 	}
 }
 
-// switchRoot makes dir the root directory, moves the kernel's file systems into it and
-// frees the initrd's memory.
-func switchRoot(dir string) error {
-	for _, name := range []string{"/proc", "/sys", "/dev"} {
-		if err := unix.Mount(name, dir+name, "", unix.MS_MOVE, ""); err != nil {
-			return &os.PathError{Op: "move " + name, Path: dir + name, Err: err}
-		}
-	}
+// enterRoot makes dir the root directory and frees the initrd's memory.
+func enterRoot(dir string) error {
 	if err := errors.Join(os.RemoveAll(moduleDir), os.Remove("/init")); err != nil {
 		return err
 	}

@@ -155,6 +155,13 @@ in
       "initrd.target"
       "initrd-nixos-activation.service"
     ];
+    assert config.claude-vm.guest.minimalInitrd;
+    # Only the initrd of NixOS can mount the overlay of /etc.
+    assert
+      !(self.lib.mkGuest {
+        inherit system;
+        modules = [ { system.etc.overlay.enable = true; } ];
+      }).nixos.config.claude-vm.guest.minimalInitrd;
     assert has path [
       "/etc/profiles/per-user/claude/bin"
       "/home/claude/.local/state/nix/profile/bin"

@@ -7,7 +7,19 @@
 }:
 let
   masked = import ./words.nix lib ../../guest/masked-units;
-  inherit (lib.partition (lib.hasSuffix ".service") masked) right wrong;
+  inherit (lib.partition (lib.hasSuffix ".service") (masked ++ lib.optionals cfg.minimalInitrd nodes))
+    right
+    wrong
+    ;
+  cfg = config.claude-vm.guest;
+
+  # They create device nodes of modules that are not loaded, so that these are loaded when they
+  # are opened. The initrd has created the ones that sessions use.
+  nodes = [
+    "kmod-static-nodes.service"
+    "systemd-tmpfiles-setup-dev-early.service"
+    "systemd-tmpfiles-setup-dev.service"
+  ];
 
   # They look for disks, consoles, a TPM, or requests on the kernel command line, at each boot.
   # Not systemd-fstab-generator, which mounts fileSystems.
@@ -53,17 +65,47 @@ in
     generators = lib.listToAttrs (
       map (name: lib.nameValuePair "systemd-${name}-generator" (lib.mkDefault "/dev/null")) generators
     );
-    services =
-      lib.genAttrs (map (lib.removeSuffix ".service") right) (_: {
+    services = lib.mkMerge [
+      (lib.genAttrs (map (lib.removeSuffix ".service") right) (_: {
         enable = lib.mkDefault false;
-      })
-      // {
-        # Of multi-user.target, and not needed by a session.
-        claude-vm-agent.before = [
-          "systemd-logind.service"
-          "systemd-user-sessions.service"
-        ];
-      };
+      }))
+      {
+        claude-vm-agent = {
+          # Not after udev and all other services of sysinit.target, only after what a session
+          # needs.
+          unitConfig.DefaultDependencies = false;
+          after = [
+            "local-fs.target"
+            "suid-sgid-wrappers.service"
+            "systemd-modules-load.service"
+            "systemd-sysctl.service"
+            "systemd-tmpfiles-setup.service"
+          ];
+          before = [
+            "shutdown.target"
+            # Of multi-user.target, and not needed by a session.
+            "systemd-logind.service"
+            "systemd-user-sessions.service"
+          ];
+          conflicts = [ "shutdown.target" ];
+        };
+        # A session needs none of the devices that they set up, so that it does not wait for
+        # them. Not ordered after the agent: a service of the user can be before the agent and
+        # after sysinit.target.
+        systemd-udevd.serviceConfig.Nice = lib.mkDefault 19;
+        systemd-udev-trigger.serviceConfig = {
+          Nice = lib.mkDefault 19;
+          # The devices of the VM whose rules matter. With all others, such as each processor
+          # and each terminal, it takes 25 s of CPU time without KVM.
+          ExecStart = [
+            ""
+            "-${config.systemd.package}/bin/udevadm trigger --action=add ${
+              toString (map (name: "--subsystem-match=${name}") [ "block" "input" "misc" "net" ])
+            }"
+          ];
+        };
+      }
+    ];
     units = lib.genAttrs wrong (_: {
       enable = lib.mkDefault false;
     });

@@ -61,6 +61,7 @@ in
     ./options.nix
     ./minimal.nix
     ./boot.nix
+    ./initrd.nix
   ];
 
   config = {
@@ -72,13 +73,16 @@ in
       # A machine ID here would be the same in all VMs. The agent sets one for each VM.
       machineId = null;
     };
+    # With the disk's label, the initrd would need udev to find it.
+    fileSystems.${if cfg.writableStore then "/nix/.ro-store" else "/nix/store"}.device =
+      lib.mkForce "/dev/vda";
     # The value of loglevel= in guest/cmdline. NixOS sets kernel.printk to this option, so
     # systemd-sysctl would otherwise override loglevel=.
     boot.consoleLogLevel = 6;
-    # If the initrd fails, panic, on which QEMU exits, instead of showing a prompt on the
+    # If NixOS's initrd fails, panic, on which QEMU exits, instead of showing a prompt on the
     # console. The second parameter shows the reason: in the initrd, journald has no
     # configuration of ours.
-    boot.kernelParams = [
+    boot.kernelParams = lib.mkIf (!cfg.minimalInitrd) [
       "boot.panic_on_fail"
       "systemd.journald.forward_to_console=1"
     ];

@@ -26,6 +26,8 @@
     # Programs that npm or pip install expect the dynamic linker of other distributions.
     nix-ld.enable = lib.mkDefault true;
   };
+  # A guest cannot be rebuilt from within.
+  system.disableInstallerTools = lib.mkDefault true;
   # Brings libraries of X11.
   security.pam.services.su.forwardXAuth = lib.mkForce false;
   services = {

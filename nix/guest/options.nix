@@ -190,7 +190,17 @@ in
     systemd.services.claude-vm-files = lib.mkIf (cfg.files != { }) {
       description = "Files of claude-vm.guest.files";
       wantedBy = [ "claude-vm-agent.service" ];
-      before = [ "claude-vm-agent.service" ];
+      before = [
+        "claude-vm-agent.service"
+        "shutdown.target"
+      ];
+      # The agent does not wait for sysinit.target.
+      unitConfig.DefaultDependencies = false;
+      after = [
+        "local-fs.target"
+        "systemd-tmpfiles-setup.service"
+      ];
+      conflicts = [ "shutdown.target" ];
       path = [ pkgs.util-linux ];
       script = lib.concatStrings (lib.mapAttrsToList copy cfg.files);
       serviceConfig = {
