@@ -32,27 +32,27 @@ const (
 
 // The parts of an instance.
 var (
-	Runtime   = &Part{Name: "claude-vm-runtime", What: "removes what setup created, when no other part needs it any more"}
-	Setup     = &Part{Name: "claude-vm-setup", What: "checks the host and creates the runtime directory", Settings: vm.Setup}
-	Guard     = &Part{Name: "claude-vm-guard", What: "reports changed files that programs of the host execute or obey"}
-	Console   = &Part{Name: "claude-vm-console", What: "copies the guest's console to the journal"}
-	Virtiofsd = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", Settings: vm.Share}
-	Gateway   = &Part{Name: "claude-vm-gateway", What: "the VM's way out: network, published ports, secrets", When: IfEnabled}
-	Fetch     = &Part{Name: "claude-vm-secrets", What: "runs the commands of InjectCommand=", When: IfEnabled}
-	Refused   = &Part{Name: "claude-vm-secrets", Suffix: ".path", What: "waits for a server to refuse a secret of InjectCommand=", When: IfEnabled}
-	Scratch   = &Part{Name: "claude-vm-scratch", What: "the scratch disk, to which the guest's memory may spill, unless Scratch=no"}
-	VM        = &Part{Name: "claude-vm", What: "QEMU; its state is the state of the instance", Settings: vm.Machine}
-	SSHAgent  = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfEnabled}
-	ShareLost = &Part{Name: "claude-vm-share-lost", What: "stops a VM whose virtiofsd has died", When: Triggered}
-	AskPath   = &Part{Name: "claude-vm-ask", Suffix: ".path", What: "waits for a request of the guest", When: IfEnabled}
-	Resuming  = &Part{Name: "claude-vm-resume", Suffix: ".path", What: "waits until the VM has booted or cannot resume", When: IfEnabled}
-	Resume    = &Part{Name: "claude-vm-resume", What: "makes a snapshot of the guest, or boots a VM that cannot resume from it", When: Triggered}
-	Ask       = &Part{Name: "claude-vm-ask", What: "shows the guest's requests as desktop notifications", When: Triggered}
+	Runtime    = &Part{Name: "claude-vm-runtime", What: "removes what setup created, when no other part needs it any more"}
+	Setup      = &Part{Name: "claude-vm-setup", What: "checks the host and creates the runtime directory", Settings: vm.Setup}
+	Guard      = &Part{Name: "claude-vm-guard", What: "reports changed files that programs of the host execute or obey"}
+	Console    = &Part{Name: "claude-vm-console", What: "copies the guest's console to the journal"}
+	Virtiofsd  = &Part{Name: "claude-vm-virtiofsd", What: "virtiofsd, which shares the work directory", Settings: vm.Share}
+	Gateway    = &Part{Name: "claude-vm-gateway", What: "the VM's way out: network, published ports, secrets", When: IfEnabled}
+	Fetch      = &Part{Name: "claude-vm-secrets", What: "runs the commands of InjectCommand=", When: IfEnabled}
+	Refused    = &Part{Name: "claude-vm-secrets", Suffix: ".path", What: "waits for a server to refuse a secret of InjectCommand=", When: IfEnabled}
+	Scratch    = &Part{Name: "claude-vm-scratch", What: "the scratch disk, to which the guest's memory may spill, unless Scratch=no"}
+	VM         = &Part{Name: "claude-vm", What: "QEMU; its state is the state of the instance", Settings: vm.Machine}
+	SSHAgent   = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfEnabled}
+	PartFailed = &Part{Name: "claude-vm-part-failed", What: "stops what runs although a part of the VM has failed", When: Triggered}
+	AskPath    = &Part{Name: "claude-vm-ask", Suffix: ".path", What: "waits for a request of the guest", When: IfEnabled}
+	Resuming   = &Part{Name: "claude-vm-resume", Suffix: ".path", What: "waits until the VM has booted or cannot resume", When: IfEnabled}
+	Resume     = &Part{Name: "claude-vm-resume", What: "makes a snapshot of the guest, or boots a VM that cannot resume from it", When: Triggered}
+	Ask        = &Part{Name: "claude-vm-ask", What: "shows the guest's requests as desktop notifications", When: Triggered}
 )
 
 // Parts lists the parts in the order in which they start. Code that handles all units
 // of an instance must loop over it.
-var Parts = []*Part{Runtime, Setup, Guard, Console, Virtiofsd, Fetch, Gateway, Scratch, VM, SSHAgent, ShareLost, AskPath, Ask, Refused, Resuming, Resume}
+var Parts = []*Part{Runtime, Setup, Guard, Console, Virtiofsd, Fetch, Gateway, Scratch, VM, SSHAgent, PartFailed, AskPath, Ask, Refused, Resuming, Resume}
 
 // Slice is the slice of the units of all instances.
 const Slice = `app-claude\x2dvm.slice`

@@ -46,7 +46,7 @@ func newPlan(ctx context.Context, paths instance.Paths, id, dir string, settings
 		if err := os.MkdirAll(home, 0o700); err != nil {
 			return nil, err
 		}
-		// For StateDirectory=, systemd can create a link to a directory in ~/.config.
+		// For StateDirectory=claude-vm, as it was once, systemd created a link to ~/.config/claude-vm.
 		if home, err = filepath.EvalSymlinks(home); err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ var steps = map[string]struct {
 	"watch-share":  {2, watchShare},
 	"watch-host":   {1, watchHost},
 	"end-share":    {0, endShare},
-	"share-lost":   {1, shareLost},
+	"part-failed":  {1, partFailed},
 	"exec":         {-1, execConfined},
 	"qemu-errors":  {0, qemuErrors},
 	"console":      {1, console},

@@ -72,7 +72,12 @@ func (p *project) wantHome(dir string) {
 	if got != "/home/claude/.bashrc\n[7,true]\n" {
 		p.t.Errorf("content of the home directory: %s", got)
 	}
-	kept := filepath.Join(os.Getenv("HOME"), ".local/state/claude-vm", dir)
+	state := filepath.Join(os.Getenv("HOME"), ".local/state/claude-vm")
+	// systemd.exec(5): StateDirectory=claude-vm can become a link to ~/.config/claude-vm.
+	if info, err := os.Lstat(state); err != nil || !info.IsDir() {
+		p.t.Errorf("%s: %v, %v, want a directory", state, info, err)
+	}
+	kept := filepath.Join(state, dir)
 	if info, err := os.Stat(kept); err != nil || info.Mode().Perm() != 0o700 {
 		p.t.Errorf("directory on the host: %v, %v", info, err)
 	}

@@ -33,17 +33,17 @@ func TestExposure(t *testing.T) {
 	p := newProject(t, "exposure")
 	p.start()
 	budgets := map[*instance.Part]float64{
-		instance.VM:        1.5,
-		instance.Gateway:   2,
-		instance.Virtiofsd: 2, // namespaces and mounts for its own sandbox
-		instance.Scratch:   2,
-		instance.SSHAgent:  2,
-		instance.ShareLost: 2,
-		instance.Ask:       2,
-		instance.Fetch:     9.5, // not confined: it runs the commands of the user
-		instance.Console:   2,
-		instance.Guard:     2,
-		instance.Runtime:   2,
+		instance.VM:         1.5,
+		instance.Gateway:    2,
+		instance.Virtiofsd:  2, // namespaces and mounts for its own sandbox
+		instance.Scratch:    2,
+		instance.SSHAgent:   2,
+		instance.PartFailed: 2,
+		instance.Ask:        2,
+		instance.Fetch:      9.5, // not confined: it runs the commands of the user
+		instance.Console:    2,
+		instance.Guard:      2,
+		instance.Runtime:    2,
 		// It has to run where user namespaces are not permitted, and needs the home.
 		instance.Setup:  6,
 		instance.Resume: 2,
@@ -143,9 +143,9 @@ func (p *project) wantHelpersConfined() {
 	noHome := `ExecStart=/bin/sh -c "! ls %h/.config"` // two of them see the directory of snapshots
 	p.dropin(instance.Setup.Unit(p.id), "probe.conf", readOnly)
 	p.dropin(instance.Runtime.Unit(p.id), "probe.conf", readOnly, noHome)
-	p.dropin(instance.ShareLost.Unit(p.id), "probe.conf", readOnly, noHome)
+	p.dropin(instance.PartFailed.Unit(p.id), "probe.conf", readOnly, noHome)
 	p.systemctl("start", instance.Setup.Unit(p.id)).ok()
-	p.systemctl("start", instance.ShareLost.Unit(p.id)).ok()
+	p.systemctl("start", instance.PartFailed.Unit(p.id)).ok()
 	p.dropin(instance.Resume.Unit(p.id), "probe.conf", readOnly, noHome)
 	p.systemctl("start", instance.Resume.Unit(p.id)).ok()
 }
