@@ -70,7 +70,7 @@ func TestFullScratch(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(p.rootOf(instance.Scratch.Unit(p.id)), "srv/filler"), make([]byte, 250<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.ctl("shell", ".", "--", "sh", "-c", "head -c 800M /dev/urandom >~/random")
+	p.ctl("shell", ".", "--", "sh", "-c", "yes | head -c 800M >~/random")
 	p.eventually("the error is in the journal", func() bool {
 		return strings.Contains(p.journal(), "the guest cannot use more of its scratch disk: no space left on device")
 	})
