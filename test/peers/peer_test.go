@@ -24,8 +24,8 @@ type peer struct {
 
 const qemuArguments = "qemu-system-x86_64 -name peer -M %[1]s -m 1024M -smp 1 -nodefaults -no-user-config -no-reboot " +
 	"-kernel %[2]s/tree/boot/kernel-%[3]s -initrd %[2]s/tree/boot/initrd-%[3]s -chardev stdio,id=stdio,signal=off -device virtio-rng-pci " +
-	"-serial chardev:stdio %[4]s -device i8042 -append 'earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 root=/dev/vda rw systemd.mount-extra=work:/work:%[5]s' " +
-	"-drive id=vda,format=raw,file=%[2]s/disk,if=none,aio=io_uring,discard=unmap,read-only=off,snapshot=on -device virtio-blk-pci,drive=vda -nographic -sandbox on "
+	"-serial chardev:stdio %[4]s -device i8042 -append '%[5]s' " +
+	"-drive id=vda,format=raw,file=%[2]s/disk,if=none,aio=io_uring,discard=unmap,read-only=off,snapshot=on -device virtio-blk-pci,drive=vda -nographic -sandbox on $COUNT "
 
 // hasKVM reports whether the peers can use KVM.
 func hasKVM() bool {
@@ -41,7 +41,12 @@ func qemu(kernel, mount string) string {
 	if hasKVM() {
 		machine, cpu = "microvm,accel=kvm:tcg,acpi=on,mem-merge=on,pcie=on,pic=off,pit=off,rtc=on,usb=off", "-enable-kvm -cpu host,+x2apic,-sgx"
 	}
-	return fmt.Sprintf(qemuArguments, machine, guest, kernel, cpu, mount)
+	return fmt.Sprintf(qemuArguments, machine, guest, kernel, cpu, appendOf(mount))
+}
+
+// appendOf is the kernel command line of QEMU's guests.
+func appendOf(mount string) string {
+	return "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 root=/dev/vda rw systemd.mount-extra=work:/work:" + mount
 }
 
 func sh(script string) func(p *peer) *exec.Cmd {
@@ -51,7 +56,7 @@ func sh(script string) func(p *peer) *exec.Cmd {
 // ours starts a VM and runs the job in it. Its guest has sleep(1) in place of Claude Code, because the
 // guests of the peers do not run Claude Code either.
 func ours(options string) func(p *peer) *exec.Cmd {
-	return sh("claude-vm-ctl start --memory=1G --cpus=1 " + options + ` "$1" && claude-vm-ctl shell "$1" -- sh job`)
+	return sh("claude-vm-ctl start --memory=1G --cpus=1 " + options + ` ${COUNT:+"--set=VM.QEMUArguments=$COUNT"} "$1" && claude-vm-ctl shell "$1" -- sh job`)
 }
 
 func peers() []*peer {
@@ -64,13 +69,14 @@ func peers() []*peer {
 	all := []*peer{
 		{name: "claude-vm", start: ours("--set=VM.Resume=no"), stop: stop, as: 1000},
 		{name: "claude-vm, resumed", start: ours(""), stop: stop, as: 1000},
+		floor(),
 		virtiofs("QEMU, virtiofs", ""),
 		{name: "QEMU, 9p", start: sh(`exec ` + qemu("general", "9p:trans=virtio,version=9p2000.L,msize=512000") +
 			`-fsdev local,id=fs0,path="$1",security_model=none,readonly=false -device virtio-9p-pci,fsdev=fs0,mount_tag=work`)},
-		{name: "systemd-vmspawn", start: sh(`exec systemd-vmspawn --quiet --kvm=` + kvm + ` --vsock=no --tpm=no --cpus=1 --ram=1G --register=no --console=headless ` +
+		{name: "systemd-vmspawn", start: sh(`SYSTEMD_VMSPAWN_QEMU_EXTRA=$COUNT exec systemd-vmspawn --quiet --kvm=` + kvm + ` --vsock=no --tpm=no --cpus=1 --ram=1G --register=no --console=headless ` +
 			`--firmware=none --linux=` + guest + `/tree/boot/kernel-cloud --initrd=` + guest + `/tree/boot/initrd-dracut --directory=` + guest + `/tree --bind="$1":/work`)},
 		{name: "virtme-ng", start: sh(`cd /tmp && exec vng --run ` + guest + `/tree/boot/kernel-general --root ` + guest + `/tree ` + disableKVM +
-			` --cpus 1 --memory 1G --rwdir=/work="$1" --exec 'cd /work; sh job'`)},
+			` --cpus 1 --memory 1G ${COUNT:+--qemu-opts="$COUNT"} --rwdir=/work="$1" --exec 'cd /work; sh job'`)},
 	}
 	for options := range strings.SplitSeq(*other, ";") {
 		if options != "" {
@@ -86,6 +92,26 @@ func virtiofs(name, options string) *peer {
 		while ! [ -S /run/peer.sock ]; do sleep 0.01; done
 		exec ` + qemu("cloud", "virtiofs") + `-numa node,memdev=mem -object memory-backend-memfd,id=mem,size=1024M,share=on ` +
 		`-chardev socket,id=fs0,path=/run/peer.sock -device vhost-user-fs-pci,chardev=fs0,tag=work`)}
+}
+
+// floor is our kernel with a single program, test/peers/c/init.c, the kernel command line of our guest
+// and our processor: a guest with this kernel cannot start faster.
+func floor() *peer {
+	p := virtiofs("kernel alone", "")
+	start := p.start
+	p.start = func(p *peer) *exec.Cmd {
+		cmd := start(p)
+		cmd.Args[2] = `. /usr/local/share/claude-vm/guest/guest.env
+			cpu=$(sed -n 's/^Environment=EMULATED_CPU=//p' /usr/local/lib/systemd/user/claude-vm@.service)
+			` + strings.NewReplacer(
+			guest+"/tree/boot/initrd-cloud", "/usr/local/lib/claude-vm-floor",
+			guest+"/tree/boot/kernel-cloud", "/usr/local/share/claude-vm/guest/kernel",
+			"-cpu max", `-cpu "$cpu"`,
+			"-append '"+appendOf("virtiofs")+"'", `-append "$GUEST_APPEND"`,
+		).Replace(cmd.Args[2])
+		return cmd
+	}
+	return p
 }
 
 // native runs the job without a VM.

@@ -89,7 +89,7 @@ func waitSnapshot(t *testing.T, p *peer) {
 
 // TestFiles measures tasks in the shared directory.
 func TestFiles(t *testing.T) {
-	all := slices.DeleteFunc(peers(), func(p *peer) bool { return p.name == "claude-vm, resumed" })
+	all := slices.DeleteFunc(peers(), func(p *peer) bool { return p.name == "claude-vm, resumed" || p.name == "kernel alone" })
 	all = selected(t, append([]*peer{native}, all...))
 	v := values{}
 	for round := range *rounds {
