@@ -33,6 +33,7 @@ rootfs / tmpfs x-initrd.mount,size=50%,mode=0755 0 0
 /dev/vda /nix/.ro-store erofs x-initrd.mount,ro,x-systemd.after=a.service 0 0
 overlay /nix/store overlay lowerdir=/sysroot/a,upperdir=/sysroot/b\040c,workdir=/sysroot/d 0 0
 devpts /dev/pts devpts nosuid,noexec,gid=3,strictatime
+/nix/a /b none rbind,nofail
 `
 	want := []fileSystem{
 		{device: "rootfs", target: "/sysroot/", fstype: "tmpfs", data: "size=50%,mode=0755"},
@@ -46,6 +47,7 @@ devpts /dev/pts devpts nosuid,noexec,gid=3,strictatime
 			device: "devpts", target: "/sysroot/dev/pts", fstype: "devpts", data: "gid=3",
 			flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_STRICTATIME,
 		},
+		{device: "/sysroot/nix/a", target: "/sysroot/b", fstype: "none", flags: unix.MS_BIND | unix.MS_REC},
 	}
 	got, err := parseTable(table)
 	if err != nil {

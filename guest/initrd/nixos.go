@@ -68,10 +68,15 @@ type fileSystem struct {
 	dirs                   []string // the writable directories of an overlay
 }
 
+// mountFlags are the options that are the kernel's for all file systems, and those that only
+// programs use.
 var mountFlags = map[string]uintptr{
+	"_netdev":     0,
+	"auto":        0,
 	"bind":        unix.MS_BIND,
 	"defaults":    0,
 	"noatime":     unix.MS_NOATIME,
+	"nofail":      0,
 	"nodev":       unix.MS_NODEV,
 	"nodiratime":  unix.MS_NODIRATIME,
 	"noexec":      unix.MS_NOEXEC,
@@ -102,6 +107,9 @@ func parseTable(table string) ([]fileSystem, error) {
 			fstype: fields[2],
 		}
 		fs.options(unescape.Replace(fields[3]))
+		if fs.flags&unix.MS_BIND != 0 {
+			fs.device = sysroot + fs.device
+		}
 		list = append(list, fs)
 	}
 	return list, nil
