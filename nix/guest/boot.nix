@@ -7,16 +7,17 @@
 }:
 let
   masked = import ./words.nix lib ../../guest/masked-units;
-  inherit (lib.partition (lib.hasSuffix ".service") (masked ++ lib.optionals cfg.minimalInitrd nodes))
+  inherit (lib.partition (lib.hasSuffix ".service") (masked ++ lib.optionals cfg.minimalInitrd initrd))
     right
     wrong
     ;
   cfg = config.claude-vm.guest;
 
-  # They create device nodes of modules that are not loaded, so that these are loaded when they
-  # are opened. The initrd has created the ones that sessions use.
-  nodes = [
+  # What guest/initrd has done: it creates the device nodes that sessions use, also those whose
+  # modules are loaded when they are opened, and mounts file systems with all of their options.
+  initrd = [
     "kmod-static-nodes.service"
+    "systemd-remount-fs.service"
     "systemd-tmpfiles-setup-dev-early.service"
     "systemd-tmpfiles-setup-dev.service"
   ];
