@@ -14,11 +14,9 @@ import (
 
 // TestInstructions counts the instructions that a guest executes until a command runs in the shared
 // directory. Unlike seconds, they do not depend on the machine and on what else it does; but QEMU needs
-// more time for some than for others. QEMU counts only what it emulates, so KVM is not used.
+// more time for some than for others. QEMU counts only what it emulates: scripts/test leaves this test out
+// with KVM.
 func TestInstructions(t *testing.T) {
-	if hasKVM() {
-		t.Skip("instructions are counted without KVM")
-	}
 	v := values{}
 	// QEMUArguments= rules out snapshots.
 	all := selected(t, slices.DeleteFunc(peers(), func(p *peer) bool { return p.name == "claude-vm, resumed" }))
