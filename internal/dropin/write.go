@@ -115,8 +115,10 @@ func (t Tree) Write(dir string) error {
 	// processors, this saves a tenth of the wall time of directories first, files afterwards.
 	made := make(chan int, len(t))
 	write := func() {
+		var text []byte
 		for i := range made {
-			report(i, t[i].file(root))
+			text = append(text[:0], t[i].Text...)
+			report(i, t[i].file(root, text))
 		}
 	}
 	var workers sync.WaitGroup
@@ -160,13 +162,13 @@ func (n Node) link(root int) error {
 	return err
 }
 
-// file creates a file in an existing directory.
-func (n Node) file(root int) error {
+// file creates a file with this text in an existing directory.
+func (n Node) file(root int, text []byte) error {
 	fd, err := unix.Openat(root, n.Path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return err
 	}
-	for text := []byte(n.Text); len(text) > 0 && err == nil; {
+	for len(text) > 0 && err == nil {
 		var done int
 		done, err = unix.Write(fd, text)
 		text = text[max(done, 0):]

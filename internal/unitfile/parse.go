@@ -8,6 +8,7 @@
 package unitfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,6 +48,9 @@ func Parse(name string, text []byte) (*File, []*failure.Error) {
 		p.fail(0, "larger than 1 MiB", "")
 		return p.file, p.errs
 	}
+	// Enough for most files: growing the slices takes more memory than what they hold.
+	p.file.Sections = make([]Section, 0, min(bytes.Count(text, []byte{'['}), 8))
+	p.file.Entries = make([]Entry, 0, min(bytes.Count(text, []byte{'='}), 16))
 	rest := strings.TrimPrefix(string(text), "\ufeff")
 	var joined []byte // the lines so far of a continued line
 	first := 0        // number of its first line; 0 outside of a continued line

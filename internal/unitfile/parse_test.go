@@ -9,6 +9,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/unit"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestParse(t *testing.T) {
@@ -40,7 +41,7 @@ func TestParse(t *testing.T) {
 			if len(errs) > 0 {
 				t.Errorf("errors: %v", errs)
 			}
-			if diff := cmp.Diff(test.want, f.Entries); diff != "" {
+			if diff := cmp.Diff(test.want, f.Entries, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("Parse() mismatch (-want +got):\n%s", diff)
 			}
 		})

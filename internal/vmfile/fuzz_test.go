@@ -33,7 +33,7 @@ func FuzzValues(f *testing.F) {
 		}
 		v := vm.Default()
 		v.Name = "web"
-		r := applier{vm: &v, specifiers: HostSpecifiers(me), where: map[string]place{}}
+		r := applier{vm: &v, specifiers: HostSpecifiers(me)}
 		if errs := r.apply(file); len(errs) > 0 {
 			return
 		}

@@ -3,6 +3,7 @@ package vmfile
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -39,7 +40,9 @@ func (r *applier) install(e unitfile.Entry) *failure.Error {
 		if !isUnitName(target) {
 			return &failure.Error{Err: fmt.Errorf("%s=%s: %q is not a valid unit name", e.Key, abridged(e.Value), abridged(target))}
 		}
-		r.vm.Links = append(r.vm.Links, vm.Link{Target: target, Kind: kind})
+		if l := (vm.Link{Target: target, Kind: kind}); !slices.Contains(r.vm.Links, l) {
+			r.vm.Links = append(r.vm.Links, l)
+		}
 	}
 	return nil
 }

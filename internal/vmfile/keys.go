@@ -148,9 +148,7 @@ type applier struct {
 	root       Root
 	specifiers Specifiers
 	check      func(dir string) error
-	// where has file and line of the last assignment of each key, for the errors of finish.
-	// In place of the file, it has the option for an override.
-	where map[string]place
+	files      []*unitfile.File // those applied; an option stands for a file
 }
 
 // place is a line of a file.
@@ -159,8 +157,21 @@ type place struct {
 	line int
 }
 
+// where returns the last assignment of a key. The file is empty if there is none.
+func (r *applier) where(key string) (last place) {
+	for _, f := range r.files {
+		for _, e := range f.Entries {
+			if e.Key == key && findKey(e.Section, key) != nil {
+				last = place{f.Name, e.Line}
+			}
+		}
+	}
+	return last
+}
+
 // apply applies one file and returns its errors.
 func (r *applier) apply(f *unitfile.File) []*failure.Error {
+	r.files = append(r.files, f)
 	var errs []*failure.Error
 	for _, s := range f.Sections {
 		if err := r.checkSection(s); err != nil {
@@ -169,9 +180,6 @@ func (r *applier) apply(f *unitfile.File) []*failure.Error {
 		}
 	}
 	for _, e := range f.Entries {
-		if findKey(e.Section, e.Key) != nil {
-			r.where[e.Key] = place{f.Name, e.Line}
-		}
 		if err := r.assign(e); err != nil {
 			err.File, err.Line = f.Name, e.Line
 			errs = append(errs, err)

@@ -45,29 +45,25 @@ func (l *loader) load(dirs []string) Set {
 	var set Set
 	set.Defaults = vm.Default()
 	if file, ok := l.first[DefaultsFile]; ok {
-		d := l.read(set.Defaults, file, "", true)
-		l.add(&d)
-		if len(d.vm.Source) > 0 { // not masked
-			set.Defaults = d.vm
+		d := set.Defaults
+		if l.fail(l.read(&d, file, "", true).errs...); len(d.Source) > 0 { // not masked
+			set.Defaults = d
 		}
-		if d.vm.Refusal != "" { // VMs must not inherit half of the file
+		if d.Refusal != "" { // VMs must not inherit half of the file
 			set.Defaults = vm.Default()
-			set.Defaults.Source, set.Defaults.Refusal, set.Defaults.RefusalHint = d.vm.Source, d.vm.Refusal, d.vm.RefusalHint
+			set.Defaults.Source, set.Defaults.Refusal, set.Defaults.RefusalHint = d.Source, d.Refusal, d.RefusalHint
 		}
 	}
-	all := make([]description, len(names))
+	// The VMs are large, so they are read into the slice and not copied to it.
+	all, origins := make([]vm.VM, len(names)), make([]origin, len(names))
 	parallel.Do(len(names), func(i int) {
-		v := set.Defaults.Clone()
+		v := &all[i]
+		*v = set.Defaults.Clone()
 		v.Name, v.Source, v.Unit, v.Service = strings.TrimSuffix(names[i], Suffix), nil, nil, nil
 		v.Refusal, v.RefusalHint = "", ""
-		all[i] = l.read(v, l.first[names[i]], commonDir, false)
+		origins[i] = l.read(v, l.first[names[i]], commonDir, false)
 	})
-	// Growing the slices with append costs 6 % of wall time with 1000 files.
-	l.vms, l.places = make([]vm.VM, 0, len(all)), make([]place, 0, len(all))
-	for i := range all {
-		l.add(&all[i])
-	}
-	l.refuseDuplicates()
+	l.add(all, origins)
 	set.VMs = l.vms
 	if l.unreadableDir != nil { // it may have files that restrict any VM
 		set.Defaults = vm.Default()
@@ -90,46 +86,52 @@ type loader struct {
 
 	// The results.
 	vms           []vm.VM
-	places        []place // of each VM's WorkDirectory=
+	origins       []origin // of each VM
 	errs          []*failure.Error
 	reported      map[string]bool
 	unreadableDir *failure.Error // of a directory in the search path
 }
 
-// fail adds an error, but only once: the drop-ins in vm.d are read again for each VM.
-func (l *loader) fail(e *failure.Error) {
-	if l.reported[e.Error()] {
-		return
+// fail adds errors, but each only once: the drop-ins in vm.d are read again for each VM.
+func (l *loader) fail(errs ...*failure.Error) {
+	for _, e := range errs {
+		if l.reported[e.Error()] {
+			continue
+		}
+		if l.reported == nil {
+			l.reported = map[string]bool{}
+		}
+		l.reported[e.Error()] = true
+		l.errs = append(l.errs, e)
 	}
-	if l.reported == nil {
-		l.reported = map[string]bool{}
-	}
-	l.reported[e.Error()] = true
-	l.errs = append(l.errs, e)
 }
 
-// description is what a file and its drop-ins describe: a VM, and the errors in them.
-type description struct {
-	vm    vm.VM
-	place place // of WorkDirectory=
+// origin is where a VM comes from: its WorkDirectory=, and the errors in its files.
+type origin struct {
+	place place
 	errs  []*failure.Error
 }
 
-// add adds the errors and the VM of a description. There is no VM if the file is masked
-// or has no valid work directory.
-func (l *loader) add(d *description) {
-	for _, e := range d.errs {
-		l.fail(e)
+// add adds VMs and the errors in their files. There is no VM if the file is masked or has no
+// valid work directory.
+func (l *loader) add(vms []vm.VM, origins []origin) {
+	for i := range vms {
+		l.fail(origins[i].errs...)
+		if vms[i].WorkDirectory == "" {
+			continue
+		}
+		if n := len(l.vms); n < i { // some are missing
+			vms[n], origins[n] = vms[i], origins[i]
+		}
+		l.vms, l.origins = vms[:len(l.vms)+1], origins[:len(l.vms)+1]
 	}
-	if d.vm.WorkDirectory != "" {
-		l.vms, l.places = append(l.vms, d.vm), append(l.places, d.place)
-	}
+	l.refuseDuplicates()
 }
 
 // read applies a file and its drop-ins to v. It does not change l, because several files
 // are read in parallel.
-func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
-	r := &applier{vm: &v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root, where: map[string]place{}}
+func (l *loader) read(v *vm.VM, file, common string, defaults bool) origin {
+	r := &applier{vm: v, defaults: defaults, specifiers: l.specifiers, check: l.check, root: l.root}
 	dropins, errs := l.dropins(path.Base(file), common)
 	for i, name := range append([]string{file}, dropins...) {
 		text, err := l.text, error(nil)
@@ -138,7 +140,8 @@ func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
 		}
 		if err == nil && len(text) == 0 { // an empty file is masked, as in systemd
 			if i == 0 {
-				return description{}
+				*v = vm.VM{}
+				return origin{}
 			}
 			continue
 		}
@@ -154,9 +157,9 @@ func (l *loader) read(v vm.VM, file, common string, defaults bool) description {
 		errs = append(errs, r.finish(file)...)
 	}
 	if len(errs) > 0 {
-		refuse(&v, errs[0])
+		refuse(v, errs[0])
 	}
-	return description{vm: v, place: r.where["WorkDirectory"], errs: errs}
+	return origin{place: r.where("WorkDirectory"), errs: errs}
 }
 
 // finish checks the VM after all files are applied.
@@ -182,7 +185,7 @@ func (r *applier) finish(file string) []*failure.Error {
 	if err == nil {
 		return nil
 	}
-	at := r.where[key]
+	at := r.where(key)
 	if at.file == "" { // the setting is from defaults.conf
 		at.file = file
 	}
@@ -212,20 +215,21 @@ func FixCommand(file string) string {
 // refuseDuplicates refuses VMs that have the same work directory.
 func (l *loader) refuseDuplicates() {
 	owner := make(map[string]int, len(l.vms))
-	for i, v := range l.vms {
+	for i := range l.vms {
+		v := &l.vms[i]
 		j, taken := owner[v.WorkDirectory]
 		if !taken {
 			owner[v.WorkDirectory] = i
 			continue
 		}
-		first, second := l.places[j], l.places[i]
+		first, second := l.origins[j].place, l.origins[i].place
 		err := &failure.Error{
 			File: second.file, Line: second.line,
 			Err:  fmt.Errorf("WorkDirectory=%s is already used in %s:%d", v.WorkDirectory, first.file, first.line),
 			Hint: "a directory can have only one VM: remove one of the files",
 		}
 		l.fail(err)
-		refuse(&l.vms[i], err)
+		refuse(v, err)
 		refuse(&l.vms[j], err)
 	}
 }
@@ -234,19 +238,19 @@ func (l *loader) refuseDuplicates() {
 // that do not end in .vm are checked like defaults.conf.
 func Check(files []string, p instance.Paths) []*failure.Error {
 	l := loader{specifiers: HostSpecifiers(p), check: p.Checker()}
-	for _, file := range files {
+	vms, origins := make([]vm.VM, len(files)), make([]origin, len(files))
+	for i, file := range files {
 		name := path.Base(file)
-		v := vm.Default()
+		vms[i] = vm.Default()
 		if strings.HasSuffix(name, Suffix) {
-			v.Name = strings.TrimSuffix(name, Suffix)
+			vms[i].Name = strings.TrimSuffix(name, Suffix)
 		}
 		l.dirs = map[string][]string{}
 		if info, err := os.Stat(file + ".d"); err == nil && info.IsDir() {
 			l.dirs[name+".d"] = []string{file + ".d"}
 		}
-		d := l.read(v, file, "", !strings.HasSuffix(name, Suffix))
-		l.add(&d)
+		origins[i] = l.read(&vms[i], file, "", !strings.HasSuffix(name, Suffix))
 	}
-	l.refuseDuplicates()
+	l.add(vms, origins)
 	return l.errs
 }

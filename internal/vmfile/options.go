@@ -28,7 +28,7 @@ type Option struct {
 // Apply returns a copy of v with the options applied. In the error, File is the option.
 func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) {
 	v = v.Clone()
-	r := &applier{vm: &v, specifiers: HostSpecifiers(p), where: map[string]place{}}
+	r := &applier{vm: &v, specifiers: HostSpecifiers(p)}
 	for _, o := range options {
 		if err := r.option(o); err != nil {
 			err.File = o.Flag
@@ -36,7 +36,7 @@ func Apply(v vm.VM, options []Option, p instance.Paths) (vm.VM, *failure.Error) 
 		}
 	}
 	if key, err := v.Validate(); err != nil {
-		at := r.where[key]
+		at := r.where(key)
 		if at.file == "" { // the key is not among the options
 			at.file = "the options"
 		}
@@ -69,7 +69,7 @@ func (r *applier) option(o Option) *failure.Error {
 	if k == nil {
 		return &failure.Error{Err: fmt.Errorf("unknown key %s=", abridged(o.Key)), Hint: optionHint(name, o.Value)}
 	}
-	r.where[k.Name] = place{file: o.Flag}
+	r.files = append(r.files, &unitfile.File{Name: o.Flag, Entries: []unitfile.Entry{{Section: k.Section, Key: k.Name}}})
 	switch {
 	case !o.Literal:
 		return r.set(k, o.Value)
