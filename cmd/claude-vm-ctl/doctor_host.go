@@ -122,7 +122,7 @@ func checkScratch(_ context.Context, h *host) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fact := fmt.Sprintf("%s free in %s, up to %s for each VM", size.Format(free), h.paths.Cache, size.Format(wanted))
+	fact := fmt.Sprintf("%s free in %s, up to %s for each VM", size.Format(free), h.paths.Cache, size.Format(2*wanted)) // with /scratch
 	if free < wanted {
 		return "", preflight.Warn("claude-vm-ctl edit --defaults, and set Scratch=", "%s", fact)
 	}

@@ -22,9 +22,9 @@ const dataDir = "/var/lib/claude-vm"
 // blockDevices has a directory for each block device.
 const blockDevices = "/sys/class/block"
 
-// useScratch uses the scratch disk as swap space, if there is one, and lets the tmpfs of the
-// root file system grow by its size.
-func useScratch() {
+// useScratch uses the first half of the scratch disk as swap space, if there is one, and lets the
+// tmpfs of the root file system grow by its size. The other half becomes scratchDir.
+func useScratch(r *root) {
 	if err := probeScratch(blockDevices); err != nil {
 		logScratch(err)
 	}
@@ -39,11 +39,35 @@ func useScratch() {
 	if err := os.WriteFile(rotational, []byte("0\n"), 0); err != nil {
 		logScratch(err)
 	}
-	if err := errors.Join(makeSwap(disk, bytes), swapOn(disk)); err != nil {
-		logScratch(err)
-		return
+	half := bytes / 2 >> 20 << 20
+	for number := range 2 {
+		if err := addPartition(disk, 1+number, uint64(number)*half, half); err != nil {
+			logScratch(err)
+			return
+		}
 	}
-	logScratch(growRoot(bytes))
+	if err := errors.Join(makeSwap(disk+"1", half), swapOn(disk+"1")); err != nil {
+		logScratch(err)
+	} else {
+		logScratch(growRoot(half))
+	}
+	logScratch(mountScratch(r, disk+"2"))
+}
+
+// addPartition makes a part of a disk a device of its own, as addpart(8). The disk has no
+// partition table.
+func addPartition(disk string, number int, start, bytes uint64) error {
+	f, err := os.Open(disk)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p := unix.BlkpgPartition{Start: int64(start), Length: int64(bytes), Pno: int32(number)}
+	argument := unix.BlkpgIoctlArg{Op: unix.BLKPG_ADD_PARTITION, Datalen: int32(unsafe.Sizeof(p)), Data: (*byte)(unsafe.Pointer(&p))}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&argument))); errno != 0 {
+		return os.NewSyscallError("BLKPG", errno)
+	}
+	return nil
 }
 
 // makeSwap writes the header of a swap area, as mkswap(8): union swap_header of linux/swap.h.

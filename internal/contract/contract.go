@@ -77,7 +77,8 @@ const (
 	ResumeFile    = "resume"       // created when claude-vm-resume@ has something to do
 )
 
-// ScratchSerial is the serial number of the virtio-blk disk that the guest uses as swap space.
+// ScratchSerial is the serial number of the virtio-blk disk that the guest divides in two halves:
+// swap space, and a file system.
 const ScratchSerial = "scratch"
 
 // GitIgnoreFile is the path in the guest of what its git ignores in all repositories.

@@ -40,7 +40,7 @@ var (
 	Gateway    = &Part{Name: "claude-vm-gateway", What: "the VM's way out: network, published ports, secrets", When: IfEnabled}
 	Fetch      = &Part{Name: "claude-vm-secrets", What: "runs the commands of InjectCommand=", When: IfEnabled}
 	Refused    = &Part{Name: "claude-vm-secrets", Suffix: ".path", What: "waits for a server to refuse a secret of InjectCommand=", When: IfEnabled}
-	Scratch    = &Part{Name: "claude-vm-scratch", What: "the scratch disk, to which the guest's memory may spill, unless Scratch=no"}
+	Scratch    = &Part{Name: "claude-vm-scratch", What: "the scratch disk, for what does not fit into the guest's memory, unless Scratch=no"}
 	VM         = &Part{Name: "claude-vm", What: "QEMU; its state is the state of the instance", Settings: vm.Machine}
 	SSHAgent   = &Part{Name: "claude-vm-ssh-agent", What: "connects the guest to an SSH agent", When: IfEnabled}
 	PartFailed = &Part{Name: "claude-vm-part-failed", What: "stops what runs although a part of the VM has failed", When: Triggered}

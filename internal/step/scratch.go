@@ -64,8 +64,8 @@ type scratchFile struct {
 
 // newScratchFile creates a sparse file and removes its name at once, so that nothing is left
 // however the VM ends. If this process is killed in between, an empty file is left, until the
-// next start. The disk is not larger than what is free now, so that programs in the guest get
-// errors before its memory runs out.
+// next start. The disk has two halves, see contract.ScratchSerial. Neither is larger than what is
+// free now, so that programs in the guest get errors before its memory runs out.
 func newScratchFile(path string, bytes uint64) (*scratchFile, error) {
 	err := os.Remove(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -76,7 +76,7 @@ func newScratchFile(path string, bytes uint64) (*scratchFile, error) {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if err == nil {
-		bytes, err = min(bytes, freeSpace(f)), os.Remove(path)
+		bytes, err = 2*min(bytes, freeSpace(f)), os.Remove(path)
 	}
 	if err == nil {
 		err = f.Truncate(int64(bytes))

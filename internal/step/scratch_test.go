@@ -24,7 +24,7 @@ func TestScratchFile(t *testing.T) {
 	}
 	blocks := func() int64 {
 		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Size != 8<<20 {
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Size != 2*8<<20 {
 			t.Errorf("the file has %d bytes, %v", st.Size, err)
 		}
 		return st.Blocks

@@ -46,7 +46,7 @@ var Keys = []Key{
 		reset: func(v *vm.VM, b vm.VM) { v.Memory = b.Memory }},
 	{Section: "VM", Name: "CPUs", Flag: "cpus", Value: "NUMBER", Default: "4", Doc: "Processors of the guest",
 		set: setCPUs, reset: func(v *vm.VM, b vm.VM) { v.CPUs = b.CPUs }},
-	{Section: "VM", Name: "Scratch", Value: "SIZE|no", Default: "16G", Doc: "Disk space that the guest's memory, where its files are, may spill to",
+	{Section: "VM", Name: "Scratch", Value: "SIZE|no", Default: "16G", Doc: "Disk space for the guest's files that do not fit into its memory",
 		set:   func(v *vm.VM, s string) (err error) { v.Scratch, err = vm.ParseScratch(s); return err },
 		reset: func(v *vm.VM, b vm.VM) { v.Scratch = b.Scratch }},
 	{Section: "VM", Name: "Resume", Value: Boolean, Default: "yes", Doc: "Whether the guest resumes from a snapshot of an earlier boot",

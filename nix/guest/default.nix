@@ -178,6 +178,7 @@ in
     # The packages of guest/debian/packages, except those that NixOS always has.
     environment.systemPackages = with pkgs; [
       cfg.claudePackage
+      e2fsprogs
       file
       git
       git-lfs

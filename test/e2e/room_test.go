@@ -19,7 +19,7 @@ func (p *project) scratch() int {
 	if err := json.Unmarshal([]byte(p.ctl("status", "--json").ok().stdout), &r); err != nil {
 		p.t.Fatal(err)
 	}
-	if r.ScratchLimit <= 0 || r.ScratchLimit > 16<<30 {
+	if r.ScratchLimit <= 0 || r.ScratchLimit > 2*16<<30 {
 		p.t.Errorf("the scratch disk has %d bytes", r.ScratchLimit)
 	}
 	return r.ScratchCurrent >> 20
@@ -52,6 +52,21 @@ func TestRoom(t *testing.T) {
 	if got := strings.TrimSpace(p.guest("md5sum <~/random; rm ~/random")); got != sum {
 		t.Errorf("the guest reads other data than it has written: %s, %s", got, sum)
 	}
+	p.eventually("the host has its disk back", func() bool { return p.scratch() < full/2 })
+
+	// A file that is larger than the memory and that a tmpfs could not make at once.
+	p.eventually("the guest has a file system on the disk", func() bool {
+		return strings.HasPrefix(p.guest("findmnt -n -o FSTYPE,OPTIONS /scratch || :"), "ext4 rw,noatime,discard")
+	})
+	p.guest("fallocate -l 6G /scratch/large && head -c 300M /dev/urandom >/scratch/random; sync")
+	if got := p.guest("stat -c %s,%b,%U /scratch/large"); !strings.HasPrefix(got, "6442450944,1258") || !strings.HasSuffix(got, ",claude\n") {
+		t.Errorf("stat of a file of 6 GB: %s", got)
+	}
+	full = p.scratch()
+	if full < 300 || full > 1000 {
+		t.Errorf("the scratch disk takes %d MiB of disk for 300 MB", full)
+	}
+	p.guest("rm /scratch/*; sync")
 	p.eventually("the host has its disk back", func() bool { return p.scratch() < full/2 })
 	p.wantNoScratchFiles()
 }
