@@ -51,7 +51,9 @@ func useScratch(r *root) {
 	} else {
 		logScratch(growRoot(half))
 	}
-	logScratch(mountScratch(r, disk+"2"))
+	if err := mountScratch(r, disk+"2"); err != nil {
+		log.Printf("no file system on %s: %v", scratchDir, err)
+	}
 }
 
 // addPartition makes a part of a disk a device of its own, as addpart(8). The disk has no
