@@ -69,7 +69,7 @@ func devcontainerImage(text []byte) (string, error) {
 			"names no image, but a Dockerfile, which is not built")
 	case config.Image == nil:
 		return "", errors.New("names no image")
-	case !reference.MatchString(*config.Image):
+	case !reference().MatchString(*config.Image):
 		return "", fmt.Errorf("%q is not the name of an image", *config.Image)
 	}
 	return *config.Image, nil
