@@ -56,7 +56,7 @@ func limitInodes(limit int, report func(drops int)) {
 // second.
 func pause(n, limit int) time.Duration {
 	const rate = 50_000
-	return min(max(time.Duration(limit-n)*time.Second/rate, 20*time.Millisecond), time.Second)
+	return min(max(time.Duration(limit-n)*time.Second/rate, 20*time.Millisecond), 5*time.Second)
 }
 
 // allInodes returns the number of inodes of all file systems. Reading it is cheap.
