@@ -90,7 +90,7 @@ func (a *agent) begin(b contract.Begin) error {
 	a.session = s
 	a.mu.Unlock()
 	go keepClock()
-	go useScratch(r)
+	go a.useScratch(r)
 	go limitInodes(b.Files, a.reportDrops)
 	s.waitStarted()
 	a.report("STATUS=Claude Code is running")

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -47,6 +48,8 @@ type agent struct {
 	hostAgent *hostAgent // nil unless begin requested it
 	stopping  bool       // the guest is powering off although Claude has not exited
 	beginMu   sync.Mutex // held during begin
+
+	scratch atomic.Pointer[os.File] // scratchDir, once it is mounted
 }
 
 func run() error {
@@ -99,6 +102,11 @@ func (a *agent) stop() {
 	a.report("STOPPING=1")
 	if s != nil {
 		s.process.stop()
+	}
+	if dir := a.scratch.Load(); dir != nil {
+		if err := discardScratch(dir); err != nil {
+			log.Printf("%s: %v", scratchDir, err)
+		}
 	}
 	syncJournal()
 }

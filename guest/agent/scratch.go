@@ -24,7 +24,7 @@ const blockDevices = "/sys/class/block"
 
 // useScratch uses the first half of the scratch disk as swap space, if there is one, and lets the
 // tmpfs of the root file system grow by its size. The other half becomes scratchDir.
-func useScratch(r *root) {
+func (a *agent) useScratch(r *root) {
 	if err := probeScratch(blockDevices); err != nil {
 		logScratch(err)
 	}
@@ -51,9 +51,12 @@ func useScratch(r *root) {
 	} else {
 		logScratch(growRoot(half))
 	}
-	if err := mountScratch(r, disk+"2"); err != nil {
+	dir, err := mountScratch(r, disk+"2")
+	if err != nil {
 		log.Printf("no file system on %s: %v", scratchDir, err)
+		return
 	}
+	a.scratch.Store(dir)
 }
 
 // addPartition makes a part of a disk a device of its own, as addpart(8). The disk has no

@@ -69,6 +69,13 @@ func TestRoom(t *testing.T) {
 	p.guest("rm /scratch/*; sync")
 	p.eventually("the host has its disk back", func() bool { return p.scratch() < full/2 })
 	p.wantNoScratchFiles()
+
+	// At the end, nothing of it is written that nobody needs.
+	p.guest("head -c 100M /dev/zero >/scratch/late")
+	p.ctl("stop").ok()
+	if journal := p.journal(); !strings.Contains(journal, "EXT4-fs (vdb2): shut down requested") {
+		t.Error("the guest has written to a disk that is discarded")
+	}
 }
 
 // TestFullScratch checks that a guest gets an error, and does not hang, when the disk of the host
