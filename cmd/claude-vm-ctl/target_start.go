@@ -9,6 +9,7 @@ import (
 
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
 	"github.com/t0mpr1c3/claude-microvm/internal/instance"
+	"github.com/t0mpr1c3/claude-microvm/internal/manager"
 )
 
 // start starts the instance with a request, and with overrides if n is not nil, and
@@ -132,31 +133,42 @@ func (v *target) awaitGone(ctx context.Context) (running bool, err error) {
 // explain returns which unit failed to start and why.
 func (v *target) explain(ctx context.Context, began time.Time, offer *instance.Offer) error {
 	hint := "claude-vm-ctl logs" + v.hintArg()
+	p, u := v.firstFailed(ctx, began)
+	if p == nil {
+		return failure.New(failure.StartFailed, hint, "the VM on %s was stopped while it started", v.dir)
+	}
+	reason := failure.OneLine(u.StatusText)
+	if reason == "" {
+		reason = lastLogLine(ctx, u.Name, began)
+	}
+	if reason == "" {
+		reason = "result " + u.Result
+	}
+	if p == instance.Setup {
+		hint = ""
+		if refusal := offer.Refusal(); refusal != nil {
+			reason, hint = refusal.Error(), refusal.Hint
+		}
+		return failure.New(failure.HostUnable, cmp.Or(hint, "claude-vm-ctl doctor"), "%s", reason)
+	}
+	return failure.New(failure.StartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
+}
+
+// firstFailed returns the part that has failed first since a time, and its unit; nil if there is
+// none. Parts that were starting then can fail when they are stopped.
+func (v *target) firstFailed(ctx context.Context, since time.Time) (part *instance.Part, unit manager.Unit) {
 	for _, p := range instance.Parts {
 		// A gateway that cannot start makes the VM's unit fail.
 		if p.When != instance.Always && p != instance.Gateway && p != instance.Fetch {
 			continue
 		}
-		name := p.Unit(v.id)
-		u, err := v.manager.Unit(ctx, name)
-		if err != nil || u.ActiveState != "failed" && (u.Result == "success" || u.Result == "") {
+		u, err := v.manager.Unit(ctx, p.Unit(v.id))
+		if err != nil || u.ActiveState != "failed" && (u.Result == "success" || u.Result == "") || u.Since.Before(since) && !u.Since.IsZero() {
 			continue
 		}
-		reason := failure.OneLine(u.StatusText)
-		if reason == "" {
-			reason = lastLogLine(ctx, name, began)
+		if part == nil || u.Since.Before(unit.Since) {
+			part, unit = p, u
 		}
-		if reason == "" {
-			reason = "result " + u.Result
-		}
-		if p == instance.Setup {
-			hint = ""
-			if refusal := offer.Refusal(); refusal != nil {
-				reason, hint = refusal.Error(), refusal.Hint
-			}
-			return failure.New(failure.HostUnable, cmp.Or(hint, "claude-vm-ctl doctor"), "%s", reason)
-		}
-		return failure.New(failure.StartFailed, hint, "the VM on %s did not start: %s", v.dir, reason)
 	}
-	return failure.New(failure.StartFailed, hint, "the VM on %s was stopped while it started", v.dir)
+	return part, unit
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/t0mpr1c3/claude-microvm/internal/contract"
 	"github.com/t0mpr1c3/claude-microvm/internal/failure"
@@ -72,6 +73,15 @@ func TestStart(t *testing.T) {
 			},
 			job:  func(*target) (string, error) { return "dependency", nil },
 			want: "122: the VM on /srv/web did not start: no socket; hint: claude-vm-ctl logs /srv/web",
+		},
+		"a part fails, and others when they are stopped": {
+			units: map[*instance.Part]manager.Unit{
+				instance.Console: {ActiveState: "failed", StatusText: "of an earlier start", Since: time.Now().Add(-time.Hour)},
+				instance.Guard:   {ActiveState: "failed", Result: "signal", Since: time.Now().Add(2 * time.Hour)},
+				instance.Scratch: {ActiveState: "failed", StatusText: "no disk", Result: "exit-code", Since: time.Now().Add(time.Hour)},
+			},
+			job:  func(*target) (string, error) { return "dependency", nil },
+			want: "122: the VM on /srv/web did not start: no disk; hint: claude-vm-ctl logs /srv/web",
 		},
 		"a part that the VM does not need has failed": {
 			units: map[*instance.Part]manager.Unit{instance.SSHAgent: {ActiveState: "failed", StatusText: "no agent", Result: "exit-code"}},
