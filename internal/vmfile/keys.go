@@ -151,24 +151,6 @@ type applier struct {
 	files      []*unitfile.File // those applied; an option stands for a file
 }
 
-// place is a line of a file.
-type place struct {
-	file string
-	line int
-}
-
-// where returns the last assignment of a key. The file is empty if there is none.
-func (r *applier) where(key string) (last place) {
-	for _, f := range r.files {
-		for _, e := range f.Entries {
-			if e.Key == key && findKey(e.Section, key) != nil {
-				last = place{f.Name, e.Line}
-			}
-		}
-	}
-	return last
-}
-
 // apply applies one file and returns its errors.
 func (r *applier) apply(f *unitfile.File) []*failure.Error {
 	r.files = append(r.files, f)

@@ -192,6 +192,24 @@ func (r *applier) finish(file string) []*failure.Error {
 	return []*failure.Error{{File: at.file, Line: at.line, Status: failure.Usage, Err: err, Hint: failure.HintOf(err)}}
 }
 
+// place is a line of a file.
+type place struct {
+	file string
+	line int
+}
+
+// where returns the last assignment of a key. The file is empty if there is none.
+func (r *applier) where(key string) (last place) {
+	for _, f := range r.files {
+		for _, e := range f.Entries {
+			if e.Key == key && findKey(e.Section, key) != nil {
+				last = place{f.Name, e.Line}
+			}
+		}
+	}
+	return last
+}
+
 // refuse makes v a VM that must not start.
 func refuse(v *vm.VM, why *failure.Error) {
 	v.Refusal, v.RefusalHint = why.Error(), FixCommand(why.File)

@@ -3,7 +3,6 @@
 package peers
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -92,13 +91,11 @@ func memoryOf(t *testing.T, pid int) (guest, code, rest float64) {
 			}
 		}
 	}
-	slices.SortFunc(codes, func(a, b float64) int { return cmp.Compare(b, a) })
-	for i, n := range codes {
-		if i == 0 {
-			code = n
-		} else {
-			rest += n
-		}
+	for _, n := range codes {
+		rest += n
 	}
-	return guest, code, rest
+	if len(codes) > 0 {
+		code = slices.Max(codes)
+	}
+	return guest, code, rest - code
 }
