@@ -110,9 +110,7 @@ func (p *project) wantInside(user string) {
 	if r := p.root("echo root >of-root; id -u; exit 7"); r.status != 7 || r.stdout != "0\n" {
 		p.t.Errorf("root: %+v", r)
 	}
-	p.eventually("the image has /scratch", func() bool {
-		return p.ctl("shell", ".", "--", "grep", "-q", " /scratch ext4 ", "/proc/mounts").status == 0
-	})
+	p.wantScratchDir()
 	for _, name := range []string{"of-claude", "of-root"} {
 		if got := strings.TrimSpace(p.command("stat", "-c", "%U:%G", name).stdout); got != "dev:dev" {
 			p.t.Errorf("owner of %s: %s", name, got)

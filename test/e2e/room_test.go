@@ -25,6 +25,14 @@ func (p *project) scratch() int {
 	return r.ScratchCurrent >> 20
 }
 
+// wantScratchDir waits for the file system that the agent makes on the scratch disk while Claude starts.
+func (p *project) wantScratchDir() {
+	p.t.Helper()
+	p.eventually("the guest has a file system on the scratch disk", func() bool {
+		return p.ctl("shell", ".", "--", "grep", "-q", " /scratch ext4 rw,.*noatime,discard", "/proc/mounts").status == 0
+	})
+}
+
 // wantNoScratchFiles checks that no file of a scratch disk has a name.
 func (p *project) wantNoScratchFiles() {
 	p.t.Helper()
@@ -55,9 +63,7 @@ func TestRoom(t *testing.T) {
 	p.eventually("the host has its disk back", func() bool { return p.scratch() < full/2 })
 
 	// A file that is larger than the memory and that a tmpfs could not make at once.
-	p.eventually("the guest has a file system on the disk", func() bool {
-		return strings.HasPrefix(p.guest("findmnt -n -o FSTYPE,OPTIONS /scratch || :"), "ext4 rw,noatime,discard")
-	})
+	p.wantScratchDir()
 	p.guest("fallocate -l 6G /scratch/large && head -c 300M /dev/urandom >/scratch/random; sync")
 	if got := p.guest("stat -c %s,%b,%U /scratch/large"); !strings.HasPrefix(got, "6442450944,1258") || !strings.HasSuffix(got, ",claude\n") {
 		t.Errorf("stat of a file of 6 GB: %s", got)
