@@ -98,7 +98,7 @@ func (n *notifier) notify(changes []contract.Change) (watched bool) {
 const nameTimeout = 1100 * time.Millisecond
 
 // touch sets the time of modification of a file to what it is, if a program watches the file or its
-// directory. It returns false if the time is not the one that the host has reported.
+// directory, and closes it for writing, if the program watches for that. It returns false if the time is not the one that the host has reported.
 func (n *notifier) touch(p string, modified int64, marks marks) bool {
 	dir, base := path.Split(p)
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
@@ -107,12 +107,13 @@ func (n *notifier) touch(p string, modified int64, marks marks) bool {
 		return false
 	}
 	defer unix.Close(fd)
-	if !marks.contain(fd, "") && !marks.contain(fd, base) {
+	events := marks.of(fd, "") | marks.of(fd, base)
+	if events == 0 {
 		return true
 	}
 	n.watch(fd, path.Clean(dir))
 	var st unix.Statx_t
-	err = unix.Statx(fd, base, unix.AT_STATX_FORCE_SYNC|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MTIME, &st)
+	err = unix.Statx(fd, base, unix.AT_STATX_FORCE_SYNC|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MTIME|unix.STATX_TYPE|unix.STATX_MODE, &st)
 	at := unix.Timespec{Sec: st.Mtime.Sec, Nsec: int64(st.Mtime.Nsec)}
 	if err != nil || at.Nano() != modified {
 		return false
@@ -120,7 +121,23 @@ func (n *notifier) touch(p string, modified int64, marks marks) bool {
 	// A change of the host at this moment would get the older time, too: there is no call that sets a time only
 	// if it is unchanged.
 	unix.UtimesNanoAt(fd, base, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, at}, unix.AT_SYMLINK_NOFOLLOW)
+	if events&unix.IN_CLOSE_WRITE != 0 {
+		closeWrite(fd, base, st.Mode)
+	}
 	return true
+}
+
+// closeWrite opens a file for writing and closes it, for programs that wait for IN_CLOSE_WRITE instead of
+// IN_MODIFY, such as entr and bacon. Not one that the host may execute: that fails while it is open for writing.
+func closeWrite(dir int, base string, mode uint16) {
+	const executable = unix.S_IXUSR | unix.S_IXGRP | unix.S_IXOTH
+	if mode&unix.S_IFMT != unix.S_IFREG || mode&executable != 0 {
+		return
+	}
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
 }
 
 // watch watches an open directory with the queue own.
@@ -171,9 +188,9 @@ func (n *notifier) forget() {
 	}
 }
 
-// marks are the files that programs watch, as in the lines "inotify" of proc_pid_fdinfo(5): the
+// marks are the events that programs watch for, by file, as in the lines "inotify" of proc_pid_fdinfo(5): the
 // device and the file handle. The inode numbers there are not those of stat(2) for a file of virtiofs.
-type marks map[string]bool
+type marks map[string]uint32
 
 // readMarks reads what all processes but this one watch.
 func readMarks() marks {
@@ -204,32 +221,36 @@ func (m marks) add(line string) {
 		values[name] = value
 	}
 	device, err := strconv.ParseUint(values["sdev"], 16, 32)
-	if err != nil || values["f_handle"] == "" {
+	events, maskErr := strconv.ParseUint(values["mask"], 16, 32)
+	if err != nil || maskErr != nil || values["f_handle"] == "" {
 		return
 	}
 	// The kernel's own encoding of a device number, see linux/kdev_t.h.
 	const minorBits = 20
 	dev := unix.Mkdev(uint32(device>>minorBits), uint32(device&(1<<minorBits-1)))
-	m[deviceMark(dev)] = true
-	m[fileMark(dev, values["f_handle"])] = true
+	m[deviceMark(dev)] |= uint32(events)
+	m[fileMark(dev, values["f_handle"])] |= uint32(events)
 }
 
 func deviceMark(dev uint64) string              { return strconv.FormatUint(dev, 16) }
 func fileMark(dev uint64, handle string) string { return deviceMark(dev) + " " + handle }
 
-func (m marks) has(dev uint64) bool { return m[deviceMark(dev)] }
+func (m marks) has(dev uint64) bool { return m[deviceMark(dev)] != 0 }
 
-// contain reports whether a file in an open directory is watched, or the directory itself if name
-// is empty.
-func (m marks) contain(dir int, name string) bool {
+// of returns the events for which a file in an open directory is watched, or the directory itself if
+// name is empty.
+func (m marks) of(dir int, name string) (events uint32) {
 	flags := 0
 	if name == "" {
 		flags = unix.AT_EMPTY_PATH
 	}
 	var st unix.Stat_t
 	if unix.Fstatat(dir, name, &st, flags|unix.AT_SYMLINK_NOFOLLOW) != nil {
-		return false
+		return 0
 	}
 	handle, _, err := unix.NameToHandleAt(dir, name, flags)
-	return err == nil && m[fileMark(st.Dev, fmt.Sprintf("%x", handle.Bytes()))]
+	if err != nil {
+		return 0
+	}
+	return m[fileMark(st.Dev, fmt.Sprintf("%x", handle.Bytes()))]
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ func TestMarks(t *testing.T) {
 	m := marks{}
 	m.add("pos:\t0\n")
 	m.add("inotify wd:1 ino:2 sdev:10002c mask:806 ignored_mask:0 fhandle-bytes:c fhandle-type:81 f_handle:0200000000000000\n")
-	if dev := unix.Mkdev(1, 0x2c); len(m) != 2 || !m.has(dev) || !m[fileMark(dev, "0200000000000000")] {
+	if dev := unix.Mkdev(1, 0x2c); len(m) != 2 || !m.has(dev) || m[fileMark(dev, "0200000000000000")] != 0x806 {
 		t.Errorf("marks: %v", m)
 	}
 }
@@ -26,9 +27,9 @@ func TestMarks(t *testing.T) {
 // to the notifier.
 func TestNotifier(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"d/seen", "d/unseen/file"} {
+	for name, mode := range map[string]os.FileMode{"d/seen": 0o600, "d/program": 0o700, "d/unseen/file": 0o600} {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, mode)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,7 +68,7 @@ func TestNotifier(t *testing.T) {
 		name string
 		off  int64 // of the time of modification
 		want bool
-	}{{"d/seen", -1, false}, {"d/unseen/file", 0, true}, {"d/missing", 0, false}, {"../" + filepath.Base(dir) + "/d/seen", 0, false}, {"d/seen", 0, true}} {
+	}{{"d/seen", -1, false}, {"d/unseen/file", 0, true}, {"d/missing", 0, false}, {"../" + filepath.Base(dir) + "/d/seen", 0, false}, {"d/seen", 0, true}, {"d/program", 0, true}} {
 		var at int64
 		if c.name != "d/missing" {
 			at = modified(c.name) + c.off
@@ -78,14 +79,17 @@ func TestNotifier(t *testing.T) {
 	}
 	buf := make([]byte, 4096)
 	got, _ := unix.Read(queue, buf)
-	var events []string
+	var modifiedNames, closed []string
 	for e := range inotify.Events(buf[:max(got, 0)]) {
 		if e.Mask&unix.IN_MODIFY != 0 {
-			events = append(events, e.Name)
+			modifiedNames = append(modifiedNames, e.Name)
+		}
+		if e.Mask&unix.IN_CLOSE_WRITE != 0 {
+			closed = append(closed, e.Name)
 		}
 	}
-	if len(events) != 1 || events[0] != "seen" {
-		t.Errorf("modified: %q", events)
+	if !slices.Equal(modifiedNames, []string{"seen", "program"}) || !slices.Equal(closed, []string{"seen"}) {
+		t.Errorf("modified: %q, closed: %q", modifiedNames, closed)
 	}
 	if changed := n.drain(); !changed["d/seen"] {
 		t.Errorf("own events: %v", changed)
@@ -94,7 +98,10 @@ func TestNotifier(t *testing.T) {
 	if changed := n.drain(); !changed["d/own"] || changed["d/seen"] {
 		t.Errorf("own events: %v", changed)
 	}
-	if n.notify([]contract.Change{{Path: []byte("d/seen")}}) {
+	var st unix.Stat_t
+	unix.Fstat(n.root, &st)
+	others := readMarks().has(st.Dev) // of other processes, on the same file system
+	if !others && n.notify([]contract.Change{{Path: []byte("d/seen")}}) {
 		t.Error("watched, although only this process watches it")
 	}
 }

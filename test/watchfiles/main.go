@@ -15,7 +15,7 @@ import (
 func main() {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err == nil {
-		_, err = unix.InotifyAddWatch(fd, os.Args[1], unix.IN_MODIFY|unix.IN_ATTRIB|unix.IN_CREATE|unix.IN_DELETE|unix.IN_MOVE)
+		_, err = unix.InotifyAddWatch(fd, os.Args[1], unix.IN_MODIFY|unix.IN_CLOSE_WRITE|unix.IN_ATTRIB|unix.IN_CREATE|unix.IN_DELETE|unix.IN_MOVE)
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -31,6 +31,8 @@ func main() {
 			switch {
 			case e.Mask&unix.IN_MODIFY != 0:
 				fmt.Printf("modify %q\n", e.Name)
+			case e.Mask&unix.IN_CLOSE_WRITE != 0:
+				fmt.Printf("close %q\n", e.Name)
 			case e.Mask&unix.IN_CREATE != 0:
 				fmt.Printf("create %q\n", e.Name)
 			case e.Mask&unix.IN_DELETE != 0:
