@@ -160,22 +160,6 @@ func TestMemory(t *testing.T) {
 	v.print(t, []*peer{p})
 }
 
-// tree makes the tree for the file benchmark: a git repository with files of a KB.
-func (p *peer) tree(t *testing.T) {
-	t.Helper()
-	p.put(t, "files", "")
-	check(t, os.RemoveAll(filepath.Join(p.dir, "tree")))
-	script := fmt.Sprintf(`mkdir tree && cd tree && git init -q && git config user.name a && git config user.email a@example.org
-		for d in $(seq 0 %d); do mkdir d$d; done
-		python3 -c 'for i in range(%d): open(f"d{i //100}/{i %% 100}", "w").write(f"file {i}\n" + "text\n" * 200)'
-		git add . && git commit -qm tree && sync`, (*files-1)/100, *files)
-	cmd := p.command(exec.Command("sh", "-ec", script))
-	cmd.Dir = p.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("the tree: %v\n%s", err, out)
-	}
-}
-
 // print prints a table of the medians, with the lowest and the highest values and the ratios of
 // ours to the others, and writes the values to a file for scripts.
 func (v values) print(t *testing.T, all []*peer) {
