@@ -20,7 +20,7 @@ func selected(t *testing.T, all []*peer) (out []*peer) {
 	base := "/srv/work/" + t.Name()
 	check(t, os.MkdirAll(base, 0o755))
 	for _, p := range all {
-		if slices.Contains(strings.Split(*skip, ","), p.name) {
+		if slices.Contains(strings.Split(*skip, ";"), p.name) {
 			continue
 		}
 		p.dir = filepath.Join(base, strings.NewReplacer(" ", "-", ",", "").Replace(p.name))
