@@ -27,11 +27,12 @@ func (p *peer) tree(t *testing.T) {
 	}
 	npmProject(t, filepath.Join(p.dir, "npm"))
 	goModule(t, filepath.Join(p.dir, "go"))
-	prepare(t, exec.Command("sh", "-ec", `cd "$1/tree"; git init -q; git config user.name a; git config user.email a@example.org; git add .; git commit -qm tree`, "sh", p.dir))
 	// By the guests' Go, in the guests' directory, so that they find it up to date.
 	prepare(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount --bind "$1" "$2/work"; mount --bind /proc "$2/proc"; mount --bind /dev "$2/dev"; exec chroot "$2" sh -ec "$3"`, "sh", p.dir, guest+"/tree",
 		"cd /work/go && HOME=/tmp GOCACHE=/work/cache go build -trimpath -o program . && rm program"))
 	prepare(t, exec.Command("chown", "-R", fmt.Sprintf("%d:%[1]d", p.as), p.dir))
+	// Last: git reads a file again whose owner was set after it was added.
+	prepare(t, p.command(exec.Command("sh", "-ec", `cd "$1/tree"; git init -q; git config user.name a; git config user.email a@example.org; git add .; git commit -qm tree`, "sh", p.dir)))
 	prepare(t, exec.Command("sync"))
 }
 
