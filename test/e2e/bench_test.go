@@ -26,15 +26,15 @@ func bench(b *testing.B) *project {
 }
 
 // BenchmarkBoot starts a VM and reports the time, in seconds, from the start of its unit
-// to Claude's first screen. It is split into host (units, QEMU, firmware), kernel,
+// to Claude's first screen. It is split into units (until QEMU's), host (QEMU, firmware), kernel,
 // initrd, userspace (systemd), agent (from begin until Claude is executed) and Claude.
 func BenchmarkBoot(b *testing.B) {
 	p := bench(b)
 	for b.Loop() {
-		began := time.Now()
+		began := p.monotonic()
 		e := p.terminal("bench", 100, 30, "claude-vm-ctl run .")
 		e.shows(ready)
-		screen := time.Since(began).Seconds()
+		screen := p.monotonic() - began
 		usec, _ := strconv.ParseFloat(p.property("ActiveEnterTimestampMonotonic"), 64)
 		qemu, _ := strconv.ParseFloat(p.property("ExecMainStartTimestampMonotonic"), 64)
 		active := (usec - qemu) / 1e6
@@ -53,12 +53,14 @@ func BenchmarkBoot(b *testing.B) {
 		uptime, _ := strconv.ParseFloat(strings.Fields(boot[strings.LastIndex(boot, "\n\n")+2:])[0], 64)
 		initrd, systemd := at("Run /init as init process"), at("systemd .* running in system mode")
 		agent := at("Started claude-vm-agent.service")
+		units := qemu/1e6 - began
+		b.ReportMetric(units, "units-s")
 		b.ReportMetric(hostNow-qemu/1e6-uptime, "host-s")
 		b.ReportMetric(initrd, "kernel-s")
 		b.ReportMetric(systemd-initrd, "initrd-s")
 		b.ReportMetric(agent-systemd, "userspace-s")
 		b.ReportMetric(active-(hostNow-qemu/1e6-uptime)-agent, "agent-s")
-		b.ReportMetric(screen-active, "claude-s")
+		b.ReportMetric(screen-units-active, "claude-s")
 		b.ReportMetric(screen, "screen-s")
 		e.close()
 		p.systemctl("stop", p.unit()).ok()

@@ -24,6 +24,7 @@ import (
 var (
 	rounds = flag.Int("rounds", 3, "how many times each peer is measured")
 	files  = flag.Int("files", 10_000, "number of files in the tree of the file benchmark")
+	builds = flag.Bool("builds", true, "measure npm ci and go build, too, which take minutes")
 	other  = flag.String("virtiofsd", "", "options of virtiofsd, separated by semicolons; QEMU is measured with each, too")
 	skip   = flag.String("skip", "", "names of peers that are not measured, separated by semicolons")
 	result = flag.String("json", "", "file to which the values are written")

@@ -25,11 +25,13 @@ func (p *peer) tree(t *testing.T) {
 	for i := range *files {
 		write(t, filepath.Join(p.dir, "tree", fmt.Sprintf("d%d/%d", i/100, i%100)), fmt.Sprintf("file %d\n", i)+strings.Repeat("text\n", 200))
 	}
-	npmProject(t, filepath.Join(p.dir, "npm"))
-	goModule(t, filepath.Join(p.dir, "go"))
-	// By the guests' Go, in the guests' directory, so that they find it up to date.
-	prepare(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount --bind "$1" "$2/work"; mount --bind /proc "$2/proc"; mount --bind /dev "$2/dev"; exec chroot "$2" sh -ec "$3"`, "sh", p.dir, guest+"/tree",
-		"cd /work/go && HOME=/tmp GOCACHE=/work/cache go build -trimpath -o program . && rm program"))
+	if *builds {
+		npmProject(t, filepath.Join(p.dir, "npm"))
+		goModule(t, filepath.Join(p.dir, "go"))
+		// By the guests' Go, in the guests' directory, so that they find it up to date.
+		prepare(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount --bind "$1" "$2/work"; mount --bind /proc "$2/proc"; mount --bind /dev "$2/dev"; exec chroot "$2" sh -ec "$3"`, "sh", p.dir, guest+"/tree",
+			"cd /work/go && HOME=/tmp GOCACHE=/work/cache go build -trimpath -o program . && rm program"))
+	}
 	prepare(t, exec.Command("chown", "-R", fmt.Sprintf("%d:%[1]d", p.as), p.dir))
 	// Last: git reads a file again whose owner was set after it was added.
 	prepare(t, p.command(exec.Command("sh", "-ec", `cd "$1/tree"; git init -q; git config user.name a; git config user.email a@example.org; git add .; git commit -qm tree`, "sh", p.dir)))
