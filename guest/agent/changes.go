@@ -39,7 +39,7 @@ func (a *agent) serveChanges(ch ssh.Channel) {
 		if requests.Decode(&c) != nil {
 			return
 		}
-		if replies.Encode(contract.ChangesReply{Watched: n.notify(c.Changes)}) != nil {
+		if replies.Encode(contract.ChangesReply{Watched: n.notify(c.Changes, readMarks())}) != nil {
 			return
 		}
 	}
@@ -71,8 +71,7 @@ func (n *notifier) close() {
 }
 
 // notify returns whether a program watches files of the same file system.
-func (n *notifier) notify(changes []contract.Change) (watched bool) {
-	marks := readMarks()
+func (n *notifier) notify(changes []contract.Change, marks marks) (watched bool) {
 	var st unix.Stat_t
 	if unix.Fstat(n.root, &st) != nil || !marks.has(st.Dev) {
 		n.forget()
