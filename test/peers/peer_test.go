@@ -20,6 +20,8 @@ type peer struct {
 	start func(p *peer) *exec.Cmd // ends with the job
 	stop  []string                // the command that then stops the guest, if that does not end with its job
 	as    uint32                  // user
+	// Without npm ci and go build. Over 9p, npm needs more than the memory of 1 GB.
+	noBuilds bool
 }
 
 const qemuArguments = "qemu-system-x86_64 -name peer -M %[1]s -m 1024M -smp 1 -nodefaults -no-user-config -no-reboot " +
@@ -71,11 +73,11 @@ func peers() []*peer {
 		{name: "claude-vm, resumed", start: ours(""), stop: stop, as: 1000},
 		floor(),
 		virtiofs("QEMU, virtiofs", ""),
-		{name: "QEMU, 9p", start: sh(`exec ` + qemu("general", "9p:trans=virtio,version=9p2000.L,msize=512000") +
+		{name: "QEMU, 9p", noBuilds: true, start: sh(`exec ` + qemu("general", "9p:trans=virtio,version=9p2000.L,msize=512000") +
 			`-fsdev local,id=fs0,path="$1",security_model=none,readonly=false -device virtio-9p-pci,fsdev=fs0,mount_tag=work`)},
 		{name: "systemd-vmspawn", start: sh(`SYSTEMD_VMSPAWN_QEMU_EXTRA=$COUNT exec systemd-vmspawn --quiet --kvm=` + kvm + ` --vsock=no --tpm=no --cpus=1 --ram=1G --register=no --console=headless ` +
 			`--firmware=none --linux=` + guest + `/tree/boot/kernel-cloud --initrd=` + guest + `/tree/boot/initrd-dracut --directory=` + guest + `/tree --bind="$1":/work`)},
-		{name: "virtme-ng", start: sh(`cd /tmp && exec vng --run ` + guest + `/tree/boot/kernel-general --root ` + guest + `/tree ` + disableKVM +
+		{name: "virtme-ng", noBuilds: true, start: sh(`cd /tmp && exec vng --run ` + guest + `/tree/boot/kernel-general --root ` + guest + `/tree ` + disableKVM +
 			` --cpus 1 --memory 1G ${COUNT:+--qemu-opts="$COUNT"} --rwdir=/work="$1" --exec 'cd /work; sh job'`)},
 	}
 	for options := range strings.SplitSeq(*other, ";") {

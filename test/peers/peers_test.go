@@ -170,6 +170,10 @@ func (v values) print(t *testing.T, all []*peer) {
 		fmt.Println(measure)
 		for _, p := range all {
 			got := slices.Sorted(slices.Values(v[measure][p.name]))
+			if len(got) == 0 {
+				fmt.Printf("  %-20s not measured\n", p.name)
+				continue
+			}
 			fmt.Printf("  %-20s %9.2f  %8.2f–%-8.2f", p.name, got[len(got)/2], got[0], got[len(got)-1])
 			for _, o := range all[:min(2, len(all))] {
 				if strings.HasPrefix(o.name, "claude-vm") && o != p {

@@ -25,7 +25,7 @@ func (p *peer) tree(t *testing.T) {
 	for i := range *files {
 		write(t, filepath.Join(p.dir, "tree", fmt.Sprintf("d%d/%d", i/100, i%100)), fmt.Sprintf("file %d\n", i)+strings.Repeat("text\n", 200))
 	}
-	if *builds {
+	if *builds && !p.noBuilds {
 		npmProject(t, filepath.Join(p.dir, "npm"))
 		goModule(t, filepath.Join(p.dir, "go"))
 		// By the guests' Go, in the guests' directory, so that they find it up to date.
@@ -38,8 +38,7 @@ func (p *peer) tree(t *testing.T) {
 	prepare(t, exec.Command("sync"))
 }
 
-// npmProject makes a project with 40 packages of 30 files. With 100 of them, npm needs more than the guests' memory
-// of 1 GB over 9p.
+// npmProject makes a project with 40 packages of 30 files.
 func npmProject(t *testing.T, dir string) {
 	t.Helper()
 	type object = map[string]any
