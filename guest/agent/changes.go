@@ -97,7 +97,8 @@ func (n *notifier) notify(changes []contract.Change, marks marks) (watched bool)
 const nameTimeout = 1100 * time.Millisecond
 
 // touch sets the time of modification of a file to what it is, if a program watches the file or its
-// directory, and closes it for writing, if the program watches for that. It returns false if the time is not the one that the host has reported.
+// directory, and closes it for writing, if the program watches for that. It returns false if the time
+// is not the one that the host has reported.
 func (n *notifier) touch(p string, modified int64, marks marks) bool {
 	dir, base := path.Split(p)
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
